@@ -1,0 +1,63 @@
+//! What comes back from a model.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Why generation stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FinishReason {
+    /// The model ended its turn, a stop string appeared, or a constraint was complete.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// The caller cancelled.
+    Cancelled,
+}
+
+/// What a request cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens whose keys and values were in the cache.
+    pub cached_tokens: usize,
+    /// Tokens that were generated or scored behind the prompt.
+    pub completion_tokens: usize,
+    /// Time from the first to the last step that worked on the request, queueing excluded.
+    /// Requests of one batch share steps, so these times add up to more than the batch took.
+    pub compute: Duration,
+}
+
+/// Generated text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The text, without the stop string that ended it.
+    pub text: String,
+    /// The generated tokens' natural log-probabilities under the unmodified model distribution.
+    pub logprobs: Vec<f32>,
+    /// Why generation stopped.
+    pub finish: FinishReason,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// The score of one option.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OptionScore {
+    /// Natural logarithm of the option's probability behind the prompt, normalised as the
+    /// request asked.
+    pub logprob: f32,
+    /// Tokens of the option.
+    pub tokens: usize,
+}
+
+/// The scores of a request's options, in the request's order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scoring {
+    /// One score an option.
+    pub options: Vec<OptionScore>,
+    /// What it cost.
+    pub usage: Usage,
+}

@@ -1,0 +1,20 @@
+//! The shared words and traits of AutoGLM: what a task is, what goes to a model and what comes
+//! back. Every other crate speaks in these types; this one has no code that computes anything,
+//! no file, clock, thread or network.
+
+mod completion;
+mod error;
+mod prompt;
+mod task;
+mod traits;
+mod verdict;
+
+pub use completion::{Completion, FinishReason, OptionScore, Scoring, Usage};
+pub use error::{Blame, Blamed, EngineError};
+pub use prompt::{Prompt, Role, Segment};
+pub use task::{Example, Field, Label, Language, Output, Record, TaskKind, TaskSpec};
+pub use traits::{
+    Cancel, Constraint, Generate, GenerateRequest, ModelFacts, Normalise, Sampling, Score,
+    ScoreRequest,
+};
+pub use verdict::{Calibration, Verdict};

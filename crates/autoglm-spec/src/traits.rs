@@ -1,0 +1,147 @@
+//! What an engine can do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Completion, EngineError, Prompt, Scoring};
+
+/// A flag that is raised to stop work early. Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Raises the flag.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the flag was raised.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a caller must know of the model behind an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// A name that identifies the weights, such as `gemma-3-270m-q4_k_m`.
+    pub name: String,
+    /// Tokens that the context holds.
+    pub context_tokens: usize,
+    /// Whether the model has a chat template, that is, whether it was taught to follow turns.
+    pub chat: bool,
+}
+
+/// How the next token is chosen. Filters apply in the order of the fields.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Divides the logits of tokens that occurred; 1 does nothing.
+    pub repetition_penalty: f32,
+    /// How many of the last tokens the penalty looks at.
+    pub repetition_window: usize,
+    /// Divides the logits; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Keeps the k most likely tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keeps the most likely tokens that together reach this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keeps tokens at least this fraction as likely as the most likely; 0 keeps all.
+    pub min_p: f32,
+    /// Seed of the random stream.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// Always the most likely token.
+    pub const GREEDY: Self = Self {
+        repetition_penalty: 1.0,
+        repetition_window: 64,
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        seed: 0,
+    };
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self::GREEDY
+    }
+}
+
+/// What generated text must satisfy while it is generated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Constraint {
+    /// JSON that satisfies a JSON Schema.
+    JsonSchema(Value),
+    /// Text that a regular expression matches from start to end.
+    Regex(String),
+}
+
+/// A request for text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateRequest {
+    /// What the model is given.
+    pub prompt: Prompt,
+    /// Tokens at most.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts that end generation; they are not part of the answer.
+    pub stop: Vec<String>,
+    /// What the text must satisfy.
+    pub constraint: Option<Constraint>,
+}
+
+/// Over what an option's probability is normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Normalise {
+    /// Over the whole vocabulary at every token: the option's probability as the model's own text.
+    Vocabulary,
+    /// Over the options alone, at every token where they part: the probability that decoding
+    /// confined to the options gives this one. Probabilities of the options add up to 1. Only the
+    /// rows of the output head that the options need are computed.
+    Options,
+}
+
+/// A request for the probabilities of given continuations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRequest {
+    /// What stands before the options.
+    pub prompt: Prompt,
+    /// The continuations, at least one, none empty, all different.
+    pub options: Vec<String>,
+    /// Over what probabilities are normalised.
+    pub normalise: Normalise,
+}
+
+/// An engine that generates text.
+pub trait Generate: Send + Sync {
+    /// The model behind the engine.
+    fn facts(&self) -> &ModelFacts;
+
+    /// Answers requests together, each as if it were alone; results come in the requests' order.
+    ///
+    /// `on_text` is called with a request's index and the text that has become final, while
+    /// generation goes on; the pieces of one request add up to its completion's text.
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        cancel: &Cancel,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Vec<Result<Completion, EngineError>>;
+}
+
+/// An engine that gives probabilities of continuations.
+pub trait Score: Send + Sync {
+    /// Scores requests together, each as if it were alone; results come in the requests' order.
+    fn score(
+        &self,
+        requests: &[ScoreRequest],
+        cancel: &Cancel,
+    ) -> Vec<Result<Scoring, EngineError>>;
+}
