@@ -5,6 +5,12 @@
     reason = "SIMD loads and the thread pool need it; every block says why it holds"
 )]
 
+mod error;
+mod format;
+mod isa;
 mod pool;
 
+pub use error::KernelError;
+pub use format::{BlockFormat, dequantize};
+pub use isa::Isa;
 pub use pool::Pool;
