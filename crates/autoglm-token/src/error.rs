@@ -52,6 +52,15 @@ pub enum TokenError {
         /// The merge.
         given: String,
     },
+    /// The texts of special tokens are too many or too long to search for.
+    #[error("the vocabulary's {count} special tokens cannot be searched for")]
+    SpecialTokens {
+        /// Special tokens of the vocabulary.
+        count: usize,
+        /// What the search says.
+        #[source]
+        source: aho_corasick::BuildError,
+    },
     /// The vocabulary cannot express this byte, so it cannot express every text.
     #[error("the vocabulary has no token for the byte {byte:#04x} and no unknown token")]
     MissingByte {
