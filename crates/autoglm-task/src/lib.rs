@@ -1,1 +1,5 @@
-//! placeholder
+//! The task loop: a task in words becomes a [`TaskSpec`](autoglm_spec::TaskSpec), a record becomes
+//! a prompt, an answer becomes a verdict.
+
+pub mod compose;
+pub mod file;
