@@ -3,3 +3,16 @@
 
 pub mod compose;
 pub mod file;
+pub mod judge;
+pub mod records;
+pub mod run;
+pub mod store;
+
+mod error;
+mod row;
+
+#[cfg(test)]
+mod scripted;
+
+pub use error::TaskError;
+pub use row::{Raw, Row};

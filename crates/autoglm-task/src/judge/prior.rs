@@ -49,6 +49,11 @@ impl Prior {
         }
     }
 
+    /// Whether a batch prior on so few records leans on records without content.
+    pub fn needs_content_free(records: usize) -> bool {
+        records < BATCH_MIN_RECORDS
+    }
+
     /// The mean over unlabelled records of the input; of fewer than [`BATCH_MIN_RECORDS`] = m, n
     /// records count n/m and the content-free prior the rest.
     ///
@@ -60,7 +65,7 @@ impl Prior {
             return Self::contextual(content_free);
         }
         let batch = mean_probabilities(records);
-        let probabilities = if records.len() >= BATCH_MIN_RECORDS || content_free.is_empty() {
+        let probabilities = if !Self::needs_content_free(records.len()) || content_free.is_empty() {
             batch
         } else {
             let weight = records.len() as f32 / BATCH_MIN_RECORDS as f32;

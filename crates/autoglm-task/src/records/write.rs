@@ -125,8 +125,9 @@ impl<W: Write> RowWriter<W> {
             Some(record) => renamed(record).into_iter().map(|(name, _)| name).collect(),
             None => Vec::new(),
         };
-        let header = names.iter().map(String::as_str).chain(self.own_columns());
-        let line = csv_line(header)?;
+        let own = self.own_columns().map(str::to_owned);
+        let header: Vec<String> = names.iter().cloned().chain(own).collect();
+        let line = csv_line(&header)?;
         self.out.write_all(&line)?;
         self.columns = Some(names);
         for row in std::mem::take(&mut self.waiting) {
@@ -142,7 +143,7 @@ impl<W: Write> RowWriter<W> {
         self.left_out += (record.len() - known) as u64;
         let mut cells: Vec<String> = columns.iter().map(|c| cell(record.get(c))).collect();
         cells.extend(self.own_cells(row));
-        let line = csv_line(cells.iter().map(String::as_str))?;
+        let line = csv_line(&cells)?;
         self.out.write_all(&line)
     }
 
@@ -221,7 +222,7 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> io::Result<Vec<u8>> {
+fn csv_line(cells: &[String]) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells)?;
     writer.into_inner().map_err(|e| io::Error::other(e.to_string()))

@@ -42,6 +42,7 @@ pub(super) struct Answerer<'a> {
     engine: &'a dyn Engine,
     composer: Composer,
     sampling: Sampling,
+    stop: Vec<String>,
     strict: bool,
 }
 
@@ -59,6 +60,7 @@ impl<'a> Answerer<'a> {
             engine: job.engine,
             composer,
             sampling: job.settings.sampling,
+            stop: job.settings.stop.clone(),
             strict: job.settings.strict,
         })
     }
@@ -167,8 +169,8 @@ impl<'a> Answerer<'a> {
             let results = self.engine.score(&requests, cancel);
             results.into_iter().map(|r| r.map(scored)).collect()
         } else {
-            let request = |composed: &&Composed| generate_request(composed, self.sampling);
-            let requests: Vec<GenerateRequest> = prompts.iter().map(request).collect();
+            let requests: Vec<GenerateRequest> =
+                prompts.iter().map(|c| self.generate_request(c)).collect();
             let results = self.engine.generate(&requests, cancel, &mut |_, _| {});
             results.into_iter().map(|r| r.and_then(generated)).collect()
         };
@@ -179,6 +181,17 @@ impl<'a> Answerer<'a> {
                 given: answers.len(),
                 wanted: prompts.len(),
             })
+        }
+    }
+
+    fn generate_request(&self, composed: &Composed) -> GenerateRequest {
+        let stop = composed.stop.iter().chain(&self.stop).cloned();
+        GenerateRequest {
+            prompt: composed.prompt.clone(),
+            max_tokens: composed.max_tokens,
+            sampling: self.sampling,
+            stop: stop.collect(),
+            constraint: composed.constraint.clone(),
         }
     }
 
@@ -212,16 +225,6 @@ fn score_request(composed: &Composed) -> ScoreRequest {
         prompt: composed.prompt.clone(),
         options: composed.options.clone().unwrap_or_default(),
         normalise: Normalise::Options,
-    }
-}
-
-fn generate_request(composed: &Composed, sampling: Sampling) -> GenerateRequest {
-    GenerateRequest {
-        prompt: composed.prompt.clone(),
-        max_tokens: composed.max_tokens,
-        sampling,
-        stop: composed.stop.clone(),
-        constraint: composed.constraint.clone(),
     }
 }
 

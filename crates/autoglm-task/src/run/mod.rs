@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::{Duration, SystemTime};
 
-use autoglm_spec::{Calibration, Cancel, Generate, Output, Record, Sampling, Score, TaskSpec, Usage};
+use autoglm_spec::{Calibration, Cancel, Generate, Output, Sampling, Score, TaskSpec, Usage};
 use serde::Serialize;
 
 use crate::TaskError;
@@ -63,12 +63,14 @@ pub struct Job<'a> {
 }
 
 /// How a job is run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunSettings {
     /// How label bias is removed; open answers have none.
     pub calibration: Calibration,
     /// How tokens of open answers are chosen.
     pub sampling: Sampling,
+    /// Texts that end an open answer, besides those of the template.
+    pub stop: Vec<String>,
     /// Whether the first record without an answer ends the run.
     pub strict: bool,
     /// Records at most.
@@ -81,6 +83,7 @@ impl Default for RunSettings {
         Self {
             calibration: Calibration::Batch,
             sampling: Sampling::GREEDY,
+            stop: Vec::new(),
             strict: false,
             limit: None,
         }
@@ -94,7 +97,7 @@ pub struct Hooks<'a> {
     /// Raised to end the run early.
     pub cancel: &'a Cancel,
     /// Called behind every window.
-    pub progress: &'a mut dyn FnMut(&Progress),
+    pub progress: &'a dyn Fn(&Progress),
 }
 
 /// What a run came to.
@@ -104,13 +107,15 @@ pub struct RunReport {
     pub run: RunId,
     /// Finished or interrupted.
     pub status: RunStatus,
-    /// Rows, those of earlier parts of a resumed run included.
-    pub records: u64,
-    /// Of these, rows that the store had already.
+    /// Rows that were written, those of earlier parts of a resumed run included.
+    pub written: u64,
+    /// Rows that are stored and not written, because their calibration waits for more records.
+    pub waiting: u64,
+    /// Rows that the store had already when this part began.
     pub resumed: u64,
-    /// Of these, rows with an error.
+    /// Of the written, rows with an error.
     pub errors: u64,
-    /// Of these, open answers that reached the token limit.
+    /// Of the written, open answers that reached the token limit.
     pub cut: u64,
     /// What was divided out of labels' probabilities; none where it is not known yet.
     pub prior: Option<Prior>,
@@ -156,6 +161,7 @@ impl Job<'_> {
             output: self.output.clone(),
             calibration: self.calibration(),
             sampling: self.settings.sampling,
+            stop: self.settings.stop.clone(),
             limit: self.settings.limit,
         }
     }
@@ -213,7 +219,8 @@ impl<'a> Runner<'a> {
             report: RunReport {
                 run: info.id,
                 status: RunStatus::Unfinished,
-                records: 0,
+                written: 0,
+                waiting: 0,
                 resumed: 0,
                 errors: 0,
                 cut: 0,
@@ -295,18 +302,24 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Judges and writes rows that are stored, or keeps them until there is a judge.
+    /// Takes rows that an earlier part of the run has stored.
     fn take_rows(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
         if self.judge.is_none() {
-            self.count(&rows);
             self.waiting.extend(rows);
             return Ok(());
         }
-        let (rows, stop) = self.judged(rows);
-        self.count(&rows);
+        if rows.iter().all(Row::is_final) {
+            return self.write(&rows);
+        }
+        self.judge_and_write(rows)
+    }
+
+    /// Judges rows, stores them, and then writes them.
+    fn judge_and_write(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
+        let (rows, failed) = self.judged(rows);
         self.parts.store.put_rows(self.run, &rows)?;
         self.write(&rows)?;
-        stop.map_or(Ok(()), |error| Err(Stop::Failed(error)))
+        failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
     }
 
     /// Reads the next window; an error with it ends the run once the window is done.
@@ -350,12 +363,14 @@ impl<'a> Runner<'a> {
         for row in &rows {
             self.report.usage = add_usage(self.report.usage, row.usage);
         }
-        if self.judge.is_none() {
+        if self.judge.is_some() {
+            self.judge_and_write(rows)?;
+        } else {
             self.parts.store.put_rows(self.run, &rows)?;
-        }
-        self.take_rows(rows)?;
-        if self.judge.is_none() && self.waiting.len() >= BATCH_RECORDS {
-            self.settle()?;
+            self.waiting.extend(rows);
+            if self.waiting.len() >= BATCH_RECORDS {
+                self.settle()?;
+            }
         }
         self.tell_progress();
         stop.map_or(Ok(()), Err)
@@ -370,10 +385,7 @@ impl<'a> Runner<'a> {
         };
         self.freeze(Prior::batch(&scores, &content_free))?;
         let rows = std::mem::take(&mut self.waiting);
-        let (rows, stop) = self.judged(rows);
-        self.parts.store.put_rows(self.run, &rows)?;
-        self.write(&rows)?;
-        stop.map_or(Ok(()), |error| Err(Stop::Failed(error)))
+        self.judge_and_write(rows)
     }
 
     /// Rows with their verdicts; in a strict run, those before the first that has none.
@@ -401,20 +413,17 @@ impl<'a> Runner<'a> {
         (rows, None)
     }
 
-    fn count(&mut self, rows: &[Row]) {
-        self.report.records += rows.len() as u64;
-        self.report.errors += rows.iter().filter(|row| row.error.is_some()).count() as u64;
-        self.report.cut += rows.iter().filter(|row| is_cut(row)).count() as u64;
-    }
-
     fn write(&mut self, rows: &[Row]) -> Result<(), Stop> {
+        self.report.written += rows.len() as u64;
+        self.report.errors += count(rows, |row| row.error.is_some());
+        self.report.cut += count(rows, is_cut);
         let written = self.parts.sink.write_rows(rows);
         written.map_err(|source| Stop::Failed(TaskError::Write { source }))
     }
 
     fn tell_progress(&mut self) {
         let progress = Progress {
-            done: self.report.records,
+            done: self.next_index,
             resumed: self.report.resumed,
             total: self.total(),
             errors: self.report.errors,
@@ -427,7 +436,7 @@ impl<'a> Runner<'a> {
         let known = self.job.survey.as_ref().map(|survey| survey.records);
         match (known, self.job.settings.limit) {
             (Some(total), Some(limit)) => Some(total.min(limit)),
-            (total, limit) => total.or(limit.filter(|_| false)),
+            (total, _) => total,
         }
     }
 
@@ -453,9 +462,14 @@ impl<'a> Runner<'a> {
         finished.map_err(|source| TaskError::Write { source })?;
         noted?;
         self.report.status = status;
+        self.report.waiting = self.waiting.len() as u64;
         self.report.elapsed = self.elapsed();
         Ok(self.report)
     }
+}
+
+fn count(rows: &[Row], is_one: impl Fn(&Row) -> bool) -> u64 {
+    rows.iter().filter(|row| is_one(row)).count() as u64
 }
 
 fn scores_of(row: &Row) -> Option<Vec<f32>> {
@@ -473,12 +487,4 @@ fn is_cut(row: &Row) -> bool {
             ..
         })
     )
-}
-
-/// The fields of a record that the task reads, in the task's order.
-pub(crate) fn task_fields(spec: &TaskSpec, record: &Record) -> Record {
-    let fields = spec.fields.iter();
-    fields
-        .filter_map(|f| Some((f.name.clone(), record.get(&f.name)?.clone())))
-        .collect()
 }

@@ -3,7 +3,7 @@
 use autoglm_spec::{Cancel, Prompt, TaskSpec, Verdict};
 use serde::Serialize;
 
-use super::answer::{Answerer, Stop, prompt_hash};
+use super::answer::{Answerer, prompt_hash};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::judge::{Judge, Prior};
@@ -47,6 +47,7 @@ pub fn replay(
         settings: RunSettings {
             calibration: info.key.calibration,
             sampling: info.key.sampling,
+            stop: info.key.stop.clone(),
             ..RunSettings::default()
         },
         source: info.key.source.clone(),
@@ -86,16 +87,4 @@ fn stored_row(
             index,
             records: info.records,
         })
-}
-
-impl From<Stop> for TaskError {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Failed(error) => error,
-            Stop::Cancelled => Self::Engine {
-                line: 0,
-                source: autoglm_spec::EngineError::Cancelled,
-            },
-        }
-    }
 }

@@ -78,6 +78,7 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
     same(info, "model", &stored.model, &key.model)?;
     same(info, "calibration", &stored.calibration, &key.calibration)?;
     same(info, "sampling", &stored.sampling, &key.sampling)?;
+    same(info, "list of stop texts", &stored.stop, &key.stop)?;
     same(info, "limit", &stored.limit, &key.limit)
 }
 

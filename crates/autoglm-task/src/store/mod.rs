@@ -51,6 +51,8 @@ pub struct RunKey {
     pub calibration: Calibration,
     /// How tokens of generated answers are chosen.
     pub sampling: Sampling,
+    /// Texts that end a generated answer, besides those of the template.
+    pub stop: Vec<String>,
     /// Records at most.
     pub limit: Option<u64>,
 }
