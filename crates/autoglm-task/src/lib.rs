@@ -1,1 +1,18 @@
-//! placeholder
+//! The task loop: a task in words becomes a [`TaskSpec`](autoglm_spec::TaskSpec), a record becomes
+//! a prompt, an answer becomes a verdict.
+
+pub mod compose;
+pub mod file;
+pub mod judge;
+pub mod records;
+pub mod run;
+pub mod store;
+
+mod error;
+mod row;
+
+#[cfg(test)]
+mod scripted;
+
+pub use error::TaskError;
+pub use row::{Raw, Row};

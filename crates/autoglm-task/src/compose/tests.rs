@@ -1,0 +1,1 @@
+//! Prompts as they are composed, one snapshot per kind, language and form.

@@ -1,0 +1,71 @@
+//! What became of one record: the unit that is stored and written.
+
+use autoglm_spec::{FinishReason, Record, Usage, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// What an engine said to one record, before it is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Raw {
+    /// The labels' log-probabilities, in the task's order of labels.
+    Scores {
+        /// One log-probability a label.
+        logprobs: Vec<f32>,
+    },
+    /// Generated text.
+    Text {
+        /// The text.
+        text: String,
+        /// Mean log-probability of its tokens; 0 where there are none.
+        mean_logprob: f32,
+        /// Tokens that were generated.
+        tokens: usize,
+        /// Why generation stopped.
+        finish: FinishReason,
+    },
+}
+
+/// One record of a run with everything that became of it.
+///
+/// A malformed record has a line and an error; one that the model could not answer has its input
+/// besides; one that waits for the calibration has `raw` and no verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Place in the input, counted from 0 over all records, malformed ones included.
+    pub index: u64,
+    /// Line of the input on which the record starts, counted from 1.
+    pub line: u64,
+    /// The record, where it could be read.
+    pub input: Option<Record>,
+    /// The first 128 bits of the prompt's SHA-256 in hexadecimal.
+    pub prompt_hash: Option<String>,
+    /// What the engine said.
+    pub raw: Option<Raw>,
+    /// The judged answer.
+    pub verdict: Option<Verdict>,
+    /// Why there is no answer.
+    pub error: Option<String>,
+    /// What the record cost.
+    pub usage: Usage,
+}
+
+impl Row {
+    /// A row without an answer.
+    pub fn failed(index: u64, line: u64, input: Option<Record>, error: String) -> Self {
+        Self {
+            index,
+            line,
+            input,
+            prompt_hash: None,
+            raw: None,
+            verdict: None,
+            error: Some(error),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Whether nothing more will happen to the row.
+    pub fn is_final(&self) -> bool {
+        self.verdict.is_some() || self.error.is_some()
+    }
+}

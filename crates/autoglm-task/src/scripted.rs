@@ -1,0 +1,181 @@
+//! A scripted engine and small tasks for the tests of this crate.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use autoglm_spec::{
+    Cancel, Completion, EngineError, Field, FinishReason, Generate, GenerateRequest, Label,
+    Language, ModelFacts, OptionScore, Output, Record, Score, ScoreRequest, Scoring, TaskKind,
+    TaskSpec, Usage,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Answers by the prompt's hash, so that every prompt has an answer of its own, always the same.
+pub(crate) struct Scripted {
+    facts: ModelFacts,
+    asked: Mutex<BTreeMap<String, usize>>,
+    script: Script,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Script {
+    /// After so many requests the engine is broken.
+    pub(crate) broken_after: Option<usize>,
+    /// After so many requests the flag is raised.
+    pub(crate) cancel_after: Option<usize>,
+    /// Prompts that contain this do not fit into the context.
+    pub(crate) too_long: Option<&'static str>,
+    /// The text that is generated; an echo of the hash where there is none.
+    pub(crate) text: Option<&'static str>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the scripted engine is broken")]
+struct Broken;
+
+impl autoglm_spec::Blamed for Broken {
+    fn blame(&self) -> autoglm_spec::Blame {
+        autoglm_spec::Blame::Capacity
+    }
+}
+
+impl Scripted {
+    pub(crate) fn new(script: Script) -> Self {
+        Self {
+            facts: ModelFacts {
+                name: "scripted".to_owned(),
+                context_tokens: 1000,
+                chat: false,
+            },
+            asked: Mutex::default(),
+            script,
+        }
+    }
+
+    /// How often prompts were asked, each with its number of times.
+    pub(crate) fn asked(&self) -> BTreeMap<String, usize> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.asked().values().sum()
+    }
+
+    fn admit(&self, text: &str, cancel: &Cancel) -> Result<[u8; 32], EngineError> {
+        let mut asked = self.asked.lock().unwrap();
+        let before: usize = asked.values().sum();
+        if self.script.cancel_after.is_some_and(|limit| before >= limit) {
+            cancel.cancel();
+        }
+        if cancel.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        if self.script.broken_after.is_some_and(|limit| before >= limit) {
+            return Err(EngineError::engine(Broken));
+        }
+        if self.script.too_long.is_some_and(|part| text.contains(part)) {
+            return Err(EngineError::ContextExceeded {
+                prompt_tokens: 2000,
+                reserved_tokens: 1,
+                limit_tokens: 1000,
+            });
+        }
+        *asked.entry(text.to_owned()).or_default() += 1;
+        Ok(Sha256::digest(text).into())
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        prompt_tokens: 10,
+        cached_tokens: 8,
+        completion_tokens: 1,
+        compute: Duration::from_micros(50),
+    }
+}
+
+impl Generate for Scripted {
+    fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        cancel: &Cancel,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Vec<Result<Completion, EngineError>> {
+        let mut answer = |(index, request): (usize, &GenerateRequest)| {
+            let hash = self.admit(&request.prompt.display_text(), cancel)?;
+            let text = self.script.text.map_or_else(|| format!("text {}", hash[0]), str::to_owned);
+            on_text(index, &text);
+            Ok(Completion {
+                text,
+                logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
+                finish: FinishReason::Stop,
+                usage: usage(),
+            })
+        };
+        requests.iter().enumerate().map(&mut answer).collect()
+    }
+}
+
+impl Score for Scripted {
+    fn score(
+        &self,
+        requests: &[ScoreRequest],
+        cancel: &Cancel,
+    ) -> Vec<Result<Scoring, EngineError>> {
+        let answer = |request: &ScoreRequest| {
+            let hash = self.admit(&request.prompt.display_text(), cancel)?;
+            let weights: Vec<f32> = request
+                .options
+                .iter()
+                .zip(hash)
+                .map(|(_, byte)| f32::from(byte) + 1.0)
+                .collect();
+            let sum: f32 = weights.iter().sum();
+            let score = |weight: &f32| OptionScore {
+                logprob: (weight / sum).ln(),
+                tokens: 1,
+            };
+            Ok(Scoring {
+                options: weights.iter().map(score).collect(),
+                usage: usage(),
+            })
+        };
+        requests.iter().map(answer).collect()
+    }
+}
+
+/// A record from a JSON object.
+pub(crate) fn record(value: &Value) -> Record {
+    value.as_object().expect("a record is an object").clone()
+}
+
+/// A task with two labels on the field `text`.
+pub(crate) fn review_task() -> TaskSpec {
+    let label = |name: &str| Label {
+        name: name.to_owned(),
+        word: name.to_owned(),
+    };
+    TaskSpec {
+        name: "reviews".to_owned(),
+        kind: TaskKind::Classification,
+        instruction: "Tell whether the review is positive or negative.".to_owned(),
+        language: Language::English,
+        fields: vec![Field {
+            name: "text".to_owned(),
+            title: "Review".to_owned(),
+        }],
+        answer_title: "Sentiment".to_owned(),
+        output: Output::Labels {
+            labels: vec![label("positive"), label("negative")],
+        },
+        constraints: Vec::new(),
+        examples: Vec::new(),
+    }
+}

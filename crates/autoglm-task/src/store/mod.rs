@@ -1,0 +1,140 @@
+//! What was run, kept so that it can be listed, shown, run again and resumed.
+
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::time::SystemTime;
+
+use autoglm_spec::{Calibration, Sampling, TaskSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::TaskError;
+use crate::judge::Prior;
+use crate::row::Row;
+
+pub use sqlite::SqliteStore;
+
+/// The number of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStatus {
+    /// Going on, or ended without a word, as after `kill -9`.
+    Unfinished,
+    /// Stopped by its user.
+    Interrupted,
+    /// Stopped by an error.
+    Failed,
+    /// Done.
+    Finished,
+}
+
+/// What must be the same for one run to go on where another stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunKey {
+    /// Hash of everything that determines the prompts.
+    pub task_hash: String,
+    /// The model's name.
+    pub model: String,
+    /// Where records come from: an absolute path, or `-`.
+    pub source: String,
+    /// Hash of the input's content, where it could be read beforehand.
+    pub fingerprint: Option<String>,
+    /// Where rows go: an absolute path, or `-`.
+    pub output: String,
+    /// How label bias is removed.
+    pub calibration: Calibration,
+    /// How tokens of generated answers are chosen.
+    pub sampling: Sampling,
+    /// Texts that end a generated answer, besides those of the template.
+    pub stop: Vec<String>,
+    /// Records at most.
+    pub limit: Option<u64>,
+}
+
+/// A run as it is begun.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunStart<'a> {
+    /// What identifies it.
+    pub key: &'a RunKey,
+    /// The task.
+    pub spec: &'a TaskSpec,
+    /// When it is begun.
+    pub at: SystemTime,
+}
+
+/// A run as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Its number.
+    pub id: RunId,
+    /// What identifies it.
+    pub key: RunKey,
+    /// The task.
+    pub spec: TaskSpec,
+    /// The calibration's prior, once it is known.
+    pub prior: Option<Prior>,
+    /// When it was begun, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// When it last came further, in milliseconds since 1970.
+    pub updated_ms: i64,
+    /// How far it has come.
+    pub status: RunStatus,
+    /// Records that are stored.
+    pub records: u64,
+    /// Of these, those that have no answer because of an error.
+    pub errors: u64,
+}
+
+/// Where runs are kept.
+///
+/// What a call has written survives the end of the process, however it ends.
+pub trait Store {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn begin(&mut self, start: &RunStart<'_>) -> Result<RunId, TaskError>;
+
+    /// Adds rows to a run, all or none; a row that is there already is replaced.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn put_rows(&mut self, run: RunId, rows: &[Row]) -> Result<(), TaskError>;
+
+    /// Freezes the prior of a run.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn put_prior(&mut self, run: RunId, prior: &Prior) -> Result<(), TaskError>;
+
+    /// Notes how far a run has come.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn put_status(&mut self, run: RunId, status: RunStatus, at: SystemTime)
+    -> Result<(), TaskError>;
+
+    /// All runs, the latest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn runs(&self) -> Result<Vec<RunInfo>, TaskError>;
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When there is no such run, or the store cannot be read.
+    fn run(&self, run: RunId) -> Result<RunInfo, TaskError>;
+
+    /// At most `count` rows of a run from `first` on, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError>;
+}

@@ -1,0 +1,133 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use autoglm_spec::{Calibration, Sampling, Usage, Verdict};
+use serde_json::json;
+
+use super::*;
+use crate::row::Raw;
+use crate::scripted::{record, review_task};
+
+fn key() -> RunKey {
+    RunKey {
+        task_hash: "t".to_owned(),
+        model: "m".to_owned(),
+        source: "/in".to_owned(),
+        fingerprint: Some("f".to_owned()),
+        output: "/out".to_owned(),
+        calibration: Calibration::Batch,
+        sampling: Sampling::GREEDY,
+        stop: Vec::new(),
+        limit: None,
+    }
+}
+
+fn begin(store: &mut dyn Store) -> RunId {
+    store
+        .begin(&RunStart {
+            key: &key(),
+            spec: &review_task(),
+            at: UNIX_EPOCH + Duration::from_secs(5),
+        })
+        .unwrap()
+}
+
+fn answered(index: u64) -> Row {
+    Row {
+        prompt_hash: Some("ab".to_owned()),
+        raw: Some(Raw::Scores {
+            logprobs: vec![-0.1, -2.302_585],
+        }),
+        verdict: Some(Verdict {
+            answer: "好".to_owned(),
+            confidence: 0.900_1,
+            distribution: vec![("好".to_owned(), 0.900_1), ("坏".to_owned(), 0.099_9)],
+            calibration: Calibration::Batch,
+        }),
+        error: None,
+        usage: Usage {
+            prompt_tokens: 3,
+            cached_tokens: 2,
+            completion_tokens: 1,
+            compute: Duration::from_micros(77),
+        },
+        ..Row::failed(index, index + 1, Some(record(&json!({"text": "🙂"}))), String::new())
+    }
+}
+
+#[test]
+fn runs_and_rows_come_back_as_they_were_put() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let run = begin(&mut store);
+    let rows = [answered(0), Row::failed(1, 2, None, "bad".to_owned()), answered(2)];
+    store.put_rows(run, &rows).unwrap();
+    assert_eq!(store.rows(run, 0, 10).unwrap(), rows);
+    assert_eq!(store.rows(run, 1, 1).unwrap(), rows[1..2]);
+
+    let prior = Prior::contextual(&[vec![-0.3, -1.7]]);
+    store.put_prior(run, &prior).unwrap();
+    let at = UNIX_EPOCH + Duration::from_secs(9);
+    store.put_status(run, RunStatus::Finished, at).unwrap();
+    let info = store.run(run).unwrap();
+    assert_eq!(info.key, key());
+    assert_eq!(info.spec, review_task());
+    assert_eq!(info.prior, Some(prior));
+    assert_eq!((info.created_ms, info.updated_ms), (5000, 9000));
+    assert_eq!(info.status, RunStatus::Finished);
+    assert_eq!((info.records, info.errors), (3, 1));
+    assert_eq!(store.runs().unwrap(), [info]);
+}
+
+#[test]
+fn a_row_that_replaces_another_is_counted_once() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let run = begin(&mut store);
+    let waiting = Row {
+        verdict: None,
+        ..answered(0)
+    };
+    store.put_rows(run, &[waiting]).unwrap();
+    store.put_rows(run, &[answered(0), answered(1)]).unwrap();
+    assert_eq!(store.run(run).unwrap().records, 2);
+    assert_eq!(store.rows(run, 0, 9).unwrap(), [answered(0), answered(1)]);
+}
+
+#[test]
+fn the_file_keeps_runs_for_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/runs.db");
+    let run = begin(&mut SqliteStore::open(&path).unwrap());
+    let mut again = SqliteStore::open(&path).unwrap();
+    assert_eq!(again.run(run).unwrap().id, run);
+    assert!(begin(&mut again) > run);
+}
+
+#[test]
+fn a_run_that_does_not_exist_is_named() {
+    let store = SqliteStore::in_memory().unwrap();
+    let error = store.run(RunId(41)).unwrap_err();
+    assert!(error.to_string().starts_with("there is no run 41"));
+}
+
+#[test]
+fn a_store_of_a_later_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.db");
+    drop(SqliteStore::open(&path).unwrap());
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let error = SqliteStore::open(&path).err().expect("version 99 is not known");
+    assert!(matches!(error, TaskError::StoreVersion { found: 99, .. }));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.db");
+    std::fs::write(&path, "just some text, long enough to be looked at").unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).err(),
+        Some(TaskError::Store { action: "open", .. })
+    ));
+}
