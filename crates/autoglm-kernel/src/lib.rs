@@ -5,6 +5,21 @@
     reason = "SIMD loads and the thread pool need it; every block says why it holds"
 )]
 
+mod attention;
+mod elementwise;
+mod gated;
+mod norm;
 mod pool;
+mod rope;
+mod simd;
+mod softmax;
+#[cfg(test)]
+mod test_data;
 
+pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use elementwise::{add_assign, add_bias, scale};
+pub use gated::{GateActivation, gated};
+pub use norm::{rms_norm, rms_norm_in_place};
 pub use pool::Pool;
+pub use rope::{RopeParams, RopeStyle, RopeTable, rope};
+pub use softmax::{argmax, log_sum_exp, softmax};
