@@ -8,9 +8,11 @@
 mod error;
 mod format;
 mod isa;
+mod map;
 mod pool;
 
 pub use error::KernelError;
 pub use format::{BlockFormat, dequantize};
 pub use isa::Isa;
+pub use map::MappedFile;
 pub use pool::Pool;
