@@ -6,7 +6,6 @@
 //! cargo run --release -p autoglm-token --example tokenizer_check VOCABULARY.json CASES.json
 //! ```
 #![expect(clippy::print_stdout, reason = "this is a program")]
-#![expect(missing_docs, reason = "shared with the tests")]
 
 use std::fs::read_to_string;
 use std::time::Instant;
@@ -14,12 +13,14 @@ use std::time::Instant;
 use autoglm_token::{Specials, Tokenizer, Vocabulary};
 use serde::Deserialize;
 
+#[path = "../tests/cases/mod.rs"]
+mod cases;
 #[path = "../tests/golden/mod.rs"]
 mod golden;
 
 #[derive(Deserialize)]
 struct Golden {
-    cases: Vec<golden::Case>,
+    cases: Vec<cases::Case>,
     ends: Option<Vec<u32>>,
 }
 
@@ -32,11 +33,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let golden: Golden = serde_json::from_str(&read_to_string(cases)?)?;
     let vocabulary = Vocabulary::from(stored);
     let start = Instant::now();
-    let tokenizer = Tokenizer::new(vocabulary)?;
-    println!("built {} tokens in {:?}", tokenizer.vocabulary_len(), start.elapsed());
-    println!("{} of {} texts differ", differences(&tokenizer, &golden), golden.cases.len());
+    let tokenizer = Tokenizer::new(&vocabulary)?;
+    println!(
+        "built {} tokens in {:?}",
+        tokenizer.vocabulary_len(),
+        start.elapsed()
+    );
+    println!(
+        "{} of {} texts differ",
+        differences(&tokenizer, &golden),
+        golden.cases.len()
+    );
     for specials in [Specials::AsText, Specials::Parse] {
-        println!("{specials:?}: {:.2} M tokens/s", speed(&tokenizer, &golden, specials) / 1e6);
+        println!(
+            "{specials:?}: {:.2} M tokens/s",
+            speed(&tokenizer, &golden, specials) / 1e6
+        );
     }
     Ok(())
 }
@@ -50,7 +62,10 @@ fn differences(tokenizer: &Tokenizer, golden: &Golden) -> usize {
         let parsed = tokenizer.encode(&case.text, Specials::Parse);
         let agrees = plain == case.ids && &parsed == case.parsed.as_ref().unwrap_or(&case.ids);
         if !agrees {
-            println!("{:?}\n  ours   {plain:?} {parsed:?}\n  theirs {:?} {:?}", case.text, case.ids, case.parsed);
+            println!(
+                "{:?}\n  ours   {plain:?} {parsed:?}\n  theirs {:?} {:?}",
+                case.text, case.ids, case.parsed
+            );
         }
         !agrees
     });
@@ -61,7 +76,11 @@ fn differences(tokenizer: &Tokenizer, golden: &Golden) -> usize {
 fn speed(tokenizer: &Tokenizer, golden: &Golden, specials: Specials) -> f64 {
     let round = || {
         let start = Instant::now();
-        let tokens: usize = golden.cases.iter().map(|c| tokenizer.encode(&c.text, specials).len()).sum();
+        let tokens: usize = golden
+            .cases
+            .iter()
+            .map(|c| tokenizer.encode(&c.text, specials).len())
+            .sum();
         tokens as f64 / start.elapsed().as_secs_f64()
     };
     (0..5).map(|_| round()).fold(0.0, f64::max)

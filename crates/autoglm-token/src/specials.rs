@@ -30,7 +30,11 @@ impl SpecialTokens {
         Ok(Self {
             user_defined: of(&[TokenKind::UserDefined])?,
             control: of(&[TokenKind::Control, TokenKind::Unknown])?,
-            all: of(&[TokenKind::UserDefined, TokenKind::Control, TokenKind::Unknown])?,
+            all: of(&[
+                TokenKind::UserDefined,
+                TokenKind::Control,
+                TokenKind::Unknown,
+            ])?,
         })
     }
 
@@ -43,7 +47,10 @@ impl SpecialTokens {
         from: usize,
         plain: &[Range<usize>],
     ) -> Option<(Range<usize>, TokenId)> {
-        if plain.first().is_some_and(|p| p.start <= from && text.len() <= p.end) {
+        if plain
+            .first()
+            .is_some_and(|p| p.start <= from && text.len() <= p.end)
+        {
             return self.user_defined.next(text, from);
         }
         let mut at = from;
@@ -52,7 +59,7 @@ impl SpecialTokens {
             if self.user_defined.has(found.1) || !touches(plain, &found.0) {
                 return Some(found);
             }
-            let shorter = self.user_defined.next(text, found.0.start);
+            let shorter = self.user_defined.next_in(text, found.0.clone());
             if let Some(user_defined) = shorter.filter(|other| other.0.start == found.0.start) {
                 return Some(user_defined);
             }
@@ -94,7 +101,10 @@ impl Finder {
             let built = AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostLongest)
                 .build(ids.iter().map(|&id| text(id)));
-            Some(built.map_err(|source| TokenError::SpecialTokens { count: ids.len(), source })?)
+            Some(built.map_err(|source| TokenError::SpecialTokens {
+                count: ids.len(),
+                source,
+            })?)
         };
         Ok(Self { automaton, ids })
     }
@@ -104,7 +114,11 @@ impl Finder {
     }
 
     fn next(&self, text: &str, from: usize) -> Option<(Range<usize>, TokenId)> {
-        let input = aho_corasick::Input::new(text).range(from..);
+        self.next_in(text, from..text.len())
+    }
+
+    fn next_in(&self, text: &str, range: Range<usize>) -> Option<(Range<usize>, TokenId)> {
+        let input = aho_corasick::Input::new(text).range(range);
         let found = self.automaton.as_ref()?.find(input)?;
         Some((found.range(), self.ids[found.pattern().as_usize()]))
     }

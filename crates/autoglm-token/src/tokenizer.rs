@@ -47,17 +47,17 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenError`] if lists differ in length, a named token does not exist, the pre-tokeniser
     /// is not known, a merge names no token, or some byte has no token.
-    pub fn new(vocabulary: Vocabulary) -> Result<Self, TokenError> {
-        check(&vocabulary)?;
-        let kinds = corrected_kinds(&vocabulary);
-        let ends = end_tokens(&vocabulary, &kinds);
-        let specials = SpecialTokens::new(&vocabulary, &kinds)?;
-        let table = TokenTable::new(&vocabulary, kinds);
+    pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenError> {
+        check(vocabulary)?;
+        let kinds = corrected_kinds(vocabulary);
+        let ends = end_tokens(vocabulary, &kinds);
+        let specials = SpecialTokens::new(vocabulary, &kinds)?;
+        let table = TokenTable::new(vocabulary, kinds);
         let model = match vocabulary.model {
             VocabularyModel::SentencePiece => {
-                Model::SentencePiece(SentencePiece::new(&vocabulary, &table)?)
+                Model::SentencePiece(SentencePiece::new(vocabulary, &table)?)
             }
-            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
+            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(vocabulary, &table)?),
         };
         Ok(Self {
             adds_space: vocabulary.add_space_prefix && matches!(model, Model::SentencePiece(_)),
@@ -87,7 +87,11 @@ impl Tokenizer {
     /// # Panics
     /// If the text has 4 GiB or more.
     pub fn encode_around(&self, text: &str, plain: &[Range<usize>]) -> Vec<TokenId> {
-        assert!(u32::try_from(text.len()).is_ok(), "a text of {} bytes", text.len());
+        assert!(
+            u32::try_from(text.len()).is_ok(),
+            "a text of {} bytes",
+            text.len()
+        );
         let mut out = Vec::with_capacity(text.len() / 3);
         let mut merger = Merger::default();
         let mut at = 0;
@@ -186,6 +190,13 @@ impl Tokenizer {
         self.adds_space
     }
 
+    /// A control token's text; `None` for what is no control token.
+    pub(crate) fn control_text(&self, id: TokenId) -> Option<Cow<'_, str>> {
+        let exists = (id as usize) < self.table.len();
+        let hidden = |kind| matches!(kind, TokenKind::Control | TokenKind::Unknown);
+        (exists && hidden(self.kind(id))).then(|| self.token_text(id))
+    }
+
     /// The first text of a control token at or behind `from`, where a text from outside has one.
     pub(crate) fn next_control(&self, text: &str, from: usize) -> Option<(Range<usize>, TokenId)> {
         self.specials.next_control(text, from)
@@ -200,10 +211,17 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
     if len == 0 || len > limit {
         return Err(TokenError::VocabularySize { given: len, limit });
     }
-    let lists = [("scores", vocabulary.scores.len()), ("kinds", vocabulary.kinds.len())];
+    let lists = [
+        ("scores", vocabulary.scores.len()),
+        ("kinds", vocabulary.kinds.len()),
+    ];
     for (field, given) in lists {
         if given != len {
-            return Err(TokenError::UnevenVocabulary { field, given, wanted: len });
+            return Err(TokenError::UnevenVocabulary {
+                field,
+                given,
+                wanted: len,
+            });
         }
     }
     let named = [
@@ -212,10 +230,17 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
         ("eot", vocabulary.eot),
         ("unk", vocabulary.unk),
     ];
-    let ends = vocabulary.extra_ends.iter().map(|&id| ("extra_ends", Some(id)));
+    let ends = vocabulary
+        .extra_ends
+        .iter()
+        .map(|&id| ("extra_ends", Some(id)));
     for (field, id) in named.into_iter().chain(ends) {
         if let Some(id) = id.filter(|&id| id as usize >= len) {
-            return Err(TokenError::NoSuchToken { field, id, vocabulary_len: len });
+            return Err(TokenError::NoSuchToken {
+                field,
+                id,
+                vocabulary_len: len,
+            });
         }
     }
     Ok(())
