@@ -3,3 +3,7 @@
 
 pub mod compose;
 pub mod file;
+pub mod parse;
+mod remark;
+
+pub use remark::{Remark, Severity};
