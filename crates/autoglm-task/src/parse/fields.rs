@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use autoglm_spec::{Field, TaskKind};
 use regex::Regex;
 
-use super::list::list_at;
+use super::list::list_in;
 use super::nouns::{field_title, input_title};
 use super::reading::{Reading, is_han, pattern};
 
@@ -64,6 +64,7 @@ struct Table {
     identifier: Regex,
     asked: Regex,
     passages: Vec<(Regex, &'static str)>,
+    after: Regex,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
@@ -80,6 +81,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
     ),
     identifier: pattern(r"^[a-z_][\w\-]*$"),
     asked: pattern(r"\bquestions?\b|问题|提问"),
+    after: pattern(
+        r"\.(?:\s|$)|[!?。！？；;\n\x01]|[,，]?\s*\b(?:as|into|to|is|are|decide|determine|classify|answer (?:the|each|this|it|in|with|yes|only|based|using|my)|write|translate|summari[sz]e|whether|if|then)\b|[，,]?(?:请|判断|分|归|回答|进行|翻译|总结|概括|改写|生成|写|来|，)",
+    ),
     passages: PASSAGES
         .iter()
         .map(|(source, name)| (pattern(source), *name))
@@ -144,7 +148,7 @@ fn listed(reading: &Reading<'_>, kind: TaskKind) -> Option<Found> {
             if TABLE.output.is_match(before) && kind != TaskKind::Classification {
                 return None;
             }
-            let list = list_at(reading, hit.end())?;
+            let list = list_in(reading, hit.end()..names_end(&reading.folded, hit.end()))?;
             let names: Vec<String> = list
                 .items
                 .iter()
@@ -157,6 +161,15 @@ fn listed(reading: &Reading<'_>, kind: TaskKind) -> Option<Found> {
             (fit && plain).then_some((names, Some(span)))
         })
     })
+}
+
+/// Where a list of field names that begins at a place ends at the latest: with the sentence, or
+/// where the task goes on.
+fn names_end(text: &str, start: usize) -> usize {
+    TABLE
+        .after
+        .find(&text[start..])
+        .map_or(text.len(), |hit| start + hit.start())
 }
 
 /// Whether a name can be a field's: an identifier, or a Chinese word where that is allowed.

@@ -19,6 +19,8 @@ pub(super) enum Strength {
     Faint,
     /// A noun of the trade, such as `sentiment`.
     Hint,
+    /// A word of general use where a request begins.
+    Opening,
     /// A verb of the trade somewhere in the text.
     Verb,
     /// The same verb where a request begins.
@@ -72,7 +74,7 @@ const VERBS: &[(TaskKind, &str)] = &[
     ),
     (
         Extraction,
-        r"\b(?:list|find|identify|get|collect|detect|recogni[sz]e|locate|pull|return|mark) (?:all|every|each|any|named|the names?|the dates?|the key)\b",
+        r"\b(?:list|find|identify|get|collect|detect|recogni[sz]e|locate|pull|return) (?:all|every|each|any|named|the names?|the dates?|the key)\b",
     ),
     (Extraction, r"\bparse (?:the|each|this|these|out|every)\b"),
     (
@@ -169,7 +171,24 @@ const VERBS: &[(TaskKind, &str)] = &[
         Classification,
         r"\b(?:positive|yes|true|spam|toxic|relevant) or (?:negative|no|false|not|ham|irrelevant)\b",
     ),
+    (Classification, r"\btell\b[^.!?\n]{1,40}\bfrom\b"),
     // Chinese
+    (
+        Translation,
+        r"(?:把|将)[^，。！？；\n]{1,24}(?:翻译|译成|译为|翻成)",
+    ),
+    (
+        Rewriting,
+        r"(?:把|将)[^，。！？；\n]{1,24}(?:改写|润色|改成|改为|改得|简化|转换?[成为](?:书面|口语|正式|文言|白话|被动|主动))",
+    ),
+    (
+        Classification,
+        r"(?:把|将)[^，。！？；\n]{1,24}(?:分类|分为|分成|归为|归类|标为|标记)",
+    ),
+    (
+        Classification,
+        r"(?:回答|输出|返回|标为?|写|记为)[^，。；\n]{1,10}[，,；;]\s*(?:否则|不然|反之)",
+    ),
     (
         CodeCompletion,
         r"(?:补全|补完|续写|补齐|填充|完成).{0,14}(?:代码|函数|程序|方法|脚本)|代码.{0,4}(?:补全|续写)",
@@ -225,7 +244,7 @@ const VERBS: &[(TaskKind, &str)] = &[
     ),
     (
         Classification,
-        r"是[^，。！？；\n]{1,24}还是|是不是|是否|有没有|有无|能否|会不会|还是(?:不|非|没)|吗[？?]?\s*$",
+        r"是[^，。！？；\n]{1,24}还是|是不是|是否|有没有|有无|能否|会不会|还是(?:不|非|没)|吗\s*[？?]|吗\s*$",
     ),
     (
         Classification,
@@ -327,17 +346,18 @@ pub(super) fn evidence(reading: &Reading<'_>) -> Vec<Evidence> {
         });
     }
     for (kind, hint) in &table.hints {
-        let strength = if *kind == Free {
-            Strength::Faint
-        } else {
-            Strength::Hint
-        };
-        let hits = hint.find_iter(text);
-        found.extend(hits.map(|hit| Evidence {
-            kind: *kind,
-            strength,
-            span: hit.range(),
-        }));
+        for hit in hint.find_iter(text) {
+            let strength = match *kind {
+                Free if table.before_request.is_match(&text[..hit.start()]) => Strength::Opening,
+                Free => Strength::Faint,
+                _ => Strength::Hint,
+            };
+            found.push(Evidence {
+                kind: *kind,
+                strength,
+                span: hit.range(),
+            });
+        }
     }
     found.sort_by_key(|e| (std::cmp::Reverse(e.strength), e.span.start));
     let mut seen: Vec<TaskKind> = Vec::new();

@@ -113,7 +113,10 @@ const LEAD_INS: &[(Follow, &str)] = &[
         Follow::Announced,
         r"\b(?:choose|pick|select)(?: (?:one|exactly one|only one|the best|either))?(?: (?:from|among|between|of|out of))?(?: the following)?\s*[:：]?",
     ),
-    (Follow::List, r"\b(?:either|between|distinguish)\b"),
+    (
+        Follow::List,
+        r"\b(?:choose|pick|select)\b[^.!?:\n]{0,60}\b(?:from|among|between|out of)\b|\b(?:either|between|distinguish)\b|区分|辨别",
+    ),
     (
         Follow::Group,
         r"[(（\[【]([^()（）\[\]【】\n]{2,160})[)）\]】]",
@@ -137,13 +140,14 @@ const LEAD_INS: &[(Follow, &str)] = &[
     ),
     (
         Follow::Announced,
-        r"(?:只?(?:需)?(?:能|要|用)?(?:回答|输出|返回|答|填)|用)(?:为|是|出)?(?:一个词|标签)?\s*[：:]?",
+        r"(?:只?(?:需)?(?:能|要|用)?(?:回答|输出|返回|答|填))(?:为|出)?(?:一个词|标签)?\s*[：:]?",
     ),
     (
         Follow::OrList,
-        r"属于|到底是|究竟是|是|算是?|偏向?|倾向于?|为|看看|看|认为|选择|选",
+        r"属于|到底是|究竟是|是|算是?|偏向?|倾向于?|为|看看|看|认为|选择|选|想要?",
     ),
     (Follow::List, r"\b(?:to|in|by|for)\b"),
+    (Follow::OrList, r"^\s*"),
 ];
 
 /// Words that ask for a yes or a no.
@@ -292,7 +296,7 @@ const CUSTOMARY: &[(&str, &str, &[&str], &[&str])] = &[
     ),
     (
         "sentiment",
-        r"\b(?:classify|rate|label|categori[sz]e)\b[^.!?\n]*\b(?:reviews?|feedback)\b|\btone\b|评论(?:进行)?分类|影评分类|语气",
+        r"\b(?:classify|rate|label|categori[sz]e)\b[^.!?\n]*\b(?:reviews?|feedback)\b|\btone\b|\bpositive\b.*\bnegative\b|评论(?:进行)?分类|影评分类|语气",
         &["positive", "?neutral", "negative"],
         &["正面", "?中性", "负面"],
     ),
@@ -332,7 +336,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
     or_pair: pattern(r"\b([a-z][\w\-]*|not [a-z]\w*) or (not [a-z][\w\-]*|[a-z][\w\-]*)"),
     han_or: pattern(r"(\p{Han}{1,6})(?:还是|或者?)(\p{Han}{1,6})"),
     colon: pattern(r"[:：]"),
-    or_not: pattern(r"\b(?:if|whether)\b[^.!?\n]*\bor not\b"),
+    or_not: pattern(r"\b(?:if|whether|is|are|does|do|has)\b[^.!?\n]*\bor not\s*(?:[?.!,]|$)"),
     not_a_pair: pattern(
         r"^(?:the|a|an|this|these|that|in|on|of|to|one|two|more|less|he|she|it|they|for|by|with|and|at)$",
     ),
@@ -388,6 +392,10 @@ fn lead_in_list(reading: &Reading<'_>, follow: Follow, lead_in: &Regex) -> Optio
             Follow::OrList => {
                 let before = &reading.folded[..whole.start()];
                 let list = list_at(reading, whole.end()).filter(|list| list.joined_by_or)?;
+                let last = list.items.last()?.clone();
+                if &reading.folded[last] == "not" {
+                    return None;
+                }
                 (!before.ends_with(['还', '不', '但'])).then(|| of(reading, list, Source::Named))
             }
             Follow::Group => list_in(reading, group(1)?).map(|l| of(reading, l, Source::Named)),
@@ -414,11 +422,25 @@ fn of(reading: &Reading<'_>, list: List, source: Source) -> Labels {
         names.pop();
         names.push(negated);
     }
+    if let [first, second] = names.as_mut_slice()
+        && let Some(positive) = negated(first, second)
+    {
+        positive.clone_into(first);
+    }
     Labels {
         names,
         span,
         source,
     }
+}
+
+/// The end of a first item that a second item negates: `重要` of `邮件重要` and `不重要`.
+fn negated<'a>(first: &str, second: &'a str) -> Option<&'a str> {
+    let positives = ["不是", "不", "非", "没有", "没", "无"]
+        .iter()
+        .filter_map(|not| second.strip_prefix(not));
+    let mut fitting = positives.filter(|positive| !positive.is_empty());
+    fitting.find(|positive| first.ends_with(positive))
 }
 
 fn pair(reading: &Reading<'_>, first: Range<usize>, second: Range<usize>) -> Option<Labels> {
@@ -533,10 +555,7 @@ fn han_pair(reading: &Reading<'_>) -> Option<Labels> {
     let (before, after) = (captures.get(1)?, captures.get(2)?);
     let second = item_at(reading, after.start())?;
     let second_text = &reading.folded[second.clone()];
-    let negated = ["不是", "不", "非", "没有", "没", "无"]
-        .iter()
-        .filter_map(|not| second_text.strip_prefix(not))
-        .find(|positive| !positive.is_empty() && before.as_str().ends_with(positive));
+    let negated = negated(before.as_str(), second_text);
     let wanted = negated
         .unwrap_or(second_text)
         .chars()

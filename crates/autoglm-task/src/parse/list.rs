@@ -63,7 +63,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
     or: pattern(r"\bor\b|或|还是|\bvs\b"),
     bullet: pattern(r"^\s*(?:[-*•·–]|\d{1,2}\s*[.)、．:：]|[(（]\d{1,2}[)）]|[a-z][.)]|[①-⑳])\s*"),
     tail: pattern(
-        r"\s+(?:depending|based|according|using|by|if|when|for|without|respectively|please|then|so|because|from|which|where|in (?:the|a|each|this|every|json|any|it)|to the|about|with|on the|of the|output|answer|are|is|only|mentioned|inclusive|as json|as a json)\b.*$|\s+-\s+.*$|(?:中的?任?[一1]?[个种类项]|之一|中选|里的?一?[个种类]|等(?:[一二两三四五六七八九十\d]+)?(?:个|种|类|类别)?|这[几两三四五六七八九十]).*$",
+        r"\s+(?:depending|based|according|using|by|if|when|for|without|respectively|please|then|so|because|from|which|where|in (?:the|a|each|this|every|json|any|it)|to the|about|with|on the|of the|output|answer|are|is|only|inclusive|as json|as a json)\b.*$|\s+-\s+.*$|(?:中的?任?[一1]?[个种类项]|之一|中选|里的?一?[个种类]|等(?:[一二两三四五六七八九十\d]+)?(?:个|种|类|类别)?|这[几两三四五六七八九十]).*$",
     ),
     class_count: pattern(
         r"\s*(?:这|共|一共|总共)?(?:[一二两三四五六七八九十几]|\d{1,2})\s*(?:个|种|大|档)?\s*(?:类别|类型|标签|等级|类|种|档|级|个|项|选项|情感|情绪|主题).*$",
@@ -85,7 +85,14 @@ pub(super) fn list_in(reading: &Reading<'_>, segment: Range<usize>) -> Option<Li
     let parts = split(text, segment.clone());
     let mut list = join_last(text, &parts);
     list.joined_by_or |= parts.len() > 1 && WORDS.or.is_match(&text[segment]);
-    let cleaned = list.items.iter().map(|item| clean(text, item.clone()));
+    let count = list.items.len();
+    let cleaned = list.items.iter().enumerate().map(|(index, item)| {
+        if index + 1 == count {
+            clean(text, item.clone())
+        } else {
+            clean_inner(text, item.clone())
+        }
+    });
     list.items = cleaned
         .take_while(|item| plausible(&text[item.clone()]))
         .collect();
@@ -215,8 +222,14 @@ fn split(text: &str, segment: Range<usize>) -> Vec<Range<usize>> {
     parts
 }
 
-/// Chinese items that only spaces part.
+/// Items that only their quotes part, and Chinese items that only spaces part.
 fn spaced(text: &str, segment: Range<usize>) -> Vec<Range<usize>> {
+    let quoted = quoted_spans(&text[segment.clone()]);
+    let outside: usize = quoted.iter().map(ExactSizeIterator::len).sum();
+    if quoted.len() >= 2 && outside == text[segment.clone()].trim().len() {
+        let place = |span: &Range<usize>| segment.start + span.start..segment.start + span.end;
+        return quoted.iter().map(place).collect();
+    }
     let words: Vec<Range<usize>> = text[segment.clone()]
         .split_whitespace()
         .map(|word| {
@@ -409,19 +422,28 @@ fn quoted_spans(content: &str) -> Vec<Range<usize>> {
 
 /// An item without numbering, articles, quotes, explanations in brackets and what trails it.
 pub(super) fn clean(text: &str, span: Range<usize>) -> Range<usize> {
-    let span = trim(text, span);
+    let mut span = trim(text, span);
     if let Some(inner) = quoted_head(text, span.clone()) {
         return inner;
     }
-    let mut span = span;
-    let content = &text[span.clone()];
-    if let Some(bracket) = content.find(OPENING).filter(|&at| at > 0) {
-        span.end = span.start + bracket;
-    }
     for cut in [&WORDS.class_count, &WORDS.tail] {
-        if let Some(hit) = cut.find(&text[span.clone()]).filter(|hit| hit.start() > 0) {
+        let hit = cut.find(&text[span.clone()]);
+        if let Some(hit) = hit.filter(|hit| hit.start() > 0) {
             span.end = span.start + hit.start();
         }
+    }
+    clean_inner(text, span)
+}
+
+/// As [`clean`], for items that others follow, so that nothing trails them.
+fn clean_inner(text: &str, span: Range<usize>) -> Range<usize> {
+    let mut span = trim(text, span);
+    if let Some(inner) = quoted_head(text, span.clone()) {
+        return inner;
+    }
+    let bracket = text[span.clone()].find(OPENING);
+    if let Some(bracket) = bracket.filter(|&at| at > 0) {
+        span.end = span.start + bracket;
     }
     for lead in [&WORDS.bullet, &WORDS.article] {
         let content = &text[span.clone()];
@@ -470,6 +492,7 @@ const NOT_IN_ITEMS: &[&str] = &[
     "these",
     "following",
     "each",
+    "from",
     "classify",
     "given",
     "please",
@@ -494,6 +517,9 @@ const NOT_IN_CHINESE_ITEMS: &[&str] = &[
     "只回答",
     "这条",
     "这封",
+    "这个",
+    "这段",
+    "这句",
 ];
 
 fn plausible(item: &str) -> bool {

@@ -280,8 +280,10 @@ fn settle_kind(
     remarks: &mut Vec<Remark>,
 ) -> Option<TaskKind> {
     let announced = labels.is_some_and(|labels| labels.source == Source::Announced);
+    let asked = labels.is_some_and(|labels| labels.source != Source::Boolean)
+        && reading.original.trim_end().ends_with(['?', '？']);
     let Some(best) = evidence.first() else {
-        if !announced {
+        if !announced && !asked {
             return None;
         }
         let message = "the kind of task is not named; because of the labels it is a classification";
@@ -290,7 +292,7 @@ fn settle_kind(
     };
     let classifies =
         |e: &Evidence| e.kind == TaskKind::Classification && e.strength >= Strength::Verb;
-    let outweighed = best.strength == Strength::Faint
+    let outweighed = best.kind == TaskKind::Free
         || best.strength < Strength::Request && evidence.iter().any(classifies);
     let kind = if announced && outweighed {
         TaskKind::Classification

@@ -1,5 +1,7 @@
 //! How the input and the answer are called in a prompt, from the words that the text uses.
 
+use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use autoglm_spec::TaskKind;
@@ -16,7 +18,7 @@ const ENGLISH_INPUTS: &[(&str, &str)] = &[
     (r"tweets?", "Tweet"),
     (r"e-?mails?", "Email"),
     (r"(?:text |sms )?messages?|sms", "Message"),
-    (r"headlines?", "Headline"),
+    (r"(?:news )?headlines?", "Headline"),
     (r"titles?", "Title"),
     (r"questions?", "Question"),
     (r"quer(?:y|ies)", "Query"),
@@ -61,11 +63,12 @@ const ENGLISH_INPUTS: &[(&str, &str)] = &[
     (r"functions?|code|snippets?|programs?|scripts?", "Code"),
     (r"logs?|log lines?", "Log"),
     (r"requests?", "Request"),
+    (r"products?", "Product"),
     (r"texts?", "Text"),
 ];
 
 /// Chinese nouns for inputs, longer ones before their parts; the title is the noun as written.
-const CHINESE_INPUTS: &str = "新闻标题|文章标题|标题|商品评论|影评|书评|短评|评论|评价|弹幕|微博|推文|\
+const CHINESE_INPUTS: &str = "新闻标题|文章标题|标题|商品评论|商品评价|影评|书评|短评|评论|评价|弹幕|微博|推文|\
 帖子|留言|短信|电子邮件|邮件|email|聊天记录|对话|会议记录|会议纪要|工单|用户反馈|反馈|投诉|建议书|\
 简历|合同|发票|病历|公告|通知|新闻|论文|文献|文章|短文|段落|这段话|句子|语句|一句话|这句话|\
 商品描述|商品标题|商品|产品|提问|问题|题目|描述|需求|说明|故事|小说|诗|歌词|笔记|报告|文档|材料|\
@@ -162,7 +165,7 @@ const SUBJECTS: &[(&str, Answer)] = &[
         },
     ),
     (
-        r"\b(?:which|what|identify the|detect the) language\b|语种|什么语言|哪种语言",
+        r"\b(?:which|what|identify the|detect the|determine the) language\b|\bthe language of\b|语种|什么语言|哪种语言",
         Answer {
             english: "Language",
             chinese: "语言",
@@ -226,7 +229,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
 pub(super) fn input_title(reading: &Reading<'_>) -> String {
     let table = &*TABLE;
     let text = reading.folded.as_str();
-    let mut found: Vec<(u8, usize, String)> = Vec::new();
+    let mut found: Vec<(u8, usize, Reverse<usize>, String)> = Vec::new();
     let rank = |start: usize| {
         let before = &text[..start];
         match (
@@ -238,26 +241,23 @@ pub(super) fn input_title(reading: &Reading<'_>) -> String {
             (false, false) => 2,
         }
     };
+    let mut note = |place: Range<usize>, title: String| {
+        found.push((rank(place.start), place.start, Reverse(place.len()), title));
+    };
     if reading.chinese() {
         for hit in table.chinese.find_iter(text) {
             let written = reading.text(hit.range());
-            found.push((
-                rank(hit.start()),
-                hit.start(),
-                chinese_title(hit.as_str(), written),
-            ));
+            note(hit.range(), chinese_title(hit.as_str(), written));
         }
     } else {
         for (noun, title) in &table.english {
             for hit in noun.find_iter(text) {
-                found.push((rank(hit.start()), hit.start(), (*title).to_owned()));
+                note(hit.range(), (*title).to_owned());
             }
         }
     }
-    let best = found
-        .into_iter()
-        .min_by_key(|(rank, start, _)| (*rank, *start));
-    best.map_or_else(|| default_input(reading), |(_, _, title)| title)
+    let best = found.into_iter().min();
+    best.map_or_else(|| default_input(reading), |(.., title)| title)
 }
 
 fn default_input(reading: &Reading<'_>) -> String {

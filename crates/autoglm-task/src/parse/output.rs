@@ -12,6 +12,8 @@ use super::reading::{Reading, is_han, pattern};
 
 /// What introduces the things to extract.
 const EXTRACTED: &[&str] = &[
+    r"(?:找出|列出|提取|抽取|识别出?|挑出)(?:文中|文本中|句中|其中|文章中|新闻中|里面)(?:所?出现|提到|提及|包含)?的",
+    r"\b(?:keys|fields|attributes|columns|entities|properties|values|details|items)\b[^.:：\n]{0,40}[:：]",
     r"\b(?:keys|fields|attributes|columns|entities|properties)\b(?: (?:are|named|called|such as|like))?\s*[:：]?",
     r"\b(?:extract|extracting|pull out|pull|identify|find|list|get|collect|locate|recogni[sz]e|return|parse(?: out)?)\b(?: me)?(?: the following)?(?: (?:fields|information|details|entities|data|values|items))?\s*[:：]?",
     r"(?:抽取|提取|抽出|摘出|找出|列出|取出|挑出|识别出?|解析出?)(?:出|到)?(?:以下|下列|下面|如下)?(?:的)?(?:信息|字段|内容|实体|要素|几项)?(?:有|包括)?\s*[：:]?",
@@ -20,7 +22,7 @@ const EXTRACTED: &[&str] = &[
 ];
 
 /// Where what is extracted ends and where it is extracted from begins.
-const SOURCE: &str = r"\s+(?:from|in|out of|of (?:the|each|every|this)|for (?:the|each|every)|mentioned|that|which|who|found|contained|appearing|occurring|given|into|to|using|, if|if)\b.*$|(?:，|,)?(?:并|然后|以|用|按|输出|返回).*$|(?:等|这)(?:信息|字段|内容|要素|[一二三四五六七八九十\d几]+(?:个|项|种)).*$";
+const SOURCE: &str = r"(?:^|\s+)(?:from|in|out of|of (?:the|each|every|this)|for (?:the|each|every)|mentioned|that|which|who|found|contained|appearing|occurring|given|into|to|using|, if|if)\b.*$|(?:，|,)?(?:并|然后|以|用|按|输出|返回).*$|(?:等|这)(?:信息|字段|内容|要素|[一二三四五六七八九十\d几]+(?:个|项|种)).*$";
 
 /// Keys that hold numbers.
 const NUMBERS: &str = r"(?:\b|_)(?:amount|price|age|total|subtotal|quantity|qty|count|cost|salary|score|percent(?:age)?|year|years|number_of_\w+|weight|height|length|width|distance|tax|vat|discount|temperature|rating|revenue|income|population|area|duration)(?:\b|_|$)|金额|价格|数量|年龄|总价|总额|总计|合计|单价|人数|年限|薪资|工资|薪水|分数|面积|重量|长度|高度|次数|百分比|税额|折扣|评分|距离|温度|体重|身高|工龄|年份|件数";
@@ -207,8 +209,8 @@ fn cut_source(reading: &Reading<'_>, start: usize) -> usize {
         start + first_line
     };
     match TABLE.source.find(&text[start..line_end]) {
-        Some(hit) if hit.start() > 0 => start + hit.start(),
-        _ => end,
+        Some(hit) => start + hit.start(),
+        None => end,
     }
 }
 

@@ -105,7 +105,6 @@ const ENGLISH_FRAME: &[&str] = &[
     "classify",
     "label",
     "translate",
-    "a",
     "an",
     "each",
     "this",
@@ -132,7 +131,7 @@ fn language_of(folded: &str) -> Language {
         .sum();
     let latin: Vec<&str> = folded
         .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
+        .filter(|word| word.len() > 1)
         .collect();
     let english = latin
         .iter()
