@@ -61,7 +61,7 @@ const VERBS: &[(TaskKind, &str)] = &[
     ),
     (
         Summarisation,
-        r"\b(?:write|give|make|create|produce|provide|generate|draft)\b[^.!?\n]{0,40}\b(?:summary|summaries|abstract|tl;?dr|synopsis|headline|title|gist|digest|overview)\b",
+        r"\b(?:write|give|make|create|produce|provide|generate|draft)\b[^.!?\n]{0,40}\b(?:summary|summaries|abstract|tl;?dr|synopsis|gist|digest|overview)\b|\b(?:write|give|make|create|produce|generate|draft|suggest|find)\b[^.!?\n]{0,24}\b(?:a|an|its|their|one) (?:\w+ ){0,2}(?:headline|title)\b",
     ),
     (Translation, r"\b(?:translate|translating)\b"),
     (

@@ -132,7 +132,7 @@ const LEAD_INS: &[(Follow, &str)] = &[
     ),
     (
         Follow::OrList,
-        r"\b(?:is|are|was|were|be|sounds?|seems?|feels?|looks?|express(?:es)?|conveys?|has|have|shows?|contains?|it's|its|reads?)\b(?: (?:mostly|mainly|more|rather|about|a|an|the|either))*",
+        r"\b(?:is|are|was|were|be|sounds?|seems?|feels?|looks?|express(?:es)?|conveys?|has|have|shows?|contains?|it's|its|reads?)\b(?: (?:mostly|mainly|more|rather|about|a|an|the|either)\b)*",
     ),
     (
         Follow::OrList,

@@ -104,7 +104,7 @@ const SUBJECTS: &[(&str, Answer)] = &[
         r"\bsentiments?\b|\bpolarity\b|\bpositive\b|\bpraise\b|情感|好评|正面|褒贬|态度|积极|口碑|倾向",
         Answer {
             english: "Sentiment",
-            chinese: "情感",
+            chinese: "情感倾向",
             name: "sentiment",
         },
     ),
