@@ -4,15 +4,18 @@
 pub mod compose;
 pub mod file;
 pub mod judge;
+pub mod parse;
 pub mod records;
 pub mod run;
 pub mod store;
 
 mod error;
+mod remark;
 mod row;
 
 #[cfg(test)]
 mod scripted;
 
 pub use error::TaskError;
+pub use remark::{Remark, Severity};
 pub use row::{Raw, Row};
