@@ -452,7 +452,11 @@ impl<'a> Runner<'a> {
             Err(Stop::Cancelled) => RunStatus::Interrupted,
             Err(Stop::Failed(_)) => RunStatus::Failed,
         };
-        let finished = self.parts.sink.finish();
+        let finished = match status {
+            RunStatus::Finished => self.parts.sink.finish(),
+            // What is held back comes when the run goes on; whole rows have been written.
+            RunStatus::Unfinished | RunStatus::Interrupted | RunStatus::Failed => Ok(()),
+        };
         let now = (self.parts.hooks.now)();
         let noted = self.parts.store.put_status(self.run, status, now);
         if let Err(Stop::Failed(error)) = ended {
