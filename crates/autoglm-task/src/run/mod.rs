@@ -24,7 +24,7 @@ use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
 pub use progress::Progress;
-pub use replay::{Replay, replay};
+pub use replay::{Replay, Shown, replay, show};
 pub use resume::Resume;
 pub use survey::{Survey, survey};
 
@@ -146,6 +146,7 @@ pub fn run(
     let answerer = Answerer::new(job)?;
     let key = job.key(answerer.task_hash());
     let info = resume::open(job, &key, store, (hooks.now)())?;
+    sink.start().map_err(|source| TaskError::Write { source })?;
     let mut runner = Runner::new(job, answerer, &info, Parts { store, sink, hooks });
     let ended = runner.work(&info, records);
     runner.close(ended)
@@ -155,7 +156,7 @@ impl Job<'_> {
     fn key(&self, task_hash: &str) -> RunKey {
         RunKey {
             task_hash: task_hash.to_owned(),
-            model: self.engine.facts().name.clone(),
+            model: self.engine.facts().clone(),
             source: self.source.clone(),
             fingerprint: self.survey.as_ref().map(|s| s.fingerprint.clone()),
             output: self.output.clone(),
@@ -274,11 +275,7 @@ impl<'a> Runner<'a> {
 
     /// Hands on the rows that an earlier part of the run has stored, and passes over their
     /// records in the input.
-    fn take_stored(
-        &mut self,
-        info: &RunInfo,
-        records: &mut RecordItems<'_>,
-    ) -> Result<(), Stop> {
+    fn take_stored(&mut self, info: &RunInfo, records: &mut RecordItems<'_>) -> Result<(), Stop> {
         loop {
             let rows = self
                 .parts
