@@ -237,6 +237,9 @@ impl<'a> Runner<'a> {
         self.find_judge(info.prior.clone())?;
         self.take_stored(info, records)?;
         loop {
+            if self.judge.is_none() && self.waiting.len() >= BATCH_RECORDS {
+                self.settle()?;
+            }
             let (window, stop) = self.read_window(records);
             let ended = window.is_empty();
             self.answer_window(window)?;
@@ -365,9 +368,6 @@ impl<'a> Runner<'a> {
         } else {
             self.parts.store.put_rows(self.run, &rows)?;
             self.waiting.extend(rows);
-            if self.waiting.len() >= BATCH_RECORDS {
-                self.settle()?;
-            }
         }
         self.tell_progress();
         stop.map_or(Ok(()), Err)
