@@ -1,1 +1,19 @@
-//! placeholder
+//! Text to token ids and back, and chat templates. Everything is built from what a model file
+//! says about its own vocabulary; this crate reads no file itself.
+
+mod byte_bpe;
+mod ends;
+mod error;
+mod merge;
+mod pre_tokenizer;
+mod sentence_piece;
+mod specials;
+mod table;
+mod text_stream;
+mod tokenizer;
+mod vocabulary;
+
+pub use error::TokenError;
+pub use text_stream::TextStream;
+pub use tokenizer::{Specials, Tokenizer};
+pub use vocabulary::{TokenId, TokenKind, Vocabulary, VocabularyModel};

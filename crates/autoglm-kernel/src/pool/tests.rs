@@ -1,0 +1,199 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn pool(threads: usize) -> Pool {
+    Pool::new(NonZeroUsize::new(threads).unwrap())
+}
+
+fn counts_of_a_run(pool: &Pool, tasks: usize) -> Vec<usize> {
+    let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+    pool.run(tasks, |task| {
+        counts[task].fetch_add(1, Ordering::Relaxed);
+    });
+    counts.into_iter().map(AtomicUsize::into_inner).collect()
+}
+
+fn panic_message(run: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    payload.downcast_ref::<&str>().map_or_else(
+        || {
+            payload
+                .downcast_ref::<String>()
+                .cloned()
+                .unwrap_or_default()
+        },
+        |text| (*text).to_owned(),
+    )
+}
+
+#[test]
+fn every_task_runs_once_whatever_the_number_of_threads() {
+    for threads in 1..=5 {
+        let pool = pool(threads);
+        for tasks in 0..40 {
+            assert_eq!(
+                counts_of_a_run(&pool, tasks),
+                vec![1; tasks],
+                "{threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn runs_close_together_and_far_apart_all_complete() {
+    let pool = pool(3);
+    let sum = AtomicUsize::new(0);
+    for run in 0..20_000 {
+        pool.run(run % 7, |task| {
+            sum.fetch_add(task + 1, Ordering::Relaxed);
+        });
+        if run % 1_000 == 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let expected: usize = (0..20_000).map(|run| (run % 7) * (run % 7 + 1) / 2).sum();
+    assert_eq!(sum.into_inner(), expected);
+}
+
+#[test]
+fn worker_w_of_n_runs_its_contiguous_share_on_one_thread() {
+    let pool = pool(3);
+    let names: Vec<Mutex<String>> = (0..8).map(|_| Mutex::default()).collect();
+    pool.run(8, |task| {
+        let thread = std::thread::current();
+        *lock(&names[task]) = thread.name().unwrap_or("caller").to_owned();
+    });
+    let names: Vec<String> = names.into_iter().map(|n| n.into_inner().unwrap()).collect();
+    assert!(
+        names[0] == names[1] && !names[0].starts_with("compute"),
+        "{names:?}"
+    );
+    assert_eq!(names[2..5], ["compute-1", "compute-1", "compute-1"]);
+    assert_eq!(names[5..8], ["compute-2", "compute-2", "compute-2"]);
+}
+
+#[test]
+fn a_pool_of_one_stays_on_the_calling_thread() {
+    let pool = pool(1);
+    assert!(pool.workers.is_empty());
+    let caller = std::thread::current().id();
+    pool.run(5, |_| assert_eq!(std::thread::current().id(), caller));
+}
+
+#[test]
+fn a_panic_reaches_the_caller_and_the_pool_stays_usable() {
+    let pool = pool(4);
+    for panicking in 0..16 {
+        let message = panic_message(|| {
+            pool.run(16, |task| assert_ne!(task, panicking, "task {task} fails"));
+        });
+        assert!(
+            message.contains(&format!("task {panicking} fails")),
+            "{message}"
+        );
+        assert_eq!(counts_of_a_run(&pool, 16), vec![1; 16]);
+    }
+}
+
+#[test]
+fn a_panic_waits_for_the_tasks_of_the_other_workers() {
+    let pool = pool(2);
+    let done = AtomicUsize::new(0);
+    let message = panic_message(|| {
+        pool.run(2, |task| {
+            assert_ne!(task, 0, "the caller's task fails");
+            std::thread::sleep(Duration::from_millis(20));
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+    });
+    assert!(message.contains("the caller's task fails"), "{message}");
+    assert_eq!(done.into_inner(), 1);
+}
+
+#[test]
+fn a_run_inside_a_task_runs_inline() {
+    let (outer, other) = (pool(3), pool(2));
+    let sum = AtomicUsize::new(0);
+    outer.run(6, |_| {
+        let thread = std::thread::current().id();
+        for inner in [&outer, &other] {
+            inner.run(4, |task| {
+                assert_eq!(std::thread::current().id(), thread);
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!(sum.into_inner(), 6 * 2 * 6);
+}
+
+#[test]
+fn threads_that_share_a_pool_take_turns() {
+    let pool = pool(2);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for tasks in 0..300 {
+                    assert_eq!(counts_of_a_run(&pool, tasks % 9), vec![1; tasks % 9]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn more_threads_than_cores_still_finish() {
+    let pool = pool(16);
+    for _ in 0..200 {
+        assert_eq!(counts_of_a_run(&pool, 50), vec![1; 50]);
+    }
+}
+
+#[test]
+fn dropping_a_pool_ends_its_threads() {
+    let pool = pool(3);
+    let team = Arc::downgrade(&pool.team);
+    pool.run(3, |_| {});
+    drop(pool);
+    assert!(team.upgrade().is_none(), "a worker still holds the team");
+}
+
+#[test]
+#[should_panic(expected = "range 3..6 of a slice of 5 elements")]
+fn a_part_outside_the_slice_is_refused() {
+    let mut data = [0u8; 5];
+    let data = DisjointMut::new(&mut data);
+    // SAFETY: no other part is taken.
+    unsafe { data.range(3..6) }.fill(1);
+}
+
+proptest! {
+    #[test]
+    fn shares_cover_all_tasks_in_order_and_differ_by_one(tasks in 0usize..5_000, threads in 1usize..70) {
+        let shares: Vec<_> = (0..threads).map(|w| share(tasks, w, threads)).collect();
+        let all: Vec<usize> = shares.iter().cloned().flatten().collect();
+        prop_assert_eq!(all, (0..tasks).collect::<Vec<_>>());
+        let lengths = || shares.iter().map(ExactSizeIterator::len);
+        prop_assert!(lengths().max().unwrap() - lengths().min().unwrap() <= 1);
+    }
+
+    #[test]
+    fn chunks_are_those_of_the_standard_library(len in 0usize..300, chunk_len in 1usize..50, threads in 1usize..5) {
+        let mut data: Vec<usize> = (0..len).collect();
+        let mut expected = data.clone();
+        let change = |chunk: usize, part: &mut [usize]| {
+            let part_len = part.len();
+            for x in part {
+ *x += 1_000 * chunk + part_len;
+}
+        };
+        pool(threads).for_each_chunk(&mut data, chunk_len, change);
+        expected.chunks_mut(chunk_len).enumerate().for_each(|(chunk, part)| change(chunk, part));
+        prop_assert_eq!(data, expected);
+    }
+}

@@ -1,0 +1,280 @@
+//! What can be wrong with a model file or a request to a model.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Who has to act for a [`ModelError`] to go away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller asked for something that cannot be, such as a file that is not there.
+    Caller,
+    /// The file is wrong, or of a kind that is not supported.
+    Data,
+}
+
+/// Why a model file cannot be used.
+///
+/// Names that come from a file are escaped and cut before they go into a message, so that every
+/// message is one line whatever the file holds.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The operating system does not give us the file.
+    #[error("cannot open the model file {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Something is wrong with the content of a file.
+    #[error("cannot use the model file {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<ModelError>,
+    },
+    /// The file does not start like a GGUF file.
+    #[error("not a GGUF file: it starts with {found:?}, a GGUF file starts with \"GGUF\"")]
+    NotGguf {
+        /// The first bytes, escaped.
+        found: String,
+    },
+    /// The file was written for machines with the other byte order.
+    #[error("the file is big-endian GGUF version {version}, only little-endian files are read")]
+    BigEndian {
+        /// The version, read in the file's own byte order.
+        version: u32,
+    },
+    /// The GGUF version is not one that is read here.
+    #[error("the file is GGUF version {found}, versions 2 and 3 are read")]
+    Version {
+        /// The version in the file.
+        found: u32,
+    },
+    /// The file ends too early.
+    #[error(
+        "the file ends within {what}: {wanted_bytes} bytes are wanted at byte {offset}, \
+         {left_bytes} are left"
+    )]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
+        /// Where in the file.
+        offset: usize,
+        /// How many bytes it takes.
+        wanted_bytes: u64,
+        /// How many bytes there are.
+        left_bytes: usize,
+    },
+    /// A count says that there is more than the rest of the file can hold.
+    #[error("the {what} is {count}, but the rest of the file holds {limit} at most")]
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// The count in the file.
+        count: u64,
+        /// How many of the smallest possible size would fit.
+        limit: u64,
+    },
+    /// A metadata key or tensor name is too long.
+    #[error("a {what} at byte {offset} has {found_bytes} bytes, {limit_bytes} are allowed")]
+    LongName {
+        /// Which sort of name.
+        what: &'static str,
+        /// Where in the file.
+        offset: usize,
+        /// Its length.
+        found_bytes: u64,
+        /// The longest that is allowed.
+        limit_bytes: u64,
+    },
+    /// A metadata key or tensor name is not text.
+    #[error("a {what} at byte {offset} is not UTF-8")]
+    NotUtf8 {
+        /// Which sort of name.
+        what: &'static str,
+        /// Where in the file.
+        offset: usize,
+    },
+    /// A metadata value has a type that GGUF does not define.
+    #[error("metadata key {key} has value type {number}, GGUF defines 0 to 12")]
+    ValueType {
+        /// The key.
+        key: String,
+        /// The type's number in the file.
+        number: u32,
+    },
+    /// A truth value is neither 0 nor 1.
+    #[error("metadata key {key} holds {found} as a bool, want 0 or 1")]
+    Bool {
+        /// The key.
+        key: String,
+        /// The byte in the file.
+        found: u8,
+    },
+    /// Arrays of arrays go too deep.
+    #[error("metadata key {key} nests arrays more than {limit} deep")]
+    Nesting {
+        /// The key.
+        key: String,
+        /// The deepest that is read.
+        limit: usize,
+    },
+    /// A metadata key occurs twice.
+    #[error("metadata key {key} occurs twice")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// A tensor's name occurs twice.
+    #[error("tensor {tensor} occurs twice")]
+    DuplicateTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// The alignment of tensor data cannot be.
+    #[error("general.alignment is {found}, want a power of two up to {limit}")]
+    Alignment {
+        /// The alignment in the file.
+        found: u32,
+        /// The largest that is read.
+        limit: u32,
+    },
+    /// A tensor has no dimension or too many.
+    #[error("tensor {tensor} has {found} dimensions, want 1 to {limit}")]
+    Dimensions {
+        /// The tensor.
+        tensor: String,
+        /// The number in the file.
+        found: u32,
+        /// The most that are read.
+        limit: u32,
+    },
+    /// A dimension is zero, or the dimensions multiply to more than a machine can address.
+    #[error("tensor {tensor} has the shape {shape:?}, which {why}")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// The dimensions in the file's order, shortest stride first.
+        shape: Vec<u64>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A tensor's number format is not one that is read here.
+    #[error("tensor {tensor} has type {name} ({number}), which is not supported")]
+    TensorType {
+        /// The tensor.
+        tensor: String,
+        /// The format's name in the field, or `unknown`.
+        name: &'static str,
+        /// The format's number in the file.
+        number: u32,
+    },
+    /// A row is not a whole number of blocks.
+    #[error(
+        "tensor {tensor} has rows of {cols} numbers, format {format} wants a multiple of {block_len}"
+    )]
+    RowLength {
+        /// The tensor.
+        tensor: String,
+        /// The format's name.
+        format: &'static str,
+        /// The length of a row.
+        cols: usize,
+        /// The length of a block.
+        block_len: usize,
+    },
+    /// A tensor's data does not start where data may start.
+    #[error("tensor {tensor} starts at offset {offset}, want a multiple of {alignment}")]
+    TensorOffset {
+        /// The tensor.
+        tensor: String,
+        /// Its offset in the data section.
+        offset: u64,
+        /// The file's alignment.
+        alignment: u32,
+    },
+    /// A tensor's data does not lie within the file.
+    #[error(
+        "tensor {tensor} takes {size_bytes} bytes at offset {offset}, \
+         the file has {data_bytes} bytes of tensor data"
+    )]
+    TensorBeyondFile {
+        /// The tensor.
+        tensor: String,
+        /// Its offset in the data section.
+        offset: u64,
+        /// Its size.
+        size_bytes: usize,
+        /// The size of the data section.
+        data_bytes: usize,
+    },
+    /// Two tensors share bytes.
+    #[error("tensors {first} and {second} overlap in the file")]
+    Overlap {
+        /// The tensor that starts first.
+        first: String,
+        /// The tensor that starts before the first one ends.
+        second: String,
+    },
+    /// A metadata key that is needed is not there.
+    #[error("metadata key {key} is missing")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A metadata value is not what its key promises.
+    #[error("metadata key {key}: got {found}, want {wanted}")]
+    WrongValue {
+        /// The key.
+        key: String,
+        /// The type or value in the file.
+        found: String,
+        /// What must be there.
+        wanted: &'static str,
+    },
+    /// A tensor that is needed is not there.
+    #[error("tensor {tensor} is missing")]
+    MissingTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Two lists that describe the same tokens have different lengths.
+    #[error("metadata key {key} has {found} entries, the vocabulary has {wanted} tokens")]
+    VocabularyLength {
+        /// The key of the list.
+        key: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length of the vocabulary.
+        wanted: usize,
+    },
+    /// A token id lies outside the vocabulary.
+    #[error("metadata key {key} is token {id}, the vocabulary has {vocabulary_len} tokens")]
+    TokenId {
+        /// The key.
+        key: &'static str,
+        /// The id in the file.
+        id: u32,
+        /// The length of the vocabulary.
+        vocabulary_len: usize,
+    },
+    /// The tokenizer is of a kind that is not built here.
+    #[error("tokenizer model {found} is not supported, want llama or gpt2")]
+    TokenizerModel {
+        /// The value of `tokenizer.ggml.model`.
+        found: String,
+    },
+}
+
+impl ModelError {
+    /// Who has to act for this error to go away.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Open { .. } => Fault::Caller,
+            _ => Fault::Data,
+        }
+    }
+}

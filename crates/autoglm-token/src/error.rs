@@ -1,0 +1,109 @@
+//! What can be wrong with a vocabulary, a chat template or a conversation.
+
+use autoglm_spec::{Blame, Blamed};
+
+use crate::TokenId;
+
+/// Why a vocabulary, a chat template or a conversation was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// A list of the vocabulary has not one entry a token.
+    #[error("the vocabulary's {field} has {given} entries, want one for each of {wanted} tokens")]
+    UnevenVocabulary {
+        /// The list.
+        field: &'static str,
+        /// Its length.
+        given: usize,
+        /// The number of tokens.
+        wanted: usize,
+    },
+    /// The vocabulary is empty or too large for 32-bit ids.
+    #[error("the vocabulary has {given} tokens, want 1 to {limit}")]
+    VocabularySize {
+        /// Tokens of the vocabulary.
+        given: usize,
+        /// The most that can be numbered.
+        limit: usize,
+    },
+    /// A named token is not in the vocabulary.
+    #[error("the vocabulary's {field} is token {id}, but it has only {vocabulary_len} tokens")]
+    NoSuchToken {
+        /// The name, such as `bos`.
+        field: &'static str,
+        /// The token's id.
+        id: TokenId,
+        /// Tokens of the vocabulary.
+        vocabulary_len: usize,
+    },
+    /// The pre-tokeniser is not one that we know.
+    #[error("unknown pre-tokeniser {given:?}, known are: {}", known.join(", "))]
+    UnknownPreTokenizer {
+        /// The name in the file.
+        given: String,
+        /// The names that we know.
+        known: Vec<&'static str>,
+    },
+    /// A merge is not two tokens whose concatenation is a token.
+    #[error("merge {index} of the vocabulary, {given:?}, is not two tokens that make a third")]
+    BadMerge {
+        /// Position in the list of merges.
+        index: usize,
+        /// The merge.
+        given: String,
+    },
+    /// The texts of special tokens are too many or too long to search for.
+    #[error("the vocabulary's {count} special tokens cannot be searched for")]
+    SpecialTokens {
+        /// Special tokens of the vocabulary.
+        count: usize,
+        /// What the search says.
+        #[source]
+        source: aho_corasick::BuildError,
+    },
+    /// The vocabulary cannot express this byte, so it cannot express every text.
+    #[error("the vocabulary has no token for the byte {byte:#04x} and no unknown token")]
+    MissingByte {
+        /// The byte.
+        byte: u8,
+    },
+    /// The chat template is not valid Jinja, or uses what is not allowed.
+    #[error("the chat template cannot be read")]
+    TemplateSyntax {
+        /// What the template engine says.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
+    /// The chat template, or what it rendered, is longer than allowed.
+    #[error("the {what} has {given_bytes} bytes, at most {limit_bytes} are allowed")]
+    TemplateSize {
+        /// `chat template` or `rendered conversation`.
+        what: &'static str,
+        /// Its size.
+        given_bytes: usize,
+        /// The largest size allowed.
+        limit_bytes: usize,
+    },
+    /// The chat template failed on these messages.
+    #[error("the chat template failed")]
+    TemplateFailed {
+        /// What the template engine says.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
+    /// The chat template refused these messages by `raise_exception`.
+    #[error("the chat template refuses the conversation: {message}")]
+    TemplateRefused {
+        /// What the template says.
+        message: String,
+    },
+}
+
+impl Blamed for TokenError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::TemplateRefused { .. } => Blame::Caller,
+            _ => Blame::Data,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Text to token ids and back.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::byte_bpe::ByteBpe;
+use crate::ends::{corrected_kinds, end_tokens};
+use crate::merge::Merger;
+use crate::sentence_piece::SentencePiece;
+use crate::specials::SpecialTokens;
+use crate::table::TokenTable;
+use crate::{TextStream, TokenError, TokenId, TokenKind, Vocabulary, VocabularyModel};
+
+/// What happens to the text of control tokens, such as `<|im_end|>`, inside a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Specials {
+    /// Text that is the text of a control token becomes that token. For text that we wrote:
+    /// templates, prompts of our own.
+    Parse,
+    /// Text stays text: no control token comes out, whatever the text says. For text from
+    /// outside: records, documents, messages.
+    AsText,
+}
+
+/// Cuts text into the tokens of one vocabulary. It is built once and shared between threads.
+#[derive(Debug)]
+pub struct Tokenizer {
+    table: TokenTable,
+    specials: SpecialTokens,
+    model: Model,
+    /// Whether encoding puts a space before a text, which decoding takes away again.
+    adds_space: bool,
+    bos: Option<TokenId>,
+    ends: Vec<TokenId>,
+}
+
+/// How what stands between special tokens is cut.
+#[derive(Debug)]
+enum Model {
+    SentencePiece(SentencePiece),
+    ByteBpe(ByteBpe),
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer of a vocabulary.
+    ///
+    /// # Errors
+    /// [`TokenError`] if lists differ in length, a named token does not exist, the pre-tokeniser
+    /// is not known, a merge names no token, or some byte has no token.
+    pub fn new(vocabulary: Vocabulary) -> Result<Self, TokenError> {
+        check(&vocabulary)?;
+        let kinds = corrected_kinds(&vocabulary);
+        let ends = end_tokens(&vocabulary, &kinds);
+        let specials = SpecialTokens::new(&vocabulary, &kinds)?;
+        let table = TokenTable::new(&vocabulary, kinds);
+        let model = match vocabulary.model {
+            VocabularyModel::SentencePiece => {
+                Model::SentencePiece(SentencePiece::new(&vocabulary, &table)?)
+            }
+            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
+        };
+        Ok(Self {
+            adds_space: vocabulary.add_space_prefix && matches!(model, Model::SentencePiece(_)),
+            bos: vocabulary.bos.filter(|_| vocabulary.add_bos),
+            table,
+            specials,
+            model,
+            ends,
+        })
+    }
+
+    /// The tokens of a text, without BOS.
+    ///
+    /// # Panics
+    /// If the text has 4 GiB or more.
+    pub fn encode(&self, text: &str, specials: Specials) -> Vec<TokenId> {
+        match specials {
+            Specials::Parse => self.encode_around(text, &[]),
+            Specials::AsText => self.encode_around(text, std::slice::from_ref(&(0..text.len()))),
+        }
+    }
+
+    /// The tokens of a text in which control tokens are recognised except in some stretches, given
+    /// in order and without overlap. The text is one: what stands in a stretch merges with what
+    /// stands around it.
+    ///
+    /// # Panics
+    /// If the text has 4 GiB or more.
+    pub fn encode_around(&self, text: &str, plain: &[Range<usize>]) -> Vec<TokenId> {
+        assert!(u32::try_from(text.len()).is_ok(), "a text of {} bytes", text.len());
+        let mut out = Vec::with_capacity(text.len() / 3);
+        let mut merger = Merger::default();
+        let mut at = 0;
+        while let Some((found, id)) = self.specials.next(text, at, plain) {
+            self.encode_text(text, at..found.start, &mut merger, &mut out);
+            out.push(id);
+            at = found.end;
+        }
+        self.encode_text(text, at..text.len(), &mut merger, &mut out);
+        out
+    }
+
+    fn encode_text(
+        &self,
+        text: &str,
+        range: Range<usize>,
+        merger: &mut Merger,
+        out: &mut Vec<TokenId>,
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        // What stands between two special tokens is a text of its own.
+        let text = &text[range];
+        match &self.model {
+            Model::SentencePiece(model) => model.encode(&self.table, text, merger, out),
+            Model::ByteBpe(model) => model.encode(&self.table, text, merger, out),
+        }
+    }
+
+    /// The text of tokens, without that of control tokens; bytes that are not UTF-8 become U+FFFD.
+    /// The space that encoding put before the text is taken away.
+    ///
+    /// # Panics
+    /// If an id is not below [`Tokenizer::vocabulary_len`].
+    pub fn decode(&self, ids: &[TokenId]) -> String {
+        let mut stream = TextStream::new();
+        let mut text = String::new();
+        for &id in ids {
+            text.push_str(stream.push(self, id));
+        }
+        text.push_str(stream.finish());
+        text
+    }
+
+    /// The bytes that a token adds to a text: none for control tokens.
+    ///
+    /// # Panics
+    /// If the id is not below [`Tokenizer::vocabulary_len`].
+    pub fn token_bytes(&self, id: TokenId) -> &[u8] {
+        match self.table.kind(id) {
+            TokenKind::Control | TokenKind::Unknown => &[],
+            _ => self.table.bytes(id),
+        }
+    }
+
+    /// A token for people to read: its text, or a control token's name.
+    ///
+    /// # Panics
+    /// If the id is not below [`Tokenizer::vocabulary_len`].
+    pub fn token_text(&self, id: TokenId) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.table.bytes(id))
+    }
+
+    /// What a token stands for. Tokens that are known to end a turn are control tokens, whatever
+    /// the vocabulary says.
+    ///
+    /// # Panics
+    /// If the id is not below [`Tokenizer::vocabulary_len`].
+    pub fn kind(&self, id: TokenId) -> TokenKind {
+        self.table.kind(id)
+    }
+
+    /// The number of tokens.
+    pub fn vocabulary_len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The token that a plain prompt begins with, for vocabularies that ask for one. What a chat
+    /// template renders has it already.
+    pub fn bos(&self) -> Option<TokenId> {
+        self.bos
+    }
+
+    /// Whether generation ends with this token.
+    pub fn is_end(&self, id: TokenId) -> bool {
+        self.ends.binary_search(&id).is_ok()
+    }
+
+    /// The tokens that end generation, in ascending order.
+    pub fn end_ids(&self) -> &[TokenId] {
+        &self.ends
+    }
+
+    pub(crate) fn adds_space(&self) -> bool {
+        self.adds_space
+    }
+
+    /// The first text of a control token at or behind `from`, where a text from outside has one.
+    pub(crate) fn next_control(&self, text: &str, from: usize) -> Option<(Range<usize>, TokenId)> {
+        self.specials.next_control(text, from)
+    }
+}
+
+/// Checks what a file may get wrong.
+fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
+    let len = vocabulary.tokens.len();
+    // The greatest id says that there is no token.
+    let limit = TokenId::MAX as usize;
+    if len == 0 || len > limit {
+        return Err(TokenError::VocabularySize { given: len, limit });
+    }
+    let lists = [("scores", vocabulary.scores.len()), ("kinds", vocabulary.kinds.len())];
+    for (field, given) in lists {
+        if given != len {
+            return Err(TokenError::UnevenVocabulary { field, given, wanted: len });
+        }
+    }
+    let named = [
+        ("bos", vocabulary.bos),
+        ("eos", vocabulary.eos),
+        ("eot", vocabulary.eot),
+        ("unk", vocabulary.unk),
+    ];
+    let ends = vocabulary.extra_ends.iter().map(|&id| ("extra_ends", Some(id)));
+    for (field, id) in named.into_iter().chain(ends) {
+        if let Some(id) = id.filter(|&id| id as usize >= len) {
+            return Err(TokenError::NoSuchToken { field, id, vocabulary_len: len });
+        }
+    }
+    Ok(())
+}
