@@ -376,11 +376,7 @@ impl<'a> Runner<'a> {
     /// Estimates the prior on the rows that wait for it, judges and writes them.
     fn settle(&mut self) -> Result<(), Stop> {
         let scores: Vec<Vec<f32>> = self.waiting.iter().filter_map(scores_of).collect();
-        let content_free = match Prior::needs_content_free(scores.len()) {
-            true => self.answerer.content_free(self.parts.hooks.cancel)?,
-            false => Vec::new(),
-        };
-        self.freeze(Prior::batch(&scores, &content_free))?;
+        self.freeze(Prior::batch(&scores))?;
         let rows = std::mem::take(&mut self.waiting);
         self.judge_and_write(rows)
     }
