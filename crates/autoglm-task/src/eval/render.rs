@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::report::{ClosedQuality, OpenQuality, Quality, Report, Scores};
+use super::report::{ClosedQuality, MeanScores, OpenQuality, Quality, Report, Scores};
 
 /// Up to how many labels the whole confusion table is shown; above, the most frequent confusions.
 const TABLE_LABELS: usize = 12;
@@ -70,6 +70,28 @@ fn write_closed(f: &mut fmt::Formatter<'_>, closed: &ClosedQuality) -> fmt::Resu
     writeln!(f, "accuracy, 95 % interval: {low:.4} to {high:.4}\n")?;
     writeln!(f, "{}", label_table(closed))?;
     f.write_str(&confusion(closed))
+}
+
+impl fmt::Display for MeanScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |name: &str, of: fn(&Scores) -> f64| {
+            vec![
+                name.to_owned(),
+                number(of(&self.scores)),
+                number(of(&self.uncalibrated)),
+            ]
+        };
+        let head = format!("mean of {} reports", self.reports);
+        let rows = [
+            vec![head, "calibrated".to_owned(), "uncalibrated".to_owned()],
+            row("accuracy", |s| s.accuracy),
+            row("macro-F1", |s| s.macro_f1),
+            row("calibration error", |s| s.calibration_error),
+            row("Brier score", |s| s.brier),
+        ];
+        f.write_str(&table(&rows))?;
+        write!(f, "least accuracy: {:.4}", self.least_accuracy)
+    }
 }
 
 fn label_table(closed: &ClosedQuality) -> String {

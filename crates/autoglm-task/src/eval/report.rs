@@ -123,3 +123,48 @@ pub struct OpenQuality {
     /// Mean confidence of the answers.
     pub mean_confidence: f64,
 }
+
+/// The mean over several reports on the same data, as over several draws of examples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeanScores {
+    /// How many reports.
+    pub reports: usize,
+    /// Of the answers as given.
+    pub scores: Scores,
+    /// Of the answers without calibration.
+    pub uncalibrated: Scores,
+    /// The least accuracy of one report.
+    pub least_accuracy: f64,
+}
+
+impl MeanScores {
+    /// The mean over reports on labels; none where there are none.
+    pub fn of(reports: &[Report]) -> Option<Self> {
+        let closed: Vec<&ClosedQuality> = reports
+            .iter()
+            .filter_map(|report| match &report.quality {
+                Quality::Closed(closed) => Some(closed),
+                Quality::Open(_) => None,
+            })
+            .collect();
+        let accuracies = closed.iter().map(|c| c.scores.accuracy);
+        let least_accuracy = accuracies.reduce(f64::min)?;
+        let mean = |of: fn(&ClosedQuality) -> Scores| {
+            let over = |value: fn(&Scores) -> f64| {
+                closed.iter().map(|c| value(&of(c))).sum::<f64>() / closed.len() as f64
+            };
+            Scores {
+                accuracy: over(|s| s.accuracy),
+                macro_f1: over(|s| s.macro_f1),
+                calibration_error: over(|s| s.calibration_error),
+                brier: over(|s| s.brier),
+            }
+        };
+        Some(Self {
+            reports: closed.len(),
+            scores: mean(|c| c.scores),
+            uncalibrated: mean(|c| c.uncalibrated),
+            least_accuracy,
+        })
+    }
+}

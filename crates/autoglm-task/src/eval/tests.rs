@@ -273,6 +273,23 @@ right answer \\ given  正面  负面  no answer
     assert!(text.contains("always 负面"), "{text}");
 }
 
+#[test]
+fn the_mean_is_over_reports_on_labels() {
+    let labels = names(&["positive", "negative"]);
+    let report = |gold: &str| {
+        let input = record(&json!({"text": "x", "label": gold}));
+        let rows = [answered(1, input, &labels, &[0.75, 0.25])];
+        evaluate(&review_task(), &rows).unwrap()
+    };
+    let reports = [report("positive"), report("negative")];
+    let mean = MeanScores::of(&reports).unwrap();
+    assert_eq!(mean.reports, 2);
+    assert_eq!((mean.scores.accuracy, mean.least_accuracy), (0.5, 0.0));
+    assert_eq!(mean.scores.calibration_error, 0.5);
+    assert!(mean.to_string().contains("least accuracy: 0.0000"));
+    assert_eq!(MeanScores::of(&[]), None);
+}
+
 fn pool() -> Vec<Record> {
     (0..40)
         .map(|i| {

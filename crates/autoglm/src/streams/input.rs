@@ -103,6 +103,12 @@ impl OpenInput {
         open_file(path, None, fields)
     }
 
+    /// How many records there are to work on, where it is known.
+    pub fn total(&self, limit: Option<u64>) -> Option<u64> {
+        let known = self.survey.as_ref().map(|survey| survey.records)?;
+        Some(limit.map_or(known, |limit| limit.min(known)))
+    }
+
     fn of_stream(
         source: String,
         mut reader: Box<dyn BufRead>,

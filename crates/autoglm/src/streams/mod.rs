@@ -7,4 +7,4 @@ mod progress;
 
 pub use input::{InputArgs, OpenInput};
 pub use output::{FileRows, OutputArgs, open_output};
-pub use progress::Meter;
+pub use progress::{Meter, span};
