@@ -2,6 +2,7 @@
 //! a prompt, an answer becomes a verdict.
 
 pub mod compose;
+pub mod eval;
 pub mod file;
 pub mod judge;
 pub mod parse;

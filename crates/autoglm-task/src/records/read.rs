@@ -33,6 +33,11 @@ impl<R: BufRead> Records<R> {
         Self::with_limit(input, format, first_field, RECORD_LIMIT_BYTES)
     }
 
+    /// How the input is laid out.
+    pub fn format(&self) -> InputFormat {
+        self.format
+    }
+
     pub(super) fn with_limit(
         input: R,
         format: InputFormat,
@@ -171,7 +176,8 @@ fn fields(line: u64, bytes: &[u8], delimiter: u8) -> Result<Vec<String>, RecordE
 
 fn read_json(line: u64, bytes: &[u8], first_field: &str) -> Result<Record, RecordError> {
     let text = text(line, bytes)?;
-    let value = serde_json::from_str(text).map_err(|source| RecordError::NotJson { line, source })?;
+    let value =
+        serde_json::from_str(text).map_err(|source| RecordError::NotJson { line, source })?;
     let found = match value {
         Value::Object(record) => return Ok(record),
         Value::String(text) => return Ok(single(first_field, &text)),

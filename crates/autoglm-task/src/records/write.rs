@@ -10,6 +10,14 @@ use crate::row::Row;
 
 /// Where rows go as they become final, in the input's order.
 pub trait RowSink {
+    /// Makes room for the rows of a run from its first on; what an earlier run left goes.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    fn start(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes rows and hands them on as far as it can.
     ///
     /// # Errors
@@ -225,5 +233,7 @@ fn cell(value: Option<&Value>) -> String {
 fn csv_line(cells: &[String]) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells)?;
-    writer.into_inner().map_err(|e| io::Error::other(e.to_string()))
+    writer
+        .into_inner()
+        .map_err(|e| io::Error::other(e.to_string()))
 }
