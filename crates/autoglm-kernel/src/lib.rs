@@ -5,12 +5,40 @@
     reason = "SIMD loads and the thread pool need it; every block says why it holds"
 )]
 
+mod activation;
+mod attention;
+mod elementwise;
 mod error;
 mod format;
+mod gated;
 mod isa;
+mod map;
+mod norm;
 mod pool;
+mod rope;
+mod simd;
+mod softmax;
+#[cfg(test)]
+mod test_data;
 
+pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use elementwise::{add_assign, add_bias, scale};
+mod lanes;
+mod matmul;
+mod pack;
+mod pool;
+#[cfg(test)]
+mod random;
+
+pub use activation::Activations;
 pub use error::KernelError;
 pub use format::{BlockFormat, dequantize};
+pub use gated::{GateActivation, gated};
 pub use isa::Isa;
+pub use map::MappedFile;
+pub use matmul::{matmul, matmul_rows};
+pub use norm::{rms_norm, rms_norm_in_place};
+pub use pack::PackedMatrix;
 pub use pool::Pool;
+pub use rope::{RopeParams, RopeStyle, RopeTable, rope};
+pub use softmax::{argmax, log_sum_exp, softmax};

@@ -1,0 +1,113 @@
+use std::num::NonZeroUsize;
+
+use super::{Activations, RECORD, Record, TILE, load_tile};
+use crate::isa::Isa;
+use crate::matmul::Kernels;
+use crate::pool::Pool;
+use crate::random::Random;
+
+/// One block of one row: its integers and its record.
+fn load_block(x: &[f32]) -> (Vec<i8>, Vec<u32>) {
+    let mut record = vec![0; RECORD];
+    load_tile(x, x.len(), &mut record);
+    let bytes = record[..8].iter().flat_map(|word| word.to_le_bytes());
+    (bytes.map(|byte| byte as i8).collect(), record)
+}
+
+#[test]
+fn a_block_is_scaled_by_its_largest_magnitude() {
+    let mut x = [0.0; 32];
+    (x[3], x[4], x[20]) = (-254.0, 100.0, 1.0);
+    let (q, record) = load_block(&x);
+    assert_eq!((q[3], q[4], q[20], q[0]), (-127, 50, 0, 0));
+    assert_eq!(f32::from_bits(record[Record::SCALE]), 2.0);
+    assert_eq!(record[Record::NEGATIVE_SUM] as i32, 77);
+    assert_eq!(record[Record::NEGATIVE_HALF_SUMS] as i32, 77);
+    assert_eq!(record[Record::NEGATIVE_HALF_SUMS + 1] as i32, 0);
+    assert_eq!(f32::from_bits(record[Record::SCALED_SUM]), -154.0);
+}
+
+#[test]
+fn halves_are_rounded_to_the_even_integer() {
+    let mut x = [127.0; 32];
+    x[..6].copy_from_slice(&[0.5, 1.5, 2.5, -0.5, -1.5, 126.5]);
+    assert_eq!(load_block(&x).0[..7], [0, 2, 2, 0, -2, 126, 127]);
+}
+
+#[test]
+fn the_error_of_a_value_is_at_most_half_a_step() {
+    let mut random = Random::new(3);
+    for exponent in -100..100 {
+        let x: Vec<f32> = random.numbers(32);
+        let x: Vec<f32> = x.iter().map(|x| x * 2.0_f32.powi(exponent)).collect();
+        let (q, record) = load_block(&x);
+        let scale = f64::from(f32::from_bits(record[Record::SCALE]));
+        for (x, q) in x.iter().zip(q) {
+            let error = (f64::from(*x) - scale * f64::from(q)).abs();
+            // The scale and its inverse are off by less than four units in the last place.
+            assert!(error <= scale * (0.5 + 127.0 * 4.0 * f64::from(f32::EPSILON)));
+        }
+    }
+}
+
+#[test]
+fn tiny_blocks_are_zero_and_infinite_ones_are_not_a_number() {
+    for tiny in [0.0, -0.0, 1e-45, 2.0_f32.powi(-120)] {
+        let (q, record) = load_block(&[tiny; 32]);
+        assert_eq!(q, [0; 32]);
+        assert_eq!(record[Record::SCALE..], [0; 5]);
+    }
+    for wild in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        let mut x = [1.0; 32];
+        x[7] = wild;
+        let (_, record) = load_block(&x);
+        assert!(f32::from_bits(record[Record::SCALE]).is_nan());
+    }
+}
+
+#[test]
+fn every_instruction_set_loads_the_same_words() {
+    let mut random = Random::new(4);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for cols in [1, 31, 32, 33, 100, 512] {
+            for rows in 1..=TILE {
+                let mut x = random.numbers(rows * cols);
+                x[0] *= 1e30;
+                x[rows * cols / 2] *= 1e-30;
+                let words = cols.div_ceil(32) * rows * RECORD;
+                let (mut wanted, mut given) = (vec![0; words], vec![1; words]);
+                load_tile(&x, cols, &mut wanted);
+                (Kernels::of(isa).load_tile)(&x, cols, &mut given);
+                assert_eq!(given, wanted, "{} {rows} x {cols}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_buffer_can_be_used_again_for_another_shape() {
+    let pool = Pool::new(NonZeroUsize::new(2).unwrap());
+    let mut random = Random::new(5);
+    let mut used = Activations::new();
+    for (rows, cols) in [(20, 64), (3, 96), (0, 32), (9, 33)] {
+        let x = random.numbers(rows * cols);
+        let mut fresh = Activations::new();
+        used.load(&pool, &x, cols);
+        fresh.load(&pool, &x, cols);
+        assert_eq!((used.rows(), used.cols()), (rows, cols));
+        for tile in 0..used.tiles() {
+            assert_eq!(used.tile(tile, 0).records, fresh.tile(tile, 0).records);
+            assert_eq!(
+                used.float_tile(tile).columns,
+                fresh.float_tile(tile).columns
+            );
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "7 numbers are not rows of 3")]
+fn an_input_that_is_no_whole_number_of_rows_is_refused() {
+    let pool = Pool::new(NonZeroUsize::MIN);
+    Activations::new().load(&pool, &[0.0; 7], 3);
+}

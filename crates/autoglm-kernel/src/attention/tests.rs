@@ -1,0 +1,505 @@
+use half::f16;
+use proptest::prelude::*;
+
+use super::store::store_kv_with;
+use super::*;
+use crate::test_data::{assert_near, bits, pool, values};
+
+/// Half an `f32` step relative to the number.
+const U: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// A cache with contents and the queries of some spans.
+#[derive(Clone, Debug)]
+struct Case {
+    heads: usize,
+    groups: usize,
+    width: usize,
+    block_tokens: usize,
+    /// First position and number of queries of each span.
+    spans: Vec<(usize, usize)>,
+    window: Option<usize>,
+    soft_cap: Option<f32>,
+    /// How large queries are: the larger, the more a few positions dominate.
+    amplitude: f32,
+    seed: u64,
+}
+
+/// Slots in a cache, a multiple of all block lengths in use.
+const SLOTS: usize = 384;
+
+impl Case {
+    fn params(&self) -> AttentionParams {
+        AttentionParams {
+            heads: self.heads,
+            scale: 1.0 / (self.width as f32).sqrt(),
+            window: self.window,
+            soft_cap: self.soft_cap,
+        }
+    }
+
+    /// The block table of each span: in no order, with blocks shared between spans.
+    fn tables(&self) -> Vec<Vec<u32>> {
+        let count = SLOTS / self.block_tokens;
+        let pick = |x: &f32| ((x + 1.0) / 2.0 * count as f32) as u32 % count as u32;
+        let table = |(span, (first, len)): (usize, &(usize, usize))| {
+            let blocks = (first + len).div_ceil(self.block_tokens);
+            values(self.seed + 10 + span as u64 / 2, blocks)
+                .iter()
+                .map(pick)
+                .collect()
+        };
+        self.spans.iter().enumerate().map(table).collect()
+    }
+
+    fn rows(&self) -> usize {
+        self.spans.iter().map(|(_, len)| len).sum()
+    }
+
+    fn queries(&self) -> Vec<f32> {
+        let mut q = values(self.seed + 1, self.rows() * self.heads * self.width);
+        q.iter_mut().for_each(|q| *q *= self.amplitude);
+        q
+    }
+
+    /// `[SLOTS, G, D]` in half precision.
+    fn contents(&self, what: u64) -> Vec<f32> {
+        let mut x = values(self.seed + what, SLOTS * self.groups * self.width);
+        x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        x
+    }
+
+    fn cache(&self) -> Cache {
+        let slots: Vec<u32> = (0..SLOTS as u32).collect();
+        let mut cache = Cache::new(self, f16::ZERO);
+        let [k, v] = [self.contents(2), self.contents(3)];
+        store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
+        cache
+    }
+
+    fn spans<'a>(&self, tables: &'a [Vec<u32>]) -> Vec<AttentionSpan<'a>> {
+        let mut start = 0;
+        let span = |((first_position, len), blocks): (&(usize, usize), &'a Vec<u32>)| {
+            start += len;
+            AttentionSpan {
+                blocks,
+                queries: start - len..start,
+                first_position: *first_position,
+            }
+        };
+        self.spans.iter().zip(tables).map(span).collect()
+    }
+
+    fn run(&self, variant: Variant, threads: usize) -> Vec<f32> {
+        self.run_on(variant, threads, &self.cache())
+    }
+
+    fn run_on(&self, variant: Variant, threads: usize, cache: &Cache) -> Vec<f32> {
+        let tables = self.tables();
+        self.run_spans(
+            variant,
+            threads,
+            cache,
+            &self.queries(),
+            &self.spans(&tables),
+        )
+    }
+
+    fn run_spans(
+        &self,
+        variant: Variant,
+        threads: usize,
+        cache: &Cache,
+        q: &[f32],
+        spans: &[AttentionSpan<'_>],
+    ) -> Vec<f32> {
+        let mut out = vec![f32::NAN; q.len()];
+        let (kv, params) = (cache.view(), self.params());
+        let call = Attention {
+            variant,
+            q,
+            kv: &kv,
+            spans,
+            params: &params,
+        };
+        call.run(&pool(threads), &mut out);
+        out
+    }
+
+    /// The definition in double precision, and how far from it a result may be.
+    fn exact(&self) -> (Vec<f64>, Vec<f64>) {
+        let (q, k, v) = (self.queries(), self.contents(2), self.contents(3));
+        let (mut outs, mut bounds) = (Vec::new(), Vec::new());
+        let mut rows = q.chunks_exact(self.width);
+        for ((first, len), table) in self.spans.iter().zip(self.tables()) {
+            for position in *first..first + len {
+                let from = self.window.map_or(0, |n| (position + 1).saturating_sub(n));
+                let slot = |p| {
+                    table[p / self.block_tokens] as usize * self.block_tokens
+                        + p % self.block_tokens
+                };
+                for head in 0..self.heads {
+                    let group = head / (self.heads / self.groups);
+                    let row_of = |p: usize| (slot(p) * self.groups + group) * self.width;
+                    let rows_of = |x: &[f32]| -> Vec<Vec<f64>> {
+                        (from..=position)
+                            .map(|p| wide(&x[row_of(p)..][..self.width]))
+                            .collect()
+                    };
+                    let row = wide(rows.next().unwrap());
+                    let (out, bound) = self.exact_row(&row, &rows_of(&k), &rows_of(&v));
+                    bounds.extend(vec![bound; out.len()]);
+                    outs.extend(out);
+                }
+            }
+        }
+        (outs, bounds)
+    }
+
+    fn exact_row(&self, q: &[f64], k: &[Vec<f64>], v: &[Vec<f64>]) -> (Vec<f64>, f64) {
+        let scale = f64::from(self.params().scale);
+        let products = |k: &[f64], f: fn(f64) -> f64| -> f64 {
+            q.iter().zip(k).map(|(q, k)| f(q * k)).sum::<f64>() * scale
+        };
+        let cap = |x: f64| {
+            self.soft_cap
+                .map_or(x, |cap| f64::from(cap) * (x / f64::from(cap)).tanh())
+        };
+        let scores: Vec<f64> = k.iter().map(|k| cap(products(k, |x| x))).collect();
+        let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|x| (x - greatest).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        let out = (0..self.width)
+            .map(|d| weights.iter().zip(v).map(|(w, v)| w * v[d]).sum::<f64>() / sum)
+            .collect();
+        let magnitude = k.iter().map(|k| products(k, f64::abs)).fold(0.0, f64::max);
+        let score_error = (self.width as f64 + 3.0) * U * magnitude
+            + 8.0 * U * f64::from(self.soft_cap.unwrap_or(0.0));
+        let weight_error = score_error + 128.0 * U;
+        (out, 2.0 * weight_error + 2.0 * (k.len() as f64 + 8.0) * U)
+    }
+}
+
+struct Cache {
+    keys: Vec<f16>,
+    values: Vec<f16>,
+    block_tokens: usize,
+    heads: usize,
+    width: usize,
+}
+
+impl Cache {
+    fn new(case: &Case, fill: f16) -> Self {
+        let len = SLOTS * case.groups * case.width;
+        Self {
+            keys: vec![fill; len],
+            values: vec![fill; len],
+            block_tokens: case.block_tokens,
+            heads: case.groups,
+            width: case.width,
+        }
+    }
+
+    fn view(&self) -> KvView<'_> {
+        let Self {
+            keys,
+            values,
+            block_tokens,
+            heads,
+            width,
+        } = self;
+        KvView {
+            keys,
+            values,
+            block_tokens: *block_tokens,
+            heads: *heads,
+            width: *width,
+        }
+    }
+
+    fn view_mut(&mut self) -> KvViewMut<'_> {
+        let Self {
+            keys,
+            values,
+            block_tokens,
+            heads,
+            width,
+        } = self;
+        KvViewMut {
+            keys,
+            values,
+            block_tokens: *block_tokens,
+            heads: *heads,
+            width: *width,
+        }
+    }
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let heads = (1usize..=3, 1usize..=4);
+    let sizes = (1usize..=9, prop::sample::select(vec![16, 32, 48, 64, 128]));
+    let spans = prop::collection::vec((0usize..200, 0usize..12), 1..5);
+    let options = (
+        prop::option::of(1usize..150),
+        prop::option::weighted(0.2, 5.0f32..50.0),
+        prop::sample::select(vec![0.1f32, 3.0, 40.0]),
+    );
+    (heads, sizes, spans, options, 0u64..1_000).prop_map(|(heads, sizes, spans, options, seed)| {
+        Case {
+            heads: heads.0 * heads.1,
+            groups: heads.0,
+            width: sizes.0 * 16,
+            block_tokens: sizes.1,
+            spans,
+            window: options.0,
+            soft_cap: options.1,
+            amplitude: options.2,
+            seed,
+        }
+    })
+}
+
+/// Four heads on one as in Gemma 3, with a prefix and a window.
+fn gemma() -> Case {
+    Case {
+        heads: 4,
+        groups: 1,
+        width: 256,
+        block_tokens: 32,
+        spans: vec![(130, 9), (0, 70), (250, 1)],
+        window: Some(100),
+        soft_cap: None,
+        amplitude: 4.0,
+        seed: 7,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_variant_is_near_the_definition_and_equal_to_the_scalar_one(case in case()) {
+        let scalar = case.run(Variant::all()[0], 1);
+        let (exact, bounds) = case.exact();
+        assert_near(&scalar, &exact, &bounds);
+        for variant in Variant::all() {
+            prop_assert_eq!(bits(&case.run(variant, 1)), bits(&scalar), "{:?}", variant);
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_alone_in_a_batch_and_with_any_number_of_threads(case in case()) {
+        let (variant, cache, q, tables) = (Variant::best(), case.cache(), case.queries(), case.tables());
+        let batch = case.run(variant, 1);
+        for threads in 2..=5 {
+            prop_assert_eq!(bits(&case.run(variant, threads)), bits(&batch), "{} threads", threads);
+        }
+        let row_len = case.heads * case.width;
+        for span in case.spans(&tables) {
+            for (i, row) in span.queries.enumerate() {
+                let range = row * row_len..(row + 1) * row_len;
+                let alone = AttentionSpan {
+                    blocks: span.blocks,
+                    queries: 0..1,
+                    first_position: span.first_position + i,
+                };
+                let out = case.run_spans(variant, 2, &cache, &q[range.clone()], &[alone]);
+                prop_assert_eq!(bits(&out), bits(&batch[range]), "row {}", row);
+            }
+        }
+    }
+
+    #[test]
+    fn the_block_length_does_not_matter(case in case()) {
+        let parts = case.block_tokens / 16;
+        let cut = Case { block_tokens: 16, ..case.clone() };
+        let tables: Vec<Vec<u32>> = case.tables().into_iter().map(|table| {
+            table.iter().flat_map(|b| (0..parts).map(move |i| b * parts as u32 + i as u32)).collect()
+        }).collect();
+        let out = cut.run_spans(Variant::best(), 2, &cut.cache(), &case.queries(), &case.spans(&tables));
+        prop_assert_eq!(bits(&out), bits(&case.run(Variant::best(), 2)));
+    }
+
+    #[test]
+    fn store_kv_writes_what_the_layout_says(case in case(), slots in prop::collection::vec(0u32..SLOTS as u32, 0..60), threads in 1usize..4) {
+        let row_len = case.groups * case.width;
+        let [k, v] = [values(1, slots.len() * row_len), values(2, slots.len() * row_len)];
+        let untouched = f16::from_f32(0.25);
+        let mut expected = Cache::new(&case, untouched);
+        for (t, slot) in slots.iter().enumerate() {
+            let (block, offset) = (*slot as usize / case.block_tokens, *slot as usize % case.block_tokens);
+            for i in 0..row_len {
+                let (head, d) = (i / case.width, i % case.width);
+                let start = (block * case.groups + head) * case.block_tokens * case.width;
+                expected.keys[start + (offset / 16 * case.width + d) * 16 + offset % 16] = f16::from_f32(k[t * row_len + i]);
+                expected.values[start + offset * case.width + d] = f16::from_f32(v[t * row_len + i]);
+            }
+        }
+        for variant in Variant::all() {
+            let mut cache = Cache::new(&case, untouched);
+            store_kv_with(variant, &pool(threads), [&k, &v], &slots, &mut cache.view_mut());
+            prop_assert!(cache.keys == expected.keys && cache.values == expected.values, "{:?}", variant);
+        }
+    }
+}
+
+#[test]
+fn the_shape_of_gemma_3_is_near_the_definition_in_every_variant() {
+    let (exact, bounds) = gemma().exact();
+    for variant in Variant::all() {
+        assert_near(&gemma().run(variant, 2), &exact, &bounds);
+    }
+}
+
+#[test]
+fn positions_that_a_row_may_not_see_do_not_reach_it_even_if_they_hold_nan() {
+    let case = Case {
+        spans: vec![(70, 20)],
+        ..gemma()
+    };
+    let clean = case.run(Variant::best(), 1);
+    let slots: Vec<u32> = (0..SLOTS as u32).collect();
+    let [k, v] = [case.contents(2), case.contents(3)];
+    let table = &case.tables()[0];
+    let row_len = case.groups * case.width;
+    // The last query alone may see position 89; the window of all ends before position 0 is left.
+    let slot = table[89 / 32] * 32 + 89 % 32;
+    let mut poisoned = [k, v];
+    for x in &mut poisoned {
+        x[slot as usize * row_len..][..row_len].fill(f32::NAN);
+    }
+    let mut cache = Cache::new(&case, f16::NAN);
+    let [k, v] = &poisoned;
+    store_kv(&pool(1), k, v, &slots, &mut cache.view_mut());
+    for variant in Variant::all() {
+        let out = case.run_on(variant, 2, &cache);
+        let last = 19 * case.heads * case.width;
+        assert_eq!(bits(&out[..last]), bits(&clean[..last]), "{variant:?}");
+        assert!(out[last..].iter().all(|x| x.is_nan()), "{variant:?}");
+    }
+}
+
+#[test]
+fn a_window_of_n_sees_the_position_itself_and_n_minus_1_before_it() {
+    let one = Case {
+        window: Some(1),
+        spans: vec![(100, 3)],
+        ..gemma()
+    };
+    let (table, v) = (&one.tables()[0], one.contents(3));
+    let out = one.run(Variant::best(), 1);
+    for (query, row) in out.chunks_exact(one.heads * one.width).enumerate() {
+        let slot = table[(100 + query) / 32] as usize * 32 + (100 + query) % 32;
+        for head in row.chunks_exact(one.width) {
+            assert_eq!(head, &v[slot * one.width..][..one.width], "query {query}");
+        }
+    }
+    let wide = Case {
+        window: Some(103),
+        ..one.clone()
+    };
+    let unlimited = Case {
+        window: None,
+        ..one
+    };
+    assert_eq!(
+        bits(&wide.run(Variant::best(), 1)),
+        bits(&unlimited.run(Variant::best(), 1))
+    );
+}
+
+#[test]
+fn rows_of_no_span_are_left_as_they_are() {
+    let case = Case {
+        spans: vec![(5, 1)],
+        ..gemma()
+    };
+    let (cache, tables) = (case.cache(), case.tables());
+    let row_len = case.heads * case.width;
+    let span = AttentionSpan {
+        blocks: &tables[0],
+        queries: 1..2,
+        first_position: 5,
+    };
+    let mut out = vec![9.0; 3 * row_len];
+    attention(
+        &pool(2),
+        &values(1, 3 * row_len),
+        &cache.view(),
+        &[span],
+        &case.params(),
+        &mut out,
+    );
+    assert!(
+        out[..row_len]
+            .iter()
+            .chain(&out[2 * row_len..])
+            .all(|x| *x == 9.0)
+    );
+    assert!(out[row_len..2 * row_len].iter().all(|x| *x != 9.0));
+}
+
+fn refused(change: impl FnOnce(&mut AttentionParams, &mut Vec<AttentionSpan<'_>>)) {
+    let case = gemma();
+    let (cache, tables, q) = (case.cache(), case.tables(), case.queries());
+    let (mut params, mut spans) = (case.params(), case.spans(&tables));
+    change(&mut params, &mut spans);
+    let mut out = vec![0.0; q.len()];
+    attention(&pool(1), &q, &cache.view(), &spans, &params, &mut out);
+}
+
+#[test]
+#[should_panic(expected = "attention: queries 8..79 follow row 9")]
+fn overlapping_spans_are_refused() {
+    refused(|_, spans| spans[1].queries = 8..79);
+}
+
+#[test]
+#[should_panic(expected = "attention: 161 positions in blocks of 160")]
+fn more_positions_than_blocks_are_refused() {
+    refused(|_, spans| spans[0].first_position = 152);
+}
+
+#[test]
+#[should_panic(expected = "attention: block Some(12) of 12")]
+fn a_block_outside_the_cache_is_refused() {
+    refused(|_, spans| spans[0].blocks = &[0, 1, 2, 12, 0]);
+}
+
+#[test]
+#[should_panic(expected = "attention: the window is 0")]
+fn an_empty_window_is_refused() {
+    refused(|params, _| params.window = Some(0));
+}
+
+#[test]
+#[should_panic(expected = "attention: 81 rows of 1024 in a q of 81920")]
+fn queries_outside_q_are_refused() {
+    refused(|_, spans| spans[2].queries = 80..81);
+}
+
+#[test]
+#[should_panic(expected = "store_kv: slot Some(384) in 12 blocks of 32")]
+fn a_slot_outside_the_cache_is_refused() {
+    let mut cache = gemma().cache();
+    store_kv(
+        &pool(1),
+        &[0.0; 256],
+        &[0.0; 256],
+        &[384],
+        &mut cache.view_mut(),
+    );
+}
+
+#[test]
+#[should_panic(expected = "store_kv: the block length 24 is not a multiple of 16")]
+fn a_block_length_that_is_not_whole_vectors_is_refused() {
+    let mut cache = Cache {
+        block_tokens: 24,
+        ..gemma().cache()
+    };
+    store_kv(&pool(1), &[], &[], &[], &mut cache.view_mut());
+}

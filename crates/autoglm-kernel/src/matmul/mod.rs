@@ -1,0 +1,265 @@
+//! Matrix products of packed weights and activations: `y = x·Wᵀ`.
+//!
+//! # Determinism
+//! Every output is one chain of single-precision operations over the blocks of 32 columns, in
+//! order: `y ← fma(dot, d·s, y)`, then for formats with a minimum `y ← fma(m, s·Σq, y)`, with the
+//! scale `d` and minimum `m` of the weights, the scale `s` of the activations, and the exact
+//! integer product `dot` (two of them, in order, for Q6_K, which has a scale for every 16
+//! columns). For float formats it is `y ← fma(w, x, y)` over the columns in order. A kernel
+//! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
+//! bits for every instruction set, number of threads, and number of rows of `x`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use crate::activation::{Activations, FloatTile, TILE, Tile};
+use crate::isa::Isa;
+use crate::lanes::{Floats, Halves, LANES, Line};
+use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
+use crate::pack::{Body, PackedMatrix, Quantised};
+use crate::pool::{DisjointMut, Pool};
+
+/// The variants of the kernels for one instruction set.
+pub(crate) struct Kernels {
+    /// Quantises a tile of activations: rows, columns, records.
+    pub(crate) load_tile: fn(&[f32], usize, &mut [u32]),
+    /// Unpacks a chunk.
+    unpack: fn(&PackedChunk<'_>, &mut Unpacked),
+    /// Goes on with the sums of a tile over an unpacked chunk.
+    multiply: fn(&Unpacked, Tile<'_>, &mut [Floats]),
+    /// Goes on with the sums of a tile over a packed chunk, which is read only once; the unpacked
+    /// one is scratch.
+    stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
+    /// The sums of a tile over all columns of a group of float weights.
+    multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
+}
+
+/// All columns of a group of rows in a float format.
+#[derive(Clone, Copy)]
+enum FloatColumns<'a> {
+    Single(&'a [Line]),
+    Half(&'a [Halves]),
+    Brain(&'a [Halves]),
+}
+
+impl Kernels {
+    /// The kernels of the fastest instruction set.
+    pub(crate) fn best() -> &'static Self {
+        Self::of(Isa::best())
+    }
+
+    /// The kernels of an instruction set, which must be available.
+    pub(crate) fn of(isa: Isa) -> &'static Self {
+        debug_assert!(isa.is_available(), "{} is not available", isa.name());
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &avx512::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::KERNELS,
+            _ => &scalar::KERNELS,
+        }
+    }
+}
+
+/// `y[t, r] = Σ_c W[r, c]·x[t, c]`.
+///
+/// # Shapes
+/// `w: [rows, cols]`, `x: [T, cols]`, `y: [T, rows]`.
+///
+/// # Accuracy
+/// For quantised weights, that of `x` in 8 bits: every product of a block is off by at most
+/// `max|x| / 254` times the weight's magnitude, plus the rounding of the single-precision sums.
+///
+/// # Panics
+/// If the shapes do not fit together, or `x` was loaded for weights of other formats only.
+pub fn matmul(pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
+    matmul_with(Kernels::best(), pool, w, x, y);
+}
+
+/// Only some rows of [`matmul`]: `y[t, i] = Σ_c W[row_ids[i], c]·x[t, c]`, with the same bits. The
+/// groups of 16 rows in which none of them lies are not touched.
+///
+/// # Shapes
+/// `w: [rows, cols]`, `x: [T, cols]`, `y: [T, row_ids.len()]`.
+///
+/// # Panics
+/// If the shapes do not fit together, there is no such row, or `x` was loaded for weights of other
+/// formats only.
+pub fn matmul_rows(pool: &Pool, w: &PackedMatrix, row_ids: &[u32], x: &Activations, y: &mut [f32]) {
+    matmul_rows_with(Kernels::best(), pool, w, (row_ids, x), y);
+}
+
+fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
+    check_shapes(w, w.rows(), x, y);
+    let groups = w.rows().div_ceil(LANES);
+    let y = Output::new(y, w.rows());
+    for_each_share(pool, groups, |groups| {
+        let mut scratch = Unpacked::EMPTY;
+        for group in groups {
+            let first_row = group * LANES;
+            let rows = first_row..w.rows().min(first_row + LANES);
+            match w.body() {
+                Body::Quantised(body) if x.tiles() > 1 => {
+                    multiply_group(kernels, body, x, &mut scratch, (&y, rows));
+                }
+                _ => {
+                    for tile in 0..x.tiles() {
+                        let sums = group_sums(kernels, w, group, (x, tile), &mut scratch);
+                        y.store(tile, rows.clone(), &sums);
+                    }
+                }
+            }
+        }
+    });
+}
+
+fn matmul_rows_with(
+    kernels: &Kernels,
+    pool: &Pool,
+    w: &PackedMatrix,
+    (row_ids, x): (&[u32], &Activations),
+    y: &mut [f32],
+) {
+    check_shapes(w, row_ids.len(), x, y);
+    if let Some(row) = row_ids.iter().find(|row| **row as usize >= w.rows()) {
+        panic!("row {row} of {} rows", w.rows());
+    }
+    let y = Output::new(y, row_ids.len());
+    for_each_share(pool, row_ids.len(), |ids| {
+        let mut scratch = Unpacked::EMPTY;
+        for tile in 0..x.tiles() {
+            let mut known = None;
+            for i in ids.clone() {
+                let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
+                let sums = match known {
+                    Some((of, sums)) if of == group => sums,
+                    _ => group_sums(kernels, w, group, (x, tile), &mut scratch),
+                };
+                known = Some((group, sums));
+                y.store(tile, i..i + 1, &sums.map(|sums| [sums.0[lane]]));
+            }
+        }
+    });
+}
+
+fn check_shapes(w: &PackedMatrix, outputs: usize, x: &Activations, y: &[f32]) {
+    assert_eq!(x.cols(), w.cols(), "columns of x and of the weights");
+    assert_eq!(
+        y.len(),
+        x.rows() * outputs,
+        "outputs of {} rows by {outputs}",
+        x.rows()
+    );
+}
+
+/// Cuts `0..items` into one contiguous share for each thread.
+fn for_each_share(pool: &Pool, items: usize, f: impl Fn(Range<usize>) + Sync) {
+    let shares = pool.threads().min(items);
+    pool.run(shares, |share| {
+        f(share * items / shares..(share + 1) * items / shares);
+    });
+}
+
+/// The products of the 16 rows of `group` with the rows of one tile.
+fn group_sums(
+    kernels: &Kernels,
+    w: &PackedMatrix,
+    group: usize,
+    (x, tile): (&Activations, usize),
+    scratch: &mut Unpacked,
+) -> [Floats; TILE] {
+    let mut sums = [Floats::ZERO; TILE];
+    let columns = group * w.cols()..(group + 1) * w.cols();
+    let floats = match w.body() {
+        Body::Quantised(body) => {
+            for (i, chunk) in body.chunks(group).enumerate() {
+                let x = x.tile(tile, i * CHUNK);
+                (kernels.stream)(&chunk, scratch, x, &mut sums[..x.width]);
+            }
+            return sums;
+        }
+        Body::Single(all) => FloatColumns::Single(&all[columns]),
+        Body::Half(all) => FloatColumns::Half(&all[columns]),
+        Body::Brain(all) => FloatColumns::Brain(&all[columns]),
+    };
+    let x = x.float_tile(tile);
+    (kernels.multiply_floats)(floats, x, &mut sums[..x.width]);
+    sums
+}
+
+/// The products of 16 rows with all tiles. Every chunk is unpacked once; between the chunks, the
+/// sums wait in `y`.
+fn multiply_group(
+    kernels: &Kernels,
+    w: &Quantised,
+    x: &Activations,
+    scratch: &mut Unpacked,
+    (y, rows): (&Output<'_>, Range<usize>),
+) {
+    for (i, chunk) in w.chunks(rows.start / LANES).enumerate() {
+        (kernels.unpack)(&chunk, scratch);
+        for tile in 0..x.tiles() {
+            let x = x.tile(tile, i * CHUNK);
+            let mut sums = [Floats::ZERO; TILE];
+            if i > 0 {
+                y.load(tile, rows.clone(), &mut sums);
+            }
+            (kernels.multiply)(scratch, x, &mut sums[..x.width]);
+            y.store(tile, rows.clone(), &sums);
+        }
+    }
+}
+
+/// `y: [T, outputs]`, of which every task reads and writes columns of its own.
+struct Output<'a> {
+    y: DisjointMut<'a, f32>,
+    rows: usize,
+    outputs: usize,
+}
+
+impl<'a> Output<'a> {
+    fn new(y: &'a mut [f32], outputs: usize) -> Self {
+        Self {
+            rows: y.len().checked_div(outputs).unwrap_or(0),
+            outputs,
+            y: DisjointMut::new(y),
+        }
+    }
+
+    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats; TILE]) {
+        self.for_each_row(tile, columns, |n, y| {
+            sums[n].0[..y.len()].copy_from_slice(y);
+        });
+    }
+
+    fn store<R: AsRef<[f32]>>(&self, tile: usize, columns: Range<usize>, sums: &[R; TILE]) {
+        self.for_each_row(tile, columns, |n, y| {
+            y.copy_from_slice(&sums[n].as_ref()[..y.len()]);
+        });
+    }
+
+    /// Hands over these columns of every row of a tile, with its number in the tile.
+    #[inline]
+    fn for_each_row(
+        &self,
+        tile: usize,
+        columns: Range<usize>,
+        mut f: impl FnMut(usize, &mut [f32]),
+    ) {
+        let first = tile * TILE;
+        for row in first..self.rows.min(first + TILE) {
+            let start = row * self.outputs;
+            // SAFETY: every column belongs to one share and so to one task, which holds one part
+            // at a time.
+            let part = unsafe { self.y.range(start + columns.start..start + columns.end) };
+            f(row - first, part);
+        }
+    }
+}

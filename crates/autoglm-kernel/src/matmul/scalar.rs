@@ -1,0 +1,114 @@
+//! The definition of the products, in plain Rust.
+
+use half::{bf16, f16};
+
+use crate::activation::{FloatTile, RECORD, Record, Tile, load_tile};
+use crate::lanes::{Floats, LANES, Line};
+use crate::pack::coding::{BLOCK, Meaning};
+use crate::pack::unpack::{PackedChunk, Unpacked};
+use crate::pack::widen;
+
+use super::{FloatColumns, Kernels};
+
+pub(super) const KERNELS: Kernels = Kernels {
+    load_tile,
+    unpack,
+    multiply,
+    stream,
+    multiply_floats,
+};
+
+fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {
+    out.read(chunk, widen);
+}
+
+fn stream(chunk: &PackedChunk<'_>, scratch: &mut Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
+    unpack(chunk, scratch);
+    multiply(scratch, x, sums);
+}
+
+fn multiply(w: &Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
+    let records = x.records.chunks_exact(RECORD * x.width);
+    for (block, record) in records.enumerate() {
+        for (n, sums) in sums.iter_mut().enumerate() {
+            let words = |i: usize| record[i * x.width + n];
+            for (lane, sum) in sums.0.iter_mut().enumerate() {
+                *sum = add_block(w, (block, lane), words, *sum);
+            }
+        }
+    }
+}
+
+/// The sum after one more block.
+fn add_block(
+    w: &Unpacked,
+    (block, lane): (usize, usize),
+    x: impl Fn(usize) -> u32,
+    sum: f32,
+) -> f32 {
+    let scale = |i: usize| w.scales.scales[i].0[lane] * f32::from_bits(x(Record::SCALE));
+    let quads = &w.values[block];
+    match w.meaning {
+        Meaning::Centred { shift } => {
+            let offset = (x(Record::NEGATIVE_SUM) as i32) << shift;
+            let dot = offset + dot(quads, lane, &x, 0);
+            (dot as f32).mul_add(scale(block), sum)
+        }
+        Meaning::CentredHalves { shift } => (0..2).fold(sum, |sum, half| {
+            let offset = (x(Record::NEGATIVE_HALF_SUMS + half) as i32) << shift;
+            let quads = &quads[4 * half..4 * half + 4];
+            let dot = offset + dot(quads, lane, &x, 4 * half);
+            (dot as f32).mul_add(scale(2 * block + half), sum)
+        }),
+        Meaning::WithMinimum => {
+            let sum = (dot(quads, lane, &x, 0) as f32).mul_add(scale(block), sum);
+            let scaled_sum = f32::from_bits(x(Record::SCALED_SUM));
+            w.scales.mins[block].0[lane].mul_add(scaled_sum, sum)
+        }
+    }
+}
+
+/// The integer product of the quads of a lane with the quads of the activations from `first` on.
+fn dot(quads: &[Line], lane: usize, x: impl Fn(usize) -> u32, first: usize) -> i32 {
+    let quads = quads.iter().enumerate();
+    quads
+        .flat_map(|(i, quad)| {
+            let x = x(first + i).to_le_bytes();
+            let w = quad.0[4 * lane..4 * lane + 4].iter();
+            w.zip(x).map(|(w, x)| i32::from(*w) * i32::from(x as i8))
+        })
+        .sum()
+}
+
+fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
+    let columns = x.columns.chunks_exact(x.width).enumerate();
+    for (column, x) in columns {
+        let w = column_of(w, column);
+        for (sums, x) in sums.iter_mut().zip(x) {
+            for lane in 0..LANES {
+                sums.0[lane] = w.0[lane].mul_add(*x, sums.0[lane]);
+            }
+        }
+    }
+}
+
+/// 16 weights of one column.
+fn column_of(w: FloatColumns<'_>, column: usize) -> Floats {
+    match w {
+        FloatColumns::Half(words) => {
+            Floats(words[column].0.map(|bits| f16::from_bits(bits).to_f32()))
+        }
+        FloatColumns::Brain(words) => {
+            Floats(words[column].0.map(|bits| bf16::from_bits(bits).to_f32()))
+        }
+        FloatColumns::Single(lines) => {
+            let mut out = Floats::ZERO;
+            for (x, bytes) in out.0.iter_mut().zip(lines[column].0.as_chunks::<4>().0) {
+                *x = f32::from_le_bytes(*bytes);
+            }
+            out
+        }
+    }
+}
+
+const _: () = assert!(BLOCK / 2 == LANES);

@@ -1,0 +1,299 @@
+use std::num::NonZeroUsize;
+
+use proptest::prelude::*;
+
+use super::{Kernels, matmul_rows_with, matmul_with};
+use crate::activation::Activations;
+use crate::format::{BlockFormat, dequantize};
+use crate::isa::Isa;
+use crate::pack::PackedMatrix;
+use crate::pool::Pool;
+use crate::random::{Random, random_weights};
+
+/// A matrix and its inputs, kept in every form that a test looks at.
+struct Case {
+    pool: Pool,
+    packed: PackedMatrix,
+    /// The weights in single precision.
+    w: Vec<f32>,
+    x: Vec<f32>,
+    tokens: usize,
+}
+
+impl Case {
+    fn new(format: BlockFormat, (rows, cols): (usize, usize), tokens: usize, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let bytes = random_weights(&mut random, format, rows, cols);
+        let x = random.numbers(tokens * cols);
+        Self::of(format, (rows, cols), &bytes, x)
+    }
+
+    fn of(format: BlockFormat, (rows, cols): (usize, usize), bytes: &[u8], x: Vec<f32>) -> Self {
+        let pool = pool(2);
+        let mut w = vec![0.0; rows * cols];
+        dequantize(format, bytes, &mut w);
+        Self {
+            packed: PackedMatrix::pack(&pool, format, rows, cols, bytes).unwrap(),
+            pool,
+            w,
+            tokens: x.len() / cols,
+            x,
+        }
+    }
+
+    fn product(&self, isa: Isa, pool: &Pool) -> Vec<f32> {
+        self.product_of(isa, pool, &self.x)
+    }
+
+    fn product_of(&self, isa: Isa, pool: &Pool, x: &[f32]) -> Vec<f32> {
+        let mut activations = Activations::new();
+        activations.load(pool, x, self.packed.cols());
+        let mut y = vec![f32::NAN; activations.rows() * self.packed.rows()];
+        matmul_with(Kernels::of(isa), pool, &self.packed, &activations, &mut y);
+        y
+    }
+
+    /// The exact product and how far a kernel may be from it.
+    fn oracle(&self, token: usize, row: usize) -> (f64, f64) {
+        let cols = self.packed.cols();
+        let w = &self.w[row * cols..(row + 1) * cols];
+        let x = &self.x[token * cols..(token + 1) * cols];
+        let (mut sum, mut step, mut magnitude) = (0.0, 0.0, 0.0);
+        for (w, x) in w.chunks(32).zip(x.chunks(32)) {
+            let largest = x.iter().fold(0.0_f64, |m, x| m.max(f64::from(x.abs())));
+            for (w, x) in w.iter().zip(x) {
+                let (w, x) = (f64::from(*w), f64::from(*x));
+                sum += w * x;
+                step += w.abs() * largest / 254.0;
+                magnitude += w.abs() * largest;
+            }
+        }
+        if self.packed.format().block_len() == 1 {
+            step = 0.0;
+        }
+        // γₙ·Σ|w|·max|x| for the chain of n sums, with a factor for the parts d·q and m of a
+        // weight, which may cancel: each is at most 32 steps of the format's largest magnitude.
+        let unit = f64::from(f32::EPSILON);
+        let parts = w.iter().fold(0.0_f64, |m, w| m.max(f64::from(w.abs()))) * cols as f64;
+        (sum, 1.001 * step + cols as f64 * unit * (magnitude + parts))
+    }
+}
+
+fn pool(threads: usize) -> Pool {
+    Pool::new(NonZeroUsize::new(threads).unwrap())
+}
+
+fn available() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+fn assert_same_bits(given: &[f32], wanted: &[f32], what: &str) {
+    assert_eq!(given.len(), wanted.len(), "{what}");
+    for (i, (given, wanted)) in given.iter().zip(wanted).enumerate() {
+        assert!(
+            given.to_bits() == wanted.to_bits() || given.is_nan() && wanted.is_nan(),
+            "{what}, output {i}: {given} instead of {wanted}"
+        );
+    }
+}
+
+/// Every instruction set gives the bits of the scalar one, and those are near the exact product.
+fn check(case: &Case) {
+    let scalar = case.product(Isa::Scalar, &case.pool);
+    for token in 0..case.tokens {
+        for row in 0..case.packed.rows() {
+            let (wanted, bound) = case.oracle(token, row);
+            let given = f64::from(scalar[token * case.packed.rows() + row]);
+            assert!(
+                (given - wanted).abs() <= bound,
+                "{} token {token} row {row}: {given} is not within {bound} of {wanted}",
+                case.packed.format().name()
+            );
+        }
+    }
+    for isa in available() {
+        let what = format!("{} on {}", case.packed.format().name(), isa.name());
+        assert_same_bits(&case.product(isa, &case.pool), &scalar, &what);
+    }
+}
+
+#[test]
+fn every_number_of_tokens_is_multiplied_rightly() {
+    for format in BlockFormat::ALL {
+        let cols = 64_usize.next_multiple_of(format.block_len());
+        for tokens in 0..=40 {
+            check(&Case::new(format, (19, cols), tokens, tokens as u64));
+        }
+    }
+}
+
+#[test]
+fn every_number_of_rows_is_multiplied_rightly() {
+    for format in BlockFormat::ALL {
+        for rows in [1, 2, 15, 16, 17, 31, 32, 33, 70] {
+            check(&Case::new(format, (rows, 256), 3, rows as u64));
+        }
+    }
+}
+
+#[test]
+fn every_number_of_columns_is_multiplied_rightly() {
+    for format in BlockFormat::ALL {
+        for blocks in [1, 2, 3, 4, 5, 7, 15, 16, 17, 33] {
+            let cols = blocks * format.block_len();
+            for tokens in [1, 9] {
+                check(&Case::new(format, (16, cols), tokens, blocks as u64));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_shape_is_multiplied_rightly(
+        format in proptest::sample::select(&BlockFormat::ALL),
+        rows in 1_usize..50,
+        blocks in 1_usize..30,
+        tokens in 0_usize..40,
+        seed in any::<u64>(),
+    ) {
+        let cols = (blocks * 32).next_multiple_of(format.block_len());
+        check(&Case::new(format, (rows, cols), tokens, seed));
+    }
+}
+
+#[test]
+fn the_largest_integers_do_not_saturate() {
+    let ordinary = half::f16::from_f32(0.01).to_le_bytes();
+    for format in BlockFormat::ALL.into_iter().filter(|f| f.block_len() > 1) {
+        for fill in [0x00, 0xff, 0x80, 0x7f] {
+            let cols = format.block_len();
+            let mut bytes = vec![fill; 16 * format.block_bytes()];
+            for block in bytes.chunks_exact_mut(format.block_bytes()) {
+                let at = if format == BlockFormat::Q6K { 208 } else { 0 };
+                block[at..at + 2].copy_from_slice(&ordinary);
+                if matches!(format.name(), "Q4_1" | "Q5_1" | "Q4_K" | "Q5_K") {
+                    block[2..4].copy_from_slice(&ordinary);
+                }
+            }
+            for x in [1.0, -1.0] {
+                check(&Case::of(format, (16, cols), &bytes, vec![x; 9 * cols]));
+            }
+        }
+    }
+}
+
+#[test]
+fn zero_inputs_and_zero_weights_give_zero() {
+    for format in BlockFormat::ALL {
+        let (rows, cols) = (17, 256);
+        let zeros = vec![0; rows * format.row_bytes(cols).unwrap()];
+        let mut random = Random::new(6);
+        let some = random_weights(&mut random, format, rows, cols);
+        let nothing = vec![0.0; 2 * cols];
+        let something = random.numbers(2 * cols);
+        for (bytes, x) in [(zeros, something), (some, nothing)] {
+            let case = Case::of(format, (rows, cols), &bytes, x);
+            for isa in available() {
+                assert_eq!(case.product(isa, &case.pool), [0.0; 34], "{}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn inputs_of_every_magnitude_are_multiplied_rightly() {
+    for format in BlockFormat::ALL {
+        let (rows, cols) = (16, 256);
+        let mut random = Random::new(7);
+        let bytes = random_weights(&mut random, format, rows, cols);
+        let mut x = random.numbers(10 * cols);
+        for (block, x) in x.chunks_exact_mut(32).enumerate() {
+            let magnitude = 2.0_f32.powi(block as i32 % 60 - 30);
+            x.iter_mut().for_each(|x| *x *= magnitude);
+        }
+        check(&Case::of(format, (rows, cols), &bytes, x));
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
+    for format in BlockFormat::ALL {
+        let case = Case::new(format, (50, 768), 21, 8);
+        for isa in available() {
+            let all = case.product(isa, &pool(1));
+            for threads in [2, 3, 7] {
+                let what = format!("{threads} threads");
+                assert_same_bits(&case.product(isa, &pool(threads)), &all, &what);
+            }
+            let rows = case.x.chunks_exact(768).zip(all.chunks_exact(50));
+            for (x, wanted) in rows {
+                let alone = case.product_of(isa, &case.pool, x);
+                assert_same_bits(&alone, wanted, format.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn chosen_rows_have_the_bits_of_the_whole_product() {
+    for format in BlockFormat::ALL {
+        for tokens in [0, 1, 5, 8, 11] {
+            let case = Case::new(format, (70, 512), tokens, 9);
+            let ids = [3_u32, 69, 4, 5, 5, 0, 33, 64, 16];
+            for isa in available() {
+                let all = case.product(isa, &case.pool);
+                let mut x = Activations::new();
+                x.load(&case.pool, &case.x, 512);
+                let mut y = vec![f32::NAN; tokens * ids.len()];
+                let kernels = Kernels::of(isa);
+                matmul_rows_with(kernels, &case.pool, &case.packed, (&ids, &x), &mut y);
+                let wanted: Vec<f32> = all
+                    .chunks_exact(70)
+                    .flat_map(|all| ids.map(|id| all[id as usize]))
+                    .collect();
+                assert_same_bits(&y, &wanted, format.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_chosen_rows_give_no_output() {
+    let case = Case::new(BlockFormat::Q8_0, (16, 32), 2, 10);
+    let mut x = Activations::new();
+    x.load(&case.pool, &case.x, 32);
+    crate::matmul_rows(&case.pool, &case.packed, &[], &x, &mut []);
+}
+
+#[test]
+fn inputs_loaded_for_the_weights_at_hand_are_enough() {
+    for format in BlockFormat::ALL {
+        let case = Case::new(format, (20, 256), 9, 11);
+        let mut x = Activations::new();
+        x.load_for(&case.pool, &case.x, 256, &[&case.packed]);
+        let mut y = vec![f32::NAN; 9 * 20];
+        crate::matmul(&case.pool, &case.packed, &x, &mut y);
+        let wanted = case.product(Isa::best(), &case.pool);
+        assert_same_bits(&y, &wanted, format.name());
+    }
+}
+
+#[test]
+#[should_panic(expected = "row 16 of 16 rows")]
+fn a_chosen_row_that_does_not_exist_is_refused() {
+    let case = Case::new(BlockFormat::F32, (16, 4), 1, 12);
+    let mut x = Activations::new();
+    x.load(&case.pool, &case.x, 4);
+    crate::matmul_rows(&case.pool, &case.packed, &[16], &x, &mut [0.0]);
+}
+
+#[test]
+#[should_panic(expected = "columns of x and of the weights")]
+fn inputs_of_another_width_are_refused() {
+    let case = Case::new(BlockFormat::F32, (16, 4), 1, 13);
+    let mut x = Activations::new();
+    x.load(&case.pool, &case.x, 2);
+    crate::matmul(&case.pool, &case.packed, &x, &mut [0.0; 32]);
+}

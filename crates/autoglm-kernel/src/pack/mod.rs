@@ -1,0 +1,271 @@
+//! Weights as the kernels want them: repacked at load, 16 rows side by side.
+//!
+//! A quantised matrix keeps the bits of its format (a decoding step reads every weight once, so
+//! its bytes are its time) in two arrays, values and scales, each a contiguous stream for a group
+//! of 16 rows. [`coding::Coding`] says what lies where.
+
+pub(crate) mod coding;
+mod repack;
+#[cfg(test)]
+mod tests;
+pub(crate) mod unpack;
+
+use half::{bf16, f16};
+
+use crate::error::KernelError;
+use crate::format::BlockFormat;
+use crate::lanes::{Floats, Halves, LANES, Line, filled_in_chunks};
+use crate::pool::Pool;
+
+use coding::{BLOCK, Coding, Meaning, QUADS};
+use repack::SourceRows;
+use unpack::{CHUNK, ChunkScales, PackedChunk, packed_value};
+
+/// A weight matrix `W: [rows, cols]`, repacked for [`crate::matmul`].
+pub struct PackedMatrix {
+    format: BlockFormat,
+    rows: usize,
+    cols: usize,
+    body: Body,
+}
+
+/// The weights of groups of 16 rows; the last group is filled up with zeros.
+pub(crate) enum Body {
+    Quantised(Quantised),
+    /// The bits of 16 singles for every column.
+    Single(Vec<Line>),
+    /// 16 half-precision words for every column.
+    Half(Vec<Halves>),
+    /// 16 bfloat16 words for every column.
+    Brain(Vec<Halves>),
+}
+
+/// Integers and scales; every group has the same number of both.
+pub(crate) struct Quantised {
+    pub(crate) coding: Coding,
+    /// Blocks of 32 columns in a row.
+    pub(crate) blocks: usize,
+    values: Vec<Line>,
+    scales: Vec<Halves>,
+}
+
+impl PackedMatrix {
+    /// Repacks the `rows` rows of `cols` weights in `bytes`, in parallel.
+    ///
+    /// # Errors
+    /// [`KernelError::Shape`] if the matrix is empty or a row is no whole number of blocks,
+    /// [`KernelError::TooLarge`] if its size overflows, [`KernelError::Length`] if `bytes` has
+    /// another length than the shape takes, [`KernelError::Memory`] if there is no memory.
+    pub fn pack(
+        pool: &Pool,
+        format: BlockFormat,
+        rows: usize,
+        cols: usize,
+        bytes: &[u8],
+    ) -> Result<Self, KernelError> {
+        let row_bytes = checked_row_bytes(format, rows, cols, bytes.len())?;
+        let groups = rows.div_ceil(LANES);
+        let source = |group: usize| {
+            let start = group * LANES * row_bytes;
+            let end = bytes.len().min(start + LANES * row_bytes);
+            SourceRows {
+                format,
+                bytes: &bytes[start..end],
+                row_bytes,
+            }
+        };
+        let halves = || {
+            filled_in_chunks(pool, (groups, cols), Halves::ZERO, |group, out| {
+                source(group).pack_halves(out);
+            })
+        };
+        let body = match (Coding::of(format), format) {
+            (Some(coding), _) => Body::Quantised(Quantised {
+                coding,
+                blocks: cols / BLOCK,
+                values: filled_in_chunks(
+                    pool,
+                    (groups, cols / BLOCK * coding.bits),
+                    Line::ZERO,
+                    |group, out| source(group).pack_values(coding.bits, out),
+                )?,
+                scales: filled_in_chunks(
+                    pool,
+                    (groups, coding.scale_words(cols / BLOCK)),
+                    Halves::ZERO,
+                    |group, out| source(group).pack_scales(out),
+                )?,
+            }),
+            (None, BlockFormat::F16) => Body::Half(halves()?),
+            (None, BlockFormat::Bf16) => Body::Brain(halves()?),
+            (None, _) => Body::Single(filled_in_chunks(
+                pool,
+                (groups, cols),
+                Line::ZERO,
+                |group, out| source(group).pack_singles(out),
+            )?),
+        };
+        Ok(Self {
+            format,
+            rows,
+            cols,
+            body,
+        })
+    }
+
+    /// The rows: outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns: inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The format that it was packed from.
+    pub fn format(&self) -> BlockFormat {
+        self.format
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn size_bytes(&self) -> usize {
+        match &self.body {
+            Body::Quantised(body) => size_of_val(&*body.values) + size_of_val(&*body.scales),
+            Body::Single(columns) => size_of_val(&**columns),
+            Body::Half(columns) | Body::Brain(columns) => size_of_val(&**columns),
+        }
+    }
+
+    /// Reads a row; the values are those of [`crate::dequantize`] on the bytes of the row.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` is not as long as a row.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {} rows", self.rows);
+        assert_eq!(out.len(), self.cols, "columns of a row");
+        let (group, lane) = (row / LANES, row % LANES);
+        let columns = group * self.cols..(group + 1) * self.cols;
+        let words = |all: &[Halves], widen: fn(u16) -> f32, out: &mut [f32]| {
+            for (x, word) in out.iter_mut().zip(&all[columns.clone()]) {
+                *x = widen(word.0[lane]);
+            }
+        };
+        match &self.body {
+            Body::Quantised(body) => body.dequantize_row(group, lane, out),
+            Body::Half(all) => words(all, |bits| f16::from_bits(bits).to_f32(), out),
+            Body::Brain(all) => words(all, |bits| bf16::from_bits(bits).to_f32(), out),
+            Body::Single(all) => {
+                for (x, line) in out.iter_mut().zip(&all[columns]) {
+                    *x = f32::from_le_bytes(crate::format::array(&line.0, 4 * lane));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+}
+
+/// The bytes of a row, when the shape is possible and `given_bytes` are exactly what it takes.
+fn checked_row_bytes(
+    format: BlockFormat,
+    rows: usize,
+    cols: usize,
+    given_bytes: usize,
+) -> Result<usize, KernelError> {
+    let (name, block_len) = (format.name(), format.block_len());
+    if rows == 0 || cols == 0 || !cols.is_multiple_of(block_len) {
+        return Err(KernelError::Shape {
+            format: name,
+            rows,
+            cols,
+            block_len,
+        });
+    }
+    let too_large = KernelError::TooLarge {
+        format: name,
+        rows,
+        cols,
+    };
+    let row_bytes = format.row_bytes(cols).ok_or(too_large.clone())?;
+    let wanted_bytes = rows.checked_mul(row_bytes).ok_or(too_large)?;
+    if wanted_bytes == given_bytes {
+        Ok(row_bytes)
+    } else {
+        Err(KernelError::Length {
+            format: name,
+            rows,
+            cols,
+            wanted_bytes,
+            given_bytes,
+        })
+    }
+}
+
+impl Quantised {
+    /// The chunks of a group, in order.
+    pub(crate) fn chunks(&self, group: usize) -> impl Iterator<Item = PackedChunk<'_>> {
+        (0..self.blocks)
+            .step_by(CHUNK)
+            .map(move |first| self.chunk(group, first))
+    }
+
+    /// The chunk of a group that begins at block `first`, a multiple of [`CHUNK`].
+    pub(crate) fn chunk(&self, group: usize, first: usize) -> PackedChunk<'_> {
+        let coding = self.coding;
+        let blocks = CHUNK.min(self.blocks - first);
+        let values = (group * self.blocks + first) * coding.bits;
+        let scales = group * coding.scale_words(self.blocks) + coding.scale_words(first);
+        PackedChunk {
+            coding,
+            values: &self.values[values..values + blocks * coding.bits],
+            scales: &self.scales[scales..scales + coding.scale_words(blocks)],
+        }
+    }
+
+    fn dequantize_row(&self, group: usize, lane: usize, out: &mut [f32]) {
+        let mut scales = ChunkScales::ZERO;
+        for (chunk, out) in self.chunks(group).zip(out.chunks_mut(CHUNK * BLOCK)) {
+            scales.read(&chunk, widen);
+            match chunk.coding.bits {
+                4 => dequantize_lane::<4>(&chunk, &scales, lane, out),
+                5 => dequantize_lane::<5>(&chunk, &scales, lane, out),
+                6 => dequantize_lane::<6>(&chunk, &scales, lane, out),
+                _ => dequantize_lane::<8>(&chunk, &scales, lane, out),
+            }
+        }
+    }
+}
+
+/// Reads one row of a chunk.
+fn dequantize_lane<const BITS: usize>(
+    chunk: &PackedChunk<'_>,
+    scales: &ChunkScales,
+    lane: usize,
+    out: &mut [f32],
+) {
+    let blocks = chunk.values.as_chunks::<BITS>().0.iter();
+    for (b, (lines, out)) in blocks.zip(out.chunks_exact_mut(BLOCK)).enumerate() {
+        for (column, x) in out.iter_mut().enumerate() {
+            let q = packed_value(lines, column / 4, 4 * lane + column % 4) as f32;
+            let scale = |i: usize| scales.scales[i].0[lane];
+            *x = match chunk.coding.meaning {
+                Meaning::Centred { shift } => scale(b) * (q - (1 << shift) as f32),
+                Meaning::CentredHalves { shift } => {
+                    scale(2 * b + column / (BLOCK / 2)) * (q - (1 << shift) as f32)
+                }
+                // The product of a scale (at most 17 bits) and a value is exact.
+                Meaning::WithMinimum => scale(b) * q + scales.mins[b].0[lane],
+            };
+        }
+    }
+}
+
+/// Half to single precision, in plain Rust.
+pub(crate) fn widen(words: &Halves) -> Floats {
+    Floats(words.0.map(|bits| f16::from_bits(bits).to_f32()))
+}
+
+const _: () = assert!(QUADS * 4 == BLOCK);
