@@ -8,14 +8,15 @@ use autoglm_task::file::{TaskFile, TaskSettings, read_task_file};
 use autoglm_task::parse::parse;
 use clap::Args;
 
+use crate::engine::EngineArgs;
 use crate::models::Need;
 
 /// The task.
 #[derive(Debug, Clone, Args)]
-pub struct TaskArgs {
+pub(crate) struct TaskArgs {
     /// A task file, or the task in plain words.
     #[arg(value_name = "TASK")]
-    pub task: String,
+    pub(crate) task: String,
 }
 
 impl TaskArgs {
@@ -23,7 +24,7 @@ impl TaskArgs {
     ///
     /// # Errors
     /// When there is no such file, or it is no task.
-    pub fn load(&self) -> anyhow::Result<TaskFile> {
+    pub(crate) fn load(&self) -> anyhow::Result<TaskFile> {
         let path = Path::new(&self.task);
         if path.is_file() {
             let text = std::fs::read_to_string(path)
@@ -43,7 +44,9 @@ impl TaskArgs {
 fn from_words(words: &str) -> TaskFile {
     let (spec, remarks) = parse(words);
     for remark in &remarks {
-        say(&remark.to_string());
+        let suggestion = remark.suggestion.as_ref();
+        let suggestion = suggestion.map(|text| format!("\nhint: {text}")).unwrap_or_default();
+        say(&format!("note: {}{suggestion}", remark.message));
     }
     TaskFile { spec, settings: TaskSettings::default() }
 }
@@ -60,14 +63,20 @@ fn say(text: &str) {
 }
 
 /// What a model must be able to do for a task's answers.
-pub fn need(spec: &TaskSpec) -> Need {
+pub(crate) fn need(spec: &TaskSpec) -> Need {
     match spec.output {
         Output::Labels { .. } => Need::Closed,
         Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Need::Open,
     }
 }
 
+/// The engine that is asked for: the command line's model, or else the task's.
+pub(crate) fn engine_args(args: &EngineArgs, task: &TaskFile) -> EngineArgs {
+    let model = args.model.clone().or_else(|| task.settings.model.clone());
+    EngineArgs { model, ..args.clone() }
+}
+
 /// Where runs are kept.
-pub fn store_path(home: &Path) -> PathBuf {
+pub(crate) fn store_path(home: &Path) -> PathBuf {
     home.join("runs.db")
 }
