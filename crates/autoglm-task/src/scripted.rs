@@ -67,13 +67,21 @@ impl Scripted {
     fn admit(&self, text: &str, cancel: &Cancel) -> Result<[u8; 32], EngineError> {
         let mut asked = self.asked.lock().unwrap();
         let before: usize = asked.values().sum();
-        if self.script.cancel_after.is_some_and(|limit| before >= limit) {
+        if self
+            .script
+            .cancel_after
+            .is_some_and(|limit| before >= limit)
+        {
             cancel.cancel();
         }
         if cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
-        if self.script.broken_after.is_some_and(|limit| before >= limit) {
+        if self
+            .script
+            .broken_after
+            .is_some_and(|limit| before >= limit)
+        {
             return Err(EngineError::engine(Broken));
         }
         if self.script.too_long.is_some_and(|part| text.contains(part)) {
@@ -110,7 +118,10 @@ impl Generate for Scripted {
     ) -> Vec<Result<Completion, EngineError>> {
         let mut answer = |(index, request): (usize, &GenerateRequest)| {
             let hash = self.admit(&request.prompt.display_text(), cancel)?;
-            let text = self.script.text.map_or_else(|| format!("text {}", hash[0]), str::to_owned);
+            let text = self
+                .script
+                .text
+                .map_or_else(|| format!("text {}", hash[0]), str::to_owned);
             on_text(index, &text);
             Ok(Completion {
                 text,

@@ -33,10 +33,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vocabulary = Vocabulary::from(stored);
     let start = Instant::now();
     let tokenizer = Tokenizer::new(vocabulary)?;
-    println!("built {} tokens in {:?}", tokenizer.vocabulary_len(), start.elapsed());
-    println!("{} of {} texts differ", differences(&tokenizer, &golden), golden.cases.len());
+    println!(
+        "built {} tokens in {:?}",
+        tokenizer.vocabulary_len(),
+        start.elapsed()
+    );
+    println!(
+        "{} of {} texts differ",
+        differences(&tokenizer, &golden),
+        golden.cases.len()
+    );
     for specials in [Specials::AsText, Specials::Parse] {
-        println!("{specials:?}: {:.2} M tokens/s", speed(&tokenizer, &golden, specials) / 1e6);
+        println!(
+            "{specials:?}: {:.2} M tokens/s",
+            speed(&tokenizer, &golden, specials) / 1e6
+        );
     }
     Ok(())
 }
@@ -50,7 +61,10 @@ fn differences(tokenizer: &Tokenizer, golden: &Golden) -> usize {
         let parsed = tokenizer.encode(&case.text, Specials::Parse);
         let agrees = plain == case.ids && &parsed == case.parsed.as_ref().unwrap_or(&case.ids);
         if !agrees {
-            println!("{:?}\n  ours   {plain:?} {parsed:?}\n  theirs {:?} {:?}", case.text, case.ids, case.parsed);
+            println!(
+                "{:?}\n  ours   {plain:?} {parsed:?}\n  theirs {:?} {:?}",
+                case.text, case.ids, case.parsed
+            );
         }
         !agrees
     });
@@ -61,7 +75,11 @@ fn differences(tokenizer: &Tokenizer, golden: &Golden) -> usize {
 fn speed(tokenizer: &Tokenizer, golden: &Golden, specials: Specials) -> f64 {
     let round = || {
         let start = Instant::now();
-        let tokens: usize = golden.cases.iter().map(|c| tokenizer.encode(&c.text, specials).len()).sum();
+        let tokens: usize = golden
+            .cases
+            .iter()
+            .map(|c| tokenizer.encode(&c.text, specials).len())
+            .sum();
         tokens as f64 / start.elapsed().as_secs_f64()
     };
     (0..5).map(|_| round()).fold(0.0, f64::max)

@@ -44,7 +44,10 @@ impl ByteBpe {
     ) {
         for word in self.pre_tokenizer.split(text) {
             let word = &text.as_bytes()[word];
-            let whole = self.pre_tokenizer.looks_up_whole_words().then(|| table.find(word));
+            let whole = self
+                .pre_tokenizer
+                .looks_up_whole_words()
+                .then(|| table.find(word));
             if let Some(id) = whole.flatten() {
                 out.push(id);
             } else {
@@ -58,9 +61,13 @@ impl ByteBpe {
         for (start, &byte) in word.iter().enumerate() {
             merger.push(start, 1, self.byte_tokens[usize::from(byte)]);
         }
-        let lookup =
-            |left: &Symbol, right: &Symbol| self.merges.get(&(left.id, right.id)).copied();
-        out.extend(merger.merge(lookup).map(|s| s.id).filter(|&id| id != NO_TOKEN));
+        let lookup = |left: &Symbol, right: &Symbol| self.merges.get(&(left.id, right.id)).copied();
+        out.extend(
+            merger
+                .merge(lookup)
+                .map(|s| s.id)
+                .filter(|&id| id != NO_TOKEN),
+        );
     }
 }
 

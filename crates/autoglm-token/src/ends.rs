@@ -8,16 +8,38 @@ use crate::{TokenId, TokenKind, Vocabulary};
 /// # Source
 /// llama.cpp's list of end-of-generation tokens.
 const ENDS: &[&str] = &[
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",
-    "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<｜end▁of▁sentence｜>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<｜end▁of▁sentence｜>",
 ];
 
 /// Texts of control tokens that end generation because what follows is not the model's: another
 /// speaker's turn in the GLM family, another file in models of code.
 const ENDS_IF_CONTROL: &[&str] = &[
-    "<|user|>", "<|observation|>", "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<|fim_repo|>",
-    "<|repo_name|>", "<fim-repo>", "<reponame>", "<|file_sep|>",
+    "<|user|>",
+    "<|observation|>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<reponame>",
+    "<|file_sep|>",
 ];
 
 /// The kinds of a vocabulary's tokens, where those that end generation are control tokens.
@@ -35,8 +57,7 @@ pub(crate) fn corrected_kinds(vocabulary: &Vocabulary) -> Vec<TokenKind> {
 pub(crate) fn end_tokens(vocabulary: &Vocabulary, kinds: &[TokenKind]) -> Vec<TokenId> {
     let by_text = (0..kinds.len()).filter(|&id| {
         let text = vocabulary.tokens[id].as_str();
-        kinds[id] == TokenKind::Control
-            && (ENDS.contains(&text) || ENDS_IF_CONTROL.contains(&text))
+        kinds[id] == TokenKind::Control && (ENDS.contains(&text) || ENDS_IF_CONTROL.contains(&text))
     });
     let named = [vocabulary.eos, vocabulary.eot].into_iter().flatten();
     let mut ends: Vec<_> = by_text.map(|id| id as TokenId).collect();

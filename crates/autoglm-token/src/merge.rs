@@ -132,7 +132,10 @@ impl Merger {
 
     /// Whether one of a pair's symbols has merged with another since.
     fn is_stale(&self, left: u32, pair: &Candidate) -> bool {
-        let (a, b) = (&self.symbols[left as usize], &self.symbols[pair.right as usize]);
+        let (a, b) = (
+            &self.symbols[left as usize],
+            &self.symbols[pair.right as usize],
+        );
         a.len == 0 || b.len == 0 || a.len + b.len != pair.len
     }
 

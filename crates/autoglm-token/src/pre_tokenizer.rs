@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use regex_automata::meta::Regex;
 use regex_automata::Input;
+use regex_automata::meta::Regex;
 
 use crate::TokenError;
 
@@ -23,7 +23,8 @@ const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 /// Words with the character before them, up to three digits together.
 const LLAMA3: &str = r"'(?i-u:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+";
 /// Words with the character before them, every digit alone.
-const QWEN2: &str = r"'(?i-u:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+";
+const QWEN2: &str =
+    r"'(?i-u:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+";
 
 /// What one name stands for.
 struct Rule {
@@ -41,8 +42,16 @@ const WITH_SPACES: [&str; 3] = [GPT2, LLAMA3, QWEN2];
 /// The patterns stand in the `tokenizer.json` of the models after which they are named; which name
 /// means which is llama.cpp's convention for `tokenizer.ggml.pre`.
 const RULES: &[Rule] = &[
-    Rule { names: &["gpt-2"], patterns: &[GPT2], whole_words: false },
-    Rule { names: &["smollm"], patterns: &[NUMBERS, GPT2], whole_words: false },
+    Rule {
+        names: &["gpt-2"],
+        patterns: &[GPT2],
+        whole_words: false,
+    },
+    Rule {
+        names: &["smollm"],
+        patterns: &[NUMBERS, GPT2],
+        whole_words: false,
+    },
     Rule {
         names: &["default"],
         patterns: &[PUNCTUATION, GPT2, NUMBER_RUNS, THREE_DIGITS],
@@ -53,9 +62,21 @@ const RULES: &[Rule] = &[
         patterns: &[LLAMA3],
         whole_words: true,
     },
-    Rule { names: &["qwen2", "deepseek-r1-qwen"], patterns: &[QWEN2], whole_words: false },
-    Rule { names: &["chatglm-bpe"], patterns: &[LLAMA3], whole_words: false },
-    Rule { names: &["glm4", "glm5"], patterns: &[LLAMA3], whole_words: true },
+    Rule {
+        names: &["qwen2", "deepseek-r1-qwen"],
+        patterns: &[QWEN2],
+        whole_words: false,
+    },
+    Rule {
+        names: &["chatglm-bpe"],
+        patterns: &[LLAMA3],
+        whole_words: false,
+    },
+    Rule {
+        names: &["glm4", "glm5"],
+        patterns: &[LLAMA3],
+        whole_words: true,
+    },
 ];
 
 /// A named way of cutting text into words.
@@ -77,7 +98,11 @@ impl PreTokenizer {
             known: RULES.iter().flat_map(|rule| rule.names).copied().collect(),
         })?;
         Ok(Self {
-            steps: rule.patterns.iter().map(|pattern| Step::new(pattern)).collect(),
+            steps: rule
+                .patterns
+                .iter()
+                .map(|pattern| Step::new(pattern))
+                .collect(),
             whole_words: rule.whole_words,
         })
     }

@@ -89,7 +89,10 @@ impl SentencePiece {
         let lookup = |left: &Symbol, right: &Symbol| {
             let end = right.start + right.len;
             let id = table.find(&bytes[left.start as usize..end as usize])?;
-            Some(Merge { priority: self.priorities[id as usize], id })
+            Some(Merge {
+                priority: self.priorities[id as usize],
+                id,
+            })
         };
         for symbol in merger.merge(lookup) {
             if symbol.id == NO_TOKEN {
@@ -106,7 +109,11 @@ impl SentencePiece {
 fn priority(score: f32) -> u32 {
     // Adding zero makes -0 and 0 the same.
     let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 fn byte_tokens(vocabulary: &Vocabulary, table: &TokenTable) -> Result<Vec<TokenId>, TokenError> {

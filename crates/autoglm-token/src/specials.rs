@@ -30,7 +30,11 @@ impl SpecialTokens {
         Ok(Self {
             user_defined: of(&[TokenKind::UserDefined])?,
             control: of(&[TokenKind::Control, TokenKind::Unknown])?,
-            all: of(&[TokenKind::UserDefined, TokenKind::Control, TokenKind::Unknown])?,
+            all: of(&[
+                TokenKind::UserDefined,
+                TokenKind::Control,
+                TokenKind::Unknown,
+            ])?,
         })
     }
 
@@ -43,7 +47,10 @@ impl SpecialTokens {
         from: usize,
         plain: &[Range<usize>],
     ) -> Option<(Range<usize>, TokenId)> {
-        if plain.first().is_some_and(|p| p.start <= from && text.len() <= p.end) {
+        if plain
+            .first()
+            .is_some_and(|p| p.start <= from && text.len() <= p.end)
+        {
             return self.user_defined.next(text, from);
         }
         let mut at = from;
@@ -94,7 +101,10 @@ impl Finder {
             let built = AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostLongest)
                 .build(ids.iter().map(|&id| text(id)));
-            Some(built.map_err(|source| TokenError::SpecialTokens { count: ids.len(), source })?)
+            Some(built.map_err(|source| TokenError::SpecialTokens {
+                count: ids.len(),
+                source,
+            })?)
         };
         Ok(Self { automaton, ids })
     }

@@ -85,8 +85,13 @@ impl TokenTable {
         let bytes = of(id);
         self.longest = self.longest.max(bytes.len());
         let hash = self.hasher.hash_one(bytes);
-        if self.mergeable.find(hash, |&other| of(other) == bytes).is_none() {
-            self.mergeable.insert_unique(hash, id, |&other| self.hasher.hash_one(of(other)));
+        if self
+            .mergeable
+            .find(hash, |&other| of(other) == bytes)
+            .is_none()
+        {
+            self.mergeable
+                .insert_unique(hash, id, |&other| self.hasher.hash_one(of(other)));
         }
     }
 }
@@ -96,7 +101,10 @@ impl TokenTable {
 /// merges, so a token with a plain space is only ever cut out.
 fn is_mergeable(model: VocabularyModel, kind: TokenKind, text: &str) -> bool {
     let spelt_out = model == VocabularyModel::SentencePiece && text.contains(' ');
-    let kept_apart = matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::Byte);
+    let kept_apart = matches!(
+        kind,
+        TokenKind::Control | TokenKind::Unknown | TokenKind::Byte
+    );
     !(spelt_out || kept_apart || text.is_empty())
 }
 

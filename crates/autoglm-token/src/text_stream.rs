@@ -18,7 +18,10 @@ pub struct TextStream {
 
 impl TextStream {
     /// A stream at the start of a text: the space that encoding put there is taken away.
-    #[expect(clippy::new_without_default, reason = "there are two ways to begin, none is the default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "there are two ways to begin, none is the default"
+    )]
     pub fn new() -> Self {
         Self {
             at_start: true,

@@ -87,7 +87,11 @@ impl Tokenizer {
     /// # Panics
     /// If the text has 4 GiB or more.
     pub fn encode_around(&self, text: &str, plain: &[Range<usize>]) -> Vec<TokenId> {
-        assert!(u32::try_from(text.len()).is_ok(), "a text of {} bytes", text.len());
+        assert!(
+            u32::try_from(text.len()).is_ok(),
+            "a text of {} bytes",
+            text.len()
+        );
         let mut out = Vec::with_capacity(text.len() / 3);
         let mut merger = Merger::default();
         let mut at = 0;
@@ -200,10 +204,17 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
     if len == 0 || len > limit {
         return Err(TokenError::VocabularySize { given: len, limit });
     }
-    let lists = [("scores", vocabulary.scores.len()), ("kinds", vocabulary.kinds.len())];
+    let lists = [
+        ("scores", vocabulary.scores.len()),
+        ("kinds", vocabulary.kinds.len()),
+    ];
     for (field, given) in lists {
         if given != len {
-            return Err(TokenError::UnevenVocabulary { field, given, wanted: len });
+            return Err(TokenError::UnevenVocabulary {
+                field,
+                given,
+                wanted: len,
+            });
         }
     }
     let named = [
@@ -212,10 +223,17 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
         ("eot", vocabulary.eot),
         ("unk", vocabulary.unk),
     ];
-    let ends = vocabulary.extra_ends.iter().map(|&id| ("extra_ends", Some(id)));
+    let ends = vocabulary
+        .extra_ends
+        .iter()
+        .map(|&id| ("extra_ends", Some(id)));
     for (field, id) in named.into_iter().chain(ends) {
         if let Some(id) = id.filter(|&id| id as usize >= len) {
-            return Err(TokenError::NoSuchToken { field, id, vocabulary_len: len });
+            return Err(TokenError::NoSuchToken {
+                field,
+                id,
+                vocabulary_len: len,
+            });
         }
     }
     Ok(())

@@ -48,10 +48,16 @@ impl Judge {
             (Raw::Text { .. }, Output::Labels { .. }) => {
                 Err("labels were asked for, text was generated".to_owned())
             }
-            (Raw::Scores { .. }, _) => {
-                Err("text was asked for, labels were scored".to_owned())
-            }
-            (Raw::Text { text, mean_logprob, tokens, finish }, output) => {
+            (Raw::Scores { .. }, _) => Err("text was asked for, labels were scored".to_owned()),
+            (
+                Raw::Text {
+                    text,
+                    mean_logprob,
+                    tokens,
+                    finish,
+                },
+                output,
+            ) => {
                 let answer = usable_text(output, text, *finish)?;
                 Ok(self.open_verdict(answer, *mean_logprob, *tokens))
             }

@@ -71,7 +71,9 @@ impl Prior {
             let weight = records.len() as f32 / BATCH_MIN_RECORDS as f32;
             let anchor = mean_probabilities(content_free);
             let mixed = batch.iter().zip(&anchor);
-            mixed.map(|(b, a)| weight * b + (1.0 - weight) * a).collect()
+            mixed
+                .map(|(b, a)| weight * b + (1.0 - weight) * a)
+                .collect()
         };
         Self {
             calibration: Calibration::Batch,
@@ -108,7 +110,9 @@ fn mean_probabilities(records: &[Vec<f32>]) -> Vec<f32> {
         }
     }
     let count = records.len() as f64;
-    sum.into_iter().map(|total| (total / count) as f32).collect()
+    sum.into_iter()
+        .map(|total| (total / count) as f32)
+        .collect()
 }
 
 /// Probabilities from log-probabilities up to a constant. Where all are −∞, every one is equal.

@@ -22,7 +22,9 @@ fn verdict(prior: Prior, probabilities: &[f32]) -> Verdict {
     let raw = Raw::Scores {
         logprobs: logs(probabilities),
     };
-    Judge::new(&labels(&["a", "b"]), prior).verdict(&raw).unwrap()
+    Judge::new(&labels(&["a", "b"]), prior)
+        .verdict(&raw)
+        .unwrap()
 }
 
 #[test]
@@ -66,7 +68,9 @@ fn labels_without_any_probability_do_not_break_the_judge() {
     let raw = Raw::Scores {
         logprobs: vec![f32::NEG_INFINITY, f32::NEG_INFINITY],
     };
-    let verdict = Judge::new(&labels(&["a", "b"]), Prior::none()).verdict(&raw).unwrap();
+    let verdict = Judge::new(&labels(&["a", "b"]), Prior::none())
+        .verdict(&raw)
+        .unwrap();
     assert_eq!((verdict.answer.as_str(), verdict.confidence), ("a", 0.5));
 }
 

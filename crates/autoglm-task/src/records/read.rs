@@ -171,7 +171,8 @@ fn fields(line: u64, bytes: &[u8], delimiter: u8) -> Result<Vec<String>, RecordE
 
 fn read_json(line: u64, bytes: &[u8], first_field: &str) -> Result<Record, RecordError> {
     let text = text(line, bytes)?;
-    let value = serde_json::from_str(text).map_err(|source| RecordError::NotJson { line, source })?;
+    let value =
+        serde_json::from_str(text).map_err(|source| RecordError::NotJson { line, source })?;
     let found = match value {
         Value::Object(record) => return Ok(record),
         Value::String(text) => return Ok(single(first_field, &text)),

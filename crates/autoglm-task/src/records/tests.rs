@@ -55,7 +55,10 @@ fn bytes_that_are_not_utf_8_are_reported_by_line() {
     let rows = read_bytes(InputFormat::Lines, b"good\nbad \xff\nalso good");
     assert_eq!(rows.len(), 3);
     let error = rows[1].as_ref().unwrap_err();
-    assert!(error.starts_with("line 2: not UTF-8 after 4 bytes"), "{error}");
+    assert!(
+        error.starts_with("line 2: not UTF-8 after 4 bytes"),
+        "{error}"
+    );
     assert_eq!(rows[2], Ok((3, json!({"text": "also good"}))));
 }
 
@@ -127,7 +130,10 @@ fn a_quoted_field_beyond_the_limit_does_not_fill_the_memory() {
     let input = format!("a\n\"{}", "lines\n".repeat(100));
     let items: Vec<_> =
         Records::with_limit(input.as_bytes(), InputFormat::Csv, "text", 50).collect();
-    assert!(matches!(items[0], Err(RecordError::TooLong { line: 2, .. })));
+    assert!(matches!(
+        items[0],
+        Err(RecordError::TooLong { line: 2, .. })
+    ));
 }
 
 /// Gives the same line over and over, without holding more than one.
@@ -162,8 +168,14 @@ fn a_hundred_thousand_lines_stream_through_a_buffer_of_one_line() {
         lines_left: 100_000,
     };
     // The reader holds one frame; its capacity is what the longest line needed.
-    let records = Records::new(BufReader::with_capacity(64, input), InputFormat::Jsonl, "text");
-    let last = records.map(|item| item.expect("every line is good").line).last();
+    let records = Records::new(
+        BufReader::with_capacity(64, input),
+        InputFormat::Jsonl,
+        "text",
+    );
+    let last = records
+        .map(|item| item.expect("every line is good").line)
+        .last();
     assert_eq!(last, Some(100_000));
 }
 
@@ -196,7 +208,8 @@ fn the_first_bytes_tell_the_format() {
         name: "text".to_owned(),
         title: "Text".to_owned(),
     }];
-    let check = |head: &str, format| assert_eq!(InputFormat::sniff(head.as_bytes(), &fields), format);
+    let check =
+        |head: &str, format| assert_eq!(InputFormat::sniff(head.as_bytes(), &fields), format);
     check("\u{feff}{\"text\": \"cut o", InputFormat::Jsonl);
     check("\"a string\"\n", InputFormat::Jsonl);
     check("id,\"text\"\n1,a\n", InputFormat::Csv);
@@ -279,7 +292,10 @@ fn a_records_own_answer_is_kept_under_another_name() {
 #[test]
 fn the_distribution_is_written_where_it_is_asked_for() {
     for (format, wanted) in [
-        (OutputFormat::Jsonl, "\"distribution\":{\"是\":0.75,\"no\":0.25}"),
+        (
+            OutputFormat::Jsonl,
+            "\"distribution\":{\"是\":0.75,\"no\":0.25}",
+        ),
         (OutputFormat::Csv, "\"{\"\"是\"\":0.75,\"\"no\"\":0.25}\""),
     ] {
         let mut out = Vec::new();

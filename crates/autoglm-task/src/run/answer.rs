@@ -51,11 +51,10 @@ type Answer = Result<(Raw, Usage), EngineError>;
 
 impl<'a> Answerer<'a> {
     pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
-        let composer = Composer::new(job.spec, job.engine.facts()).map_err(|error| {
-            TaskError::Compose {
+        let composer =
+            Composer::new(job.spec, job.engine.facts()).map_err(|error| TaskError::Compose {
                 source: Box::new(error),
-            }
-        })?;
+            })?;
         Ok(Self {
             engine: job.engine,
             composer,
@@ -87,7 +86,11 @@ impl<'a> Answerer<'a> {
     }
 
     /// Rows for the items up to the one at which work ends, and why it ends there.
-    pub(super) fn answer(&self, window: Vec<Numbered>, cancel: &Cancel) -> (Vec<Row>, Option<Stop>) {
+    pub(super) fn answer(
+        &self,
+        window: Vec<Numbered>,
+        cancel: &Cancel,
+    ) -> (Vec<Row>, Option<Stop>) {
         if cancel.is_cancelled() {
             return (Vec::new(), Some(Stop::Cancelled));
         }
@@ -271,7 +274,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     while let Some(error) = next {
         let text = error.to_string();
         let first_line = text.lines().next().unwrap_or_default().to_owned();
-        if !parts.iter().any(|part: &String| part.ends_with(&first_line)) {
+        if !parts
+            .iter()
+            .any(|part: &String| part.ends_with(&first_line))
+        {
             parts.push(first_line);
         }
         next = error.source();

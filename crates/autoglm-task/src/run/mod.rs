@@ -274,11 +274,7 @@ impl<'a> Runner<'a> {
 
     /// Hands on the rows that an earlier part of the run has stored, and passes over their
     /// records in the input.
-    fn take_stored(
-        &mut self,
-        info: &RunInfo,
-        records: &mut RecordItems<'_>,
-    ) -> Result<(), Stop> {
+    fn take_stored(&mut self, info: &RunInfo, records: &mut RecordItems<'_>) -> Result<(), Stop> {
         loop {
             let rows = self
                 .parts

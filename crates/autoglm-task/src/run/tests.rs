@@ -236,8 +236,14 @@ fn crash_and_resume(bench: &mut Bench, script: Script, out_bytes: usize, writes:
     let mut seconds = second.asked();
     seconds.retain(|prompt, _| prompt.contains("评论"));
     assert!(seconds.values().all(|&times| times == 1));
-    let twice = seconds.keys().filter(|prompt| first.contains_key(*prompt)).count();
-    assert!(twice <= SCORE_WINDOW_RECORDS, "{twice} records were asked twice");
+    let twice = seconds
+        .keys()
+        .filter(|prompt| first.contains_key(*prompt))
+        .count();
+    assert!(
+        twice <= SCORE_WINDOW_RECORDS,
+        "{twice} records were asked twice"
+    );
 }
 
 proptest! {
@@ -295,7 +301,10 @@ fn a_raised_flag_ends_the_run_with_whole_rows_and_it_goes_on_later() {
     assert_eq!(report.status, RunStatus::Interrupted);
     assert!(wanted.starts_with(&out) && out.ends_with('\n'));
     assert_eq!(out.lines().count() as u64, report.written);
-    assert_eq!(store.run(report.run).unwrap().status, RunStatus::Interrupted);
+    assert_eq!(
+        store.run(report.run).unwrap().status,
+        RunStatus::Interrupted
+    );
 
     bench.resume = Resume::Run(report.run);
     let engine = Scripted::new(Script::default());
@@ -389,7 +398,10 @@ fn a_stream_with_other_records_is_not_resumed() {
     job.resume = Resume::Matching;
     let changed = bench.input.replace("\"id\": 7}", "\"id\": 8}");
     let error = run_on(&job, &changed).unwrap_err();
-    assert!(matches!(error, TaskError::InputChanged { index: 7, .. }), "{error}");
+    assert!(
+        matches!(error, TaskError::InputChanged { index: 7, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -418,7 +430,10 @@ fn a_record_that_does_not_fit_is_an_error_row_or_stops_a_strict_run() {
     let mut store = SqliteStore::in_memory().unwrap();
     let (out, report) = bench.run(&engine(), &mut store, usize::MAX);
     let line = out.lines().nth(7).unwrap();
-    assert!(line.contains("\"line\":8,\"error\":\"the prompt has 2000 tokens"), "{line}");
+    assert!(
+        line.contains("\"line\":8,\"error\":\"the prompt has 2000 tokens"),
+        "{line}"
+    );
     assert_eq!(report.unwrap().errors, 1);
 
     bench.settings.strict = true;
@@ -439,7 +454,10 @@ fn an_engine_that_breaks_stops_the_run_and_says_where() {
     let mut store = SqliteStore::in_memory().unwrap();
     let (out, ended) = bench.run(&engine, &mut store, usize::MAX);
     let error = ended.unwrap_err();
-    assert!(matches!(error, TaskError::Engine { line: 105, .. }), "{error}");
+    assert!(
+        matches!(error, TaskError::Engine { line: 105, .. }),
+        "{error}"
+    );
     assert_eq!(out.lines().count(), 104);
 }
 
@@ -466,7 +484,9 @@ fn json_that_does_not_come_out_whole_is_an_error_row() {
     let mut store = SqliteStore::in_memory().unwrap();
     let (out, report) = bench.run(&engine, &mut store, usize::MAX);
     assert_eq!(report.unwrap().errors, 3);
-    assert!(out.starts_with("{\"text\":\"评论 0\",\"id\":0,\"line\":1,\"error\":\"the answer is not JSON"));
+    assert!(out.starts_with(
+        "{\"text\":\"评论 0\",\"id\":0,\"line\":1,\"error\":\"the answer is not JSON"
+    ));
 }
 
 #[test]
@@ -480,7 +500,10 @@ fn a_replayed_record_gives_the_stored_answer() {
     assert!(replayed.same_prompt && replayed.same_answer);
     assert!(replayed.prompt.display_text().contains("评论 299"));
     let error = replay(&store, run, 300, &engine, &cancel).unwrap_err();
-    assert!(matches!(error, TaskError::NoSuchRecord { records: 300, .. }));
+    assert!(matches!(
+        error,
+        TaskError::NoSuchRecord { records: 300, .. }
+    ));
 }
 
 #[test]

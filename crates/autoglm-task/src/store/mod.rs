@@ -117,8 +117,12 @@ pub trait Store {
     ///
     /// # Errors
     /// When the store cannot be written.
-    fn put_status(&mut self, run: RunId, status: RunStatus, at: SystemTime)
-    -> Result<(), TaskError>;
+    fn put_status(
+        &mut self,
+        run: RunId,
+        status: RunStatus,
+        at: SystemTime,
+    ) -> Result<(), TaskError>;
 
     /// All runs, the latest first.
     ///

@@ -50,7 +50,12 @@ fn answered(index: u64) -> Row {
             completion_tokens: 1,
             compute: Duration::from_micros(77),
         },
-        ..Row::failed(index, index + 1, Some(record(&json!({"text": "🙂"}))), String::new())
+        ..Row::failed(
+            index,
+            index + 1,
+            Some(record(&json!({"text": "🙂"}))),
+            String::new(),
+        )
     }
 }
 
@@ -58,7 +63,11 @@ fn answered(index: u64) -> Row {
 fn runs_and_rows_come_back_as_they_were_put() {
     let mut store = SqliteStore::in_memory().unwrap();
     let run = begin(&mut store);
-    let rows = [answered(0), Row::failed(1, 2, None, "bad".to_owned()), answered(2)];
+    let rows = [
+        answered(0),
+        Row::failed(1, 2, None, "bad".to_owned()),
+        answered(2),
+    ];
     store.put_rows(run, &rows).unwrap();
     assert_eq!(store.rows(run, 0, 10).unwrap(), rows);
     assert_eq!(store.rows(run, 1, 1).unwrap(), rows[1..2]);
@@ -117,7 +126,9 @@ fn a_store_of_a_later_version_is_refused() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    let error = SqliteStore::open(&path).err().expect("version 99 is not known");
+    let error = SqliteStore::open(&path)
+        .err()
+        .expect("version 99 is not known");
     assert!(matches!(error, TaskError::StoreVersion { found: 99, .. }));
 }
 
