@@ -12,25 +12,23 @@ mod error;
 mod format;
 mod gated;
 mod isa;
+mod lanes;
 mod map;
+mod matmul;
 mod norm;
+mod pack;
 mod pool;
+#[cfg(test)]
+mod random;
 mod rope;
 mod simd;
 mod softmax;
 #[cfg(test)]
 mod test_data;
 
+pub use activation::Activations;
 pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
 pub use elementwise::{add_assign, add_bias, scale};
-mod lanes;
-mod matmul;
-mod pack;
-mod pool;
-#[cfg(test)]
-mod random;
-
-pub use activation::Activations;
 pub use error::KernelError;
 pub use format::{BlockFormat, dequantize};
 pub use gated::{GateActivation, gated};

@@ -119,7 +119,7 @@ pub enum TaskError {
         run: i64,
     },
     /// A run has no such record.
-    #[error("run {run} has no answered record {index}, it holds {records}")]
+    #[error("run {run} has no readable record {index}, it holds {records} from 0 on")]
     NoSuchRecord {
         /// The run.
         run: i64,

@@ -6,7 +6,6 @@
 //! cargo run --release -p autoglm-token --example tokenizer_check VOCABULARY.json CASES.json
 //! ```
 #![expect(clippy::print_stdout, reason = "this is a program")]
-#![expect(missing_docs, reason = "shared with the tests")]
 
 use std::fs::read_to_string;
 use std::time::Instant;
@@ -14,12 +13,14 @@ use std::time::Instant;
 use autoglm_token::{Specials, Tokenizer, Vocabulary};
 use serde::Deserialize;
 
+#[path = "../tests/cases/mod.rs"]
+mod cases;
 #[path = "../tests/golden/mod.rs"]
 mod golden;
 
 #[derive(Deserialize)]
 struct Golden {
-    cases: Vec<golden::Case>,
+    cases: Vec<cases::Case>,
     ends: Option<Vec<u32>>,
 }
 
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let golden: Golden = serde_json::from_str(&read_to_string(cases)?)?;
     let vocabulary = Vocabulary::from(stored);
     let start = Instant::now();
-    let tokenizer = Tokenizer::new(vocabulary)?;
+    let tokenizer = Tokenizer::new(&vocabulary)?;
     println!(
         "built {} tokens in {:?}",
         tokenizer.vocabulary_len(),

@@ -91,6 +91,12 @@ pub enum TokenError {
         #[source]
         source: Box<minijinja::Error>,
     },
+    /// The chat template left out or changed text of a message that must come out unchanged.
+    #[error("the chat template does not write {what} as it stands")]
+    TemplateLostText {
+        /// The text.
+        what: &'static str,
+    },
     /// The chat template refused these messages by `raise_exception`.
     #[error("the chat template refuses the conversation: {message}")]
     TemplateRefused {

@@ -2,10 +2,13 @@
 //! says about its own vocabulary; this crate reads no file itself.
 
 mod byte_bpe;
+mod chat_template;
 mod ends;
 mod error;
+mod mark;
 mod merge;
 mod pre_tokenizer;
+mod python_json;
 mod sentence_piece;
 mod specials;
 mod table;
@@ -13,6 +16,7 @@ mod text_stream;
 mod tokenizer;
 mod vocabulary;
 
+pub use chat_template::{ChatTemplate, Message};
 pub use error::TokenError;
 pub use text_stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};

@@ -1,9 +1,8 @@
 //! SentencePiece byte-pair encoding: characters merge wherever the two together are a token, the
 //! token of highest score first.
 //!
-//! This is ours and not the `tokenizers` crate's, which wants merges with ranks: deriving them from
-//! the scores and building its model takes 1.9 s for Gemma's 262,144 tokens, where this takes
-//! 0.05 s, and a user waits for it at every start.
+//! This is ours and not the `tokenizers` crate's, which wants merges with ranks: deriving those
+//! from the scores is exact but slow where a user waits, at every start (`docs/tokens.md`).
 
 use std::borrow::Cow;
 
@@ -19,7 +18,7 @@ pub(crate) struct SentencePiece {
     /// The token for each byte that has no other.
     byte_tokens: Vec<TokenId>,
     /// Bytes behind which some token has a space: text is not cut between the two.
-    sticks_to_space: [bool; 256],
+    sticks_to_space: Vec<bool>,
     add_space_prefix: bool,
 }
 
@@ -129,8 +128,8 @@ fn byte_tokens(vocabulary: &Vocabulary, table: &TokenTable) -> Result<Vec<TokenI
         .collect()
 }
 
-fn bytes_before_spaces(table: &TokenTable) -> [bool; 256] {
-    let mut found = [false; 256];
+fn bytes_before_spaces(table: &TokenTable) -> Vec<bool> {
+    let mut found = vec![false; 256];
     for id in 0..table.len() as TokenId {
         for pair in table.bytes(id).windows(2).filter(|pair| pair[1] == b' ') {
             // A token with a plain space is cut out and merges with nothing, so that it need not

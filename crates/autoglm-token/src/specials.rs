@@ -59,7 +59,7 @@ impl SpecialTokens {
             if self.user_defined.has(found.1) || !touches(plain, &found.0) {
                 return Some(found);
             }
-            let shorter = self.user_defined.next(text, found.0.start);
+            let shorter = self.user_defined.next_in(text, found.0.clone());
             if let Some(user_defined) = shorter.filter(|other| other.0.start == found.0.start) {
                 return Some(user_defined);
             }
@@ -114,7 +114,11 @@ impl Finder {
     }
 
     fn next(&self, text: &str, from: usize) -> Option<(Range<usize>, TokenId)> {
-        let input = aho_corasick::Input::new(text).range(from..);
+        self.next_in(text, from..text.len())
+    }
+
+    fn next_in(&self, text: &str, range: Range<usize>) -> Option<(Range<usize>, TokenId)> {
+        let input = aho_corasick::Input::new(text).range(range);
         let found = self.automaton.as_ref()?.find(input)?;
         Some((found.range(), self.ids[found.pattern().as_usize()]))
     }

@@ -47,17 +47,17 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenError`] if lists differ in length, a named token does not exist, the pre-tokeniser
     /// is not known, a merge names no token, or some byte has no token.
-    pub fn new(vocabulary: Vocabulary) -> Result<Self, TokenError> {
-        check(&vocabulary)?;
-        let kinds = corrected_kinds(&vocabulary);
-        let ends = end_tokens(&vocabulary, &kinds);
-        let specials = SpecialTokens::new(&vocabulary, &kinds)?;
-        let table = TokenTable::new(&vocabulary, kinds);
+    pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenError> {
+        check(vocabulary)?;
+        let kinds = corrected_kinds(vocabulary);
+        let ends = end_tokens(vocabulary, &kinds);
+        let specials = SpecialTokens::new(vocabulary, &kinds)?;
+        let table = TokenTable::new(vocabulary, kinds);
         let model = match vocabulary.model {
             VocabularyModel::SentencePiece => {
-                Model::SentencePiece(SentencePiece::new(&vocabulary, &table)?)
+                Model::SentencePiece(SentencePiece::new(vocabulary, &table)?)
             }
-            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
+            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(vocabulary, &table)?),
         };
         Ok(Self {
             adds_space: vocabulary.add_space_prefix && matches!(model, Model::SentencePiece(_)),
@@ -188,6 +188,13 @@ impl Tokenizer {
 
     pub(crate) fn adds_space(&self) -> bool {
         self.adds_space
+    }
+
+    /// A control token's text; `None` for what is no control token.
+    pub(crate) fn control_text(&self, id: TokenId) -> Option<Cow<'_, str>> {
+        let exists = (id as usize) < self.table.len();
+        let hidden = |kind| matches!(kind, TokenKind::Control | TokenKind::Unknown);
+        (exists && hidden(self.kind(id))).then(|| self.token_text(id))
     }
 
     /// The first text of a control token at or behind `from`, where a text from outside has one.

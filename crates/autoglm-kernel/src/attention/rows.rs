@@ -247,8 +247,8 @@ fn score_groups<S: Simd, const R: usize, const C: usize>(
         }
     }
     for (sums, scores) in sums.into_iter().zip(scores) {
-        let groups = scores.as_chunks_mut().0[group..].iter_mut();
-        for (sum, scores) in sums.into_iter().zip(groups) {
+        let groups = &mut scores[group * LANES..][..C * LANES];
+        for (sum, scores) in sums.into_iter().zip(groups.as_chunks_mut().0) {
             s.store(sum, scores);
         }
     }
@@ -326,7 +326,7 @@ fn add_columns<S: Simd, const R: usize, const N: usize, const C: usize>(
 ) -> usize {
     let mut sums = [[s.splat(0.0); C]; R];
     for (sums, out) in sums.iter_mut().zip(out.iter()) {
-        for (sum, out) in sums.iter_mut().zip(out[d..].as_chunks().0) {
+        for (sum, out) in sums.iter_mut().zip(out[d..][..C * LANES].as_chunks().0) {
             *sum = s.load(out);
         }
     }
@@ -342,7 +342,7 @@ fn add_columns<S: Simd, const R: usize, const N: usize, const C: usize>(
         }
     }
     for (sums, out) in sums.into_iter().zip(out) {
-        for (sum, out) in sums.into_iter().zip(out[d..].as_chunks_mut().0) {
+        for (sum, out) in sums.into_iter().zip(out[d..][..C * LANES].as_chunks_mut().0) {
             s.store(sum, out);
         }
     }

@@ -57,14 +57,18 @@ impl Case {
 
     fn queries(&self) -> Vec<f32> {
         let mut q = values(self.seed + 1, self.rows() * self.heads * self.width);
-        q.iter_mut().for_each(|q| *q *= self.amplitude);
+        for q in &mut q {
+            *q *= self.amplitude;
+        }
         q
     }
 
     /// `[SLOTS, G, D]` in half precision.
     fn contents(&self, what: u64) -> Vec<f32> {
         let mut x = values(self.seed + what, SLOTS * self.groups * self.width);
-        x.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        for x in &mut x {
+            *x = f16::from_f32(*x).to_f32();
+        }
         x
     }
 
@@ -356,29 +360,54 @@ fn the_shape_of_gemma_3_is_near_the_definition_in_every_variant() {
 
 #[test]
 fn positions_that_a_row_may_not_see_do_not_reach_it_even_if_they_hold_nan() {
+    // Row 0 sees positions 11..=70, row 19 positions 30..=89: the poison is for these two only.
     let case = Case {
         spans: vec![(70, 20)],
+        window: Some(60),
         ..gemma()
     };
-    let clean = case.run(Variant::best(), 1);
-    let slots: Vec<u32> = (0..SLOTS as u32).collect();
-    let [k, v] = [case.contents(2), case.contents(3)];
-    let table = &case.tables()[0];
+    let table = [3u32, 0, 5];
+    let span = AttentionSpan {
+        blocks: &table,
+        queries: 0..20,
+        first_position: 70,
+    };
+    let slots: Vec<u32> = (0..90)
+        .map(|p| table[p / 32] * 32 + p as u32 % 32)
+        .collect();
     let row_len = case.groups * case.width;
-    // The last query alone may see position 89; the window of all ends before position 0 is left.
-    let slot = table[89 / 32] * 32 + 89 % 32;
-    let mut poisoned = [k, v];
-    for x in &mut poisoned {
-        x[slot as usize * row_len..][..row_len].fill(f32::NAN);
-    }
-    let mut cache = Cache::new(&case, f16::NAN);
-    let [k, v] = &poisoned;
-    store_kv(&pool(1), k, v, &slots, &mut cache.view_mut());
+    let [mut k, mut v] = [values(4, 90 * row_len), values(5, 90 * row_len)];
+    let q = case.queries();
+    let mut run = |variant, poisoned: &[usize]| {
+        for position in poisoned {
+            k[position * row_len..][..row_len].fill(f32::NAN);
+            v[position * row_len..][..row_len].fill(f32::NAN);
+        }
+        let mut cache = Cache::new(
+            &case,
+            if poisoned.is_empty() {
+                f16::ZERO
+            } else {
+                f16::NAN
+            },
+        );
+        store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
+        case.run_spans(variant, 2, &cache, &q, std::slice::from_ref(&span))
+    };
+    let clean = run(Variant::best(), &[]);
     for variant in Variant::all() {
-        let out = case.run_on(variant, 2, &cache);
-        let last = 19 * case.heads * case.width;
-        assert_eq!(bits(&out[..last]), bits(&clean[..last]), "{variant:?}");
-        assert!(out[last..].iter().all(|x| x.is_nan()), "{variant:?}");
+        let out = run(variant, &[0, 10, 11, 89]);
+        let of_row = case.heads * case.width;
+        let (first, last) = (of_row, 19 * of_row);
+        assert_eq!(
+            bits(&out[first..last]),
+            bits(&clean[first..last]),
+            "{variant:?}"
+        );
+        assert!(
+            out[..first].iter().chain(&out[last..]).all(|x| x.is_nan()),
+            "{variant:?}"
+        );
     }
 }
 

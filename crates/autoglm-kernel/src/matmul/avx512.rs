@@ -1,3 +1,391 @@
-//! AVX2.
-use super::Kernels;
-pub(super) const KERNELS: Kernels = super::scalar::KERNELS;
+//! AVX-512 with VNNI: 16 rows are the lanes of a register, eight tokens the tile.
+//!
+//! `vpdpbusd` multiplies the four unsigned bytes of every lane with four signed ones that a token
+//! broadcasts, and adds them up exactly.
+
+use std::arch::x86_64::*;
+
+use crate::activation::{FloatTile, RECORD, Record, Tile};
+use crate::lanes::{Floats, Halves, Line};
+use crate::pack::coding::{Meaning, QUADS};
+use crate::pack::unpack::{PackedChunk, Unpacked};
+
+use super::{FloatColumns, Kernels};
+
+pub(super) const KERNELS: Kernels = Kernels {
+    load_tile: |rows, cols, records| {
+        // SAFETY: `Kernels::of` has made sure of the target features.
+        unsafe { load_tile(rows, cols, records) }
+    },
+    unpack: |chunk, out| {
+        // SAFETY: as above.
+        unsafe { unpack(chunk, out) }
+    },
+    multiply: |w, x, sums| {
+        // SAFETY: as above.
+        unsafe { multiply(w, x, sums) }
+    },
+    stream: |chunk, scratch, x, sums| {
+        // SAFETY: as above.
+        unsafe { stream(chunk, scratch, x, sums) }
+    },
+    multiply_floats: |w, x, sums| {
+        // SAFETY: as above.
+        unsafe { multiply_floats(w, x, sums) }
+    },
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
+    crate::activation::load_tile(rows, cols, records);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {
+    out.read(chunk, |words| widen(words));
+}
+
+/// What a tile of `N` tokens is: for every block and word of the record, a word for each token.
+type Records<const N: usize> = [[[u32; N]; RECORD]];
+
+fn records<const N: usize>(x: Tile<'_>) -> &Records<N> {
+    x.records.as_chunks::<N>().0.as_chunks().0
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply(w: &Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
+    match w.coding.meaning {
+        Meaning::Centred { .. } => {
+            with_width!(x.width, multiply_tile[CENTRED](w, x, sums));
+        }
+        Meaning::CentredHalves { .. } => {
+            with_width!(x.width, multiply_tile[HALVES](w, x, sums));
+        }
+        Meaning::WithMinimum => {
+            with_width!(x.width, multiply_tile[MINIMUM](w, x, sums));
+        }
+    }
+}
+
+/// The variants of [`Meaning`] as constants.
+const CENTRED: u8 = 0;
+const HALVES: u8 = 1;
+const MINIMUM: u8 = 2;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_tile<const MEANING: u8, const N: usize>(
+    w: &Unpacked,
+    x: Tile<'_>,
+    sums: &mut [Floats],
+) {
+    let mut sums = Sums::<N>::load(sums);
+    let shift = shift(w.coding.meaning);
+    for (b, (quads, record)) in w.values.iter().zip(records::<N>(x)).enumerate() {
+        let dots = dots::<MEANING, N>(record, shift, |i| (load(&quads[i]), load(&quads[i + 4])));
+        sums.add::<MEANING>(w, b, record, dots);
+    }
+    sums.store();
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn stream(chunk: &PackedChunk<'_>, scratch: &mut Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
+    scratch.scales.read(chunk, |words| widen(words));
+    match (chunk.coding.meaning, chunk.coding.bits) {
+        (Meaning::Centred { .. }, 4) => {
+            with_width!(x.width, stream_tile[CENTRED, 4](chunk, scratch, x, sums));
+        }
+        (Meaning::Centred { .. }, 5) => {
+            with_width!(x.width, stream_tile[CENTRED, 5](chunk, scratch, x, sums));
+        }
+        (Meaning::Centred { .. }, _) => {
+            with_width!(x.width, stream_tile[CENTRED, 8](chunk, scratch, x, sums));
+        }
+        (Meaning::CentredHalves { .. }, _) => {
+            with_width!(x.width, stream_tile[HALVES, 6](chunk, scratch, x, sums));
+        }
+        (Meaning::WithMinimum, 4) => {
+            with_width!(x.width, stream_tile[MINIMUM, 4](chunk, scratch, x, sums));
+        }
+        (Meaning::WithMinimum, _) => {
+            with_width!(x.width, stream_tile[MINIMUM, 5](chunk, scratch, x, sums));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn stream_tile<const MEANING: u8, const BITS: usize, const N: usize>(
+    chunk: &PackedChunk<'_>,
+    scratch: &Unpacked,
+    x: Tile<'_>,
+    sums: &mut [Floats],
+) {
+    let mut sums = Sums::<N>::load(sums);
+    let shift = shift(chunk.coding.meaning);
+    let blocks = chunk.values.as_chunks::<BITS>().0;
+    for (b, (lines, record)) in blocks.iter().zip(records::<N>(x)).enumerate() {
+        let mut high = HighBits::load(lines);
+        let dots = dots::<MEANING, N>(record, shift, |i| quad_pair(lines, i, &mut high));
+        sums.add::<MEANING>(scratch, b, record, dots);
+    }
+    sums.store();
+}
+
+/// The bits above the nibbles, turned so that those of the next pair of quads are bits 4 and 5 of
+/// every byte.
+struct HighBits {
+    first: __m512i,
+    second: __m512i,
+}
+
+impl HighBits {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn load<const BITS: usize>(lines: &[Line; BITS]) -> Self {
+        match BITS {
+            5 => {
+                let second = load(&lines[4]);
+                let first = _mm512_rol_epi32::<4>(second);
+                Self { first, second }
+            }
+            6 => Self {
+                first: _mm512_rol_epi32::<4>(load(&lines[4])),
+                second: _mm512_rol_epi32::<4>(load(&lines[5])),
+            },
+            _ => Self {
+                first: _mm512_setzero_si512(),
+                second: _mm512_setzero_si512(),
+            },
+        }
+    }
+}
+
+/// Quads `i` and `i + 4` of a packed block, taken in order of `i`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn quad_pair<const BITS: usize>(
+    lines: &[Line; BITS],
+    i: usize,
+    high: &mut HighBits,
+) -> (__m512i, __m512i) {
+    let line = load(&lines[i]);
+    if BITS == 8 {
+        return (line, load(&lines[i + 4]));
+    }
+    let nibble = _mm512_set1_epi8(0xf);
+    let first = _mm512_and_si512(line, nibble);
+    let second = _mm512_and_si512(_mm512_srli_epi16::<4>(line), nibble);
+    if BITS == 4 {
+        return (first, second);
+    }
+    let mask = _mm512_set1_epi8(if BITS == 5 { 0x10 } else { 0x30 });
+    // a | (b & c)
+    let pair = (
+        _mm512_ternarylogic_epi32::<0xf8>(first, high.first, mask),
+        _mm512_ternarylogic_epi32::<0xf8>(second, high.second, mask),
+    );
+    (high.first, high.second) = if BITS == 5 {
+        (
+            _mm512_ror_epi32::<1>(high.first),
+            _mm512_ror_epi32::<1>(high.second),
+        )
+    } else {
+        (
+            _mm512_ror_epi32::<2>(high.first),
+            _mm512_ror_epi32::<2>(high.second),
+        )
+    };
+    pair
+}
+
+/// The exponent of the centre of the values, in every lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn shift(meaning: Meaning) -> __m512i {
+    match meaning {
+        Meaning::Centred { shift } | Meaning::CentredHalves { shift } => {
+            _mm512_set1_epi32(shift as i32)
+        }
+        Meaning::WithMinimum => _mm512_setzero_si512(),
+    }
+}
+
+/// The integer products of a block with `N` tokens: of the whole block first, or of its halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn dots<const MEANING: u8, const N: usize>(
+    record: &[[u32; N]; RECORD],
+    shift: __m512i,
+    mut quad_pair: impl FnMut(usize) -> (__m512i, __m512i),
+) -> [[__m512i; N]; 2] {
+    let second = usize::from(MEANING == HALVES);
+    let mut dots = [[_mm512_setzero_si512(); N]; 2];
+    for n in 0..N {
+        let offset = |word: usize| _mm512_sllv_epi32(broadcast(record[word][n]), shift);
+        match MEANING {
+            CENTRED => dots[0][n] = offset(Record::NEGATIVE_SUM),
+            HALVES => {
+                dots[0][n] = offset(Record::NEGATIVE_HALF_SUMS);
+                dots[1][n] = offset(Record::NEGATIVE_HALF_SUMS + 1);
+            }
+            _ => {}
+        }
+    }
+    for i in 0..QUADS / 2 {
+        let (w, w_second) = quad_pair(i);
+        for n in 0..N {
+            let (x, x_second) = (broadcast(record[i][n]), broadcast(record[i + 4][n]));
+            dots[0][n] = _mm512_dpbusd_epi32(dots[0][n], w, x);
+            dots[second][n] = _mm512_dpbusd_epi32(dots[second][n], w_second, x_second);
+        }
+    }
+    dots
+}
+
+/// The running sums of a tile, in registers.
+struct Sums<'a, const N: usize> {
+    sums: [__m512; N],
+    home: &'a mut [Floats],
+}
+
+impl<'a, const N: usize> Sums<'a, N> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn load(home: &'a mut [Floats]) -> Self {
+        let mut sums = [_mm512_setzero_ps(); N];
+        for (sum, home) in sums.iter_mut().zip(&*home) {
+            *sum = load_floats(home);
+        }
+        Self { sums, home }
+    }
+
+    /// Goes on with the chain of block `b`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn add<const MEANING: u8>(
+        &mut self,
+        w: &Unpacked,
+        b: usize,
+        record: &[[u32; N]; RECORD],
+        dots: [[__m512i; N]; 2],
+    ) {
+        let scales = &w.scales.scales;
+        if MEANING == HALVES {
+            self.add_dots(&scales[2 * b], record, dots[0]);
+            self.add_dots(&scales[2 * b + 1], record, dots[1]);
+        } else {
+            self.add_dots(&scales[b], record, dots[0]);
+        }
+        if MEANING == MINIMUM {
+            let min = load_floats(&w.scales.mins[b]);
+            for (n, sum) in self.sums.iter_mut().enumerate() {
+                let scaled_sum = broadcast_float(record[Record::SCALED_SUM][n]);
+                *sum = _mm512_fmadd_ps(min, scaled_sum, *sum);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn add_dots(&mut self, scale: &Floats, record: &[[u32; N]; RECORD], dots: [__m512i; N]) {
+        let scale = load_floats(scale);
+        for (n, sum) in self.sums.iter_mut().enumerate() {
+            let scale = _mm512_mul_ps(scale, broadcast_float(record[Record::SCALE][n]));
+            *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, *sum);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    fn store(self) {
+        for (home, sum) in self.home.iter_mut().zip(self.sums) {
+            store_floats(sum, home);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
+    match w {
+        FloatColumns::Single(w) => {
+            let read = |line: &Line| _mm512_castsi512_ps(load(line));
+            with_width!(x.width, multiply_columns[_](w, x, sums, read));
+        }
+        FloatColumns::Half(w) => {
+            let read = |words: &Halves| _mm512_cvtph_ps(load_halves(words));
+            with_width!(x.width, multiply_columns[_](w, x, sums, read));
+        }
+        FloatColumns::Brain(w) => {
+            let read = |words: &Halves| {
+                let wide = _mm512_cvtepu16_epi32(load_halves(words));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+            };
+            with_width!(x.width, multiply_columns[_](w, x, sums, read));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_columns<W, const N: usize>(
+    w: &[W],
+    x: FloatTile<'_>,
+    sums: &mut [Floats],
+    read: impl Fn(&W) -> __m512,
+) {
+    let mut sums = Sums::<N>::load(sums);
+    for (w, x) in w.iter().zip(x.columns.as_chunks::<N>().0) {
+        let w = read(w);
+        for (sum, x) in sums.sums.iter_mut().zip(x) {
+            *sum = _mm512_fmadd_ps(w, _mm512_set1_ps(*x), *sum);
+        }
+    }
+    sums.store();
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn widen(words: &Halves) -> Floats {
+    let mut out = Floats::ZERO;
+    store_floats(_mm512_cvtph_ps(load_halves(words)), &mut out);
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn broadcast(word: u32) -> __m512i {
+    _mm512_set1_epi32(word as i32)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn broadcast_float(word: u32) -> __m512 {
+    _mm512_set1_ps(f32::from_bits(word))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn load(line: &Line) -> __m512i {
+    // SAFETY: a line is 64 bytes on a multiple of 64.
+    unsafe { _mm512_load_si512(std::ptr::from_ref(line).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn load_halves(words: &Halves) -> __m256i {
+    // SAFETY: these are 32 bytes on a multiple of 32.
+    unsafe { _mm256_load_si256(std::ptr::from_ref(words).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn load_floats(floats: &Floats) -> __m512 {
+    // SAFETY: these are 16 floats on a multiple of 64 bytes.
+    unsafe { _mm512_load_ps(floats.0.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn store_floats(value: __m512, floats: &mut Floats) {
+    // SAFETY: these are 16 floats on a multiple of 64 bytes.
+    unsafe { _mm512_store_ps(floats.0.as_mut_ptr(), value) }
+}

@@ -9,6 +9,24 @@
 //! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
 //! bits for every instruction set, number of threads, and number of rows of `x`.
 
+/// Calls a function whose last constant parameter is the width of a tile; those before it stand in
+/// the brackets.
+macro_rules! with_width {
+    ($width:expr, $f:ident[$($generic:tt),*]($($argument:expr),*)) => {
+        match $width {
+            1 => $f::<$($generic,)* 1>($($argument),*),
+            2 => $f::<$($generic,)* 2>($($argument),*),
+            3 => $f::<$($generic,)* 3>($($argument),*),
+            4 => $f::<$($generic,)* 4>($($argument),*),
+            5 => $f::<$($generic,)* 5>($($argument),*),
+            6 => $f::<$($generic,)* 6>($($argument),*),
+            7 => $f::<$($generic,)* 7>($($argument),*),
+            8 => $f::<$($generic,)* 8>($($argument),*),
+            width => unreachable!("a tile of {width} rows"),
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -55,9 +73,13 @@ impl Kernels {
         Self::of(Isa::best())
     }
 
-    /// The kernels of an instruction set, which must be available.
+    /// The kernels of an instruction set. Nothing else reaches those of `avx2` and `avx512`, so
+    /// they may count on their target features.
+    ///
+    /// # Panics
+    /// If this machine does not have it.
     pub(crate) fn of(isa: Isa) -> &'static Self {
-        debug_assert!(isa.is_available(), "{} is not available", isa.name());
+        assert!(isa.is_available(), "this machine has no {}", isa.name());
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &avx512::KERNELS,

@@ -48,7 +48,7 @@ fn add_block(
 ) -> f32 {
     let scale = |i: usize| w.scales.scales[i].0[lane] * f32::from_bits(x(Record::SCALE));
     let quads = &w.values[block];
-    match w.meaning {
+    match w.coding.meaning {
         Meaning::Centred { shift } => {
             let offset = (x(Record::NEGATIVE_SUM) as i32) << shift;
             let dot = offset + dot(quads, lane, &x, 0);

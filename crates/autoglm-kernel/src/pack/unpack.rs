@@ -34,7 +34,7 @@ pub(crate) struct ChunkScales {
 
 /// A chunk of a group of rows, one byte a value.
 pub(crate) struct Unpacked {
-    pub(crate) meaning: Meaning,
+    pub(crate) coding: Coding,
     pub(crate) blocks: usize,
     pub(crate) values: [[Line; QUADS]; CHUNK],
     pub(crate) scales: ChunkScales,
@@ -97,7 +97,11 @@ fn map_lanes(d: &Floats, word: &Halves, f: impl Fn(f32, u16) -> f32) -> Floats {
 
 impl Unpacked {
     pub(crate) const EMPTY: Self = Self {
-        meaning: Meaning::WithMinimum,
+        coding: Coding {
+            bits: 8,
+            meaning: Meaning::WithMinimum,
+            scales: ScaleLayout::Scale,
+        },
         blocks: 0,
         values: [[Line::ZERO; QUADS]; CHUNK],
         scales: ChunkScales::ZERO,
@@ -106,7 +110,7 @@ impl Unpacked {
     /// Unpacks a chunk. `widen` turns half into single precision.
     #[inline(always)]
     pub(crate) fn read(&mut self, chunk: &PackedChunk<'_>, widen: impl Fn(&Halves) -> Floats) {
-        self.meaning = chunk.coding.meaning;
+        self.coding = chunk.coding;
         self.blocks = chunk.values.len() / chunk.coding.bits;
         match chunk.coding.bits {
             4 => unpack_values::<4>(chunk.values, &mut self.values),

@@ -309,9 +309,9 @@ impl Composer {
             (false, false) => &headings.plain_few_shot,
         };
         let values = [
-            ("instruction", many_lines(&spec.instruction)),
+            ("instruction", self.instruction(spec)),
             ("rule", self.rule()),
-            ("constraints", spec.constraints.join("\n")),
+            ("constraints", unsaid_constraints(spec).join("\n")),
         ];
         let values = values
             .each_ref()
@@ -322,16 +322,37 @@ impl Composer {
         lines.join("\n")
     }
 
+    /// The instruction. A model that continues text does better where it names the labels.
+    fn instruction(&self, spec: &TaskSpec) -> String {
+        let instruction = many_lines(&spec.instruction);
+        let said = instruction.to_lowercase();
+        match &self.output {
+            Output::Labels { labels }
+                if !self.chat && !labels.iter().all(|l| said.contains(&l.word.to_lowercase())) =>
+            {
+                let ends = |c: char| c.is_whitespace() || ".?!:。？！：".contains(c);
+                let values = [
+                    ("instruction", instruction.trim_end_matches(ends)),
+                    ("labels", &self.label_list(labels)),
+                ];
+                fill(&self.wording.heading.naming, &values)
+            }
+            _ => instruction,
+        }
+    }
+
+    fn label_list(&self, labels: &[Label]) -> String {
+        let words: Vec<&str> = labels.iter().map(|label| label.word.as_str()).collect();
+        words.join(&self.wording.separator)
+    }
+
     /// What shall come out, in words.
     fn rule(&self) -> String {
         let rules = &self.wording.rules;
         match &self.output {
+            Output::Labels { .. } if !self.chat => String::new(),
             Output::Labels { labels } => {
-                let words: Vec<&str> = labels.iter().map(|label| label.word.as_str()).collect();
-                fill(
-                    &rules.labels,
-                    &[("labels", &words.join(&self.wording.separator))],
-                )
+                fill(&rules.labels, &[("labels", &self.label_list(labels))])
             }
             Output::Json { schema, .. } => match keys_of(schema) {
                 Some(keys) => fill(
@@ -348,6 +369,13 @@ impl Composer {
             Output::Text { .. } => self.kind.rule.clone(),
         }
     }
+}
+
+/// The constraints that the instruction does not contain in the same words.
+fn unsaid_constraints(spec: &TaskSpec) -> Vec<&str> {
+    let unsaid = |constraint: &&String| !spec.instruction.contains(constraint.as_str());
+    let constraints = spec.constraints.iter().filter(unsaid);
+    constraints.map(String::as_str).collect()
 }
 
 fn segment(role: Role, text: String) -> Segment {

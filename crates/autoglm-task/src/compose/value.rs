@@ -51,6 +51,10 @@ pub(super) fn field_text(wording: &Wording, style: ValueStyle, title: &str, text
     let colon = wording.bare_colon();
     match style {
         ValueStyle::Line => titled_line(wording, title, &one_line(text)),
+        ValueStyle::Quoted => {
+            let [open, close] = &wording.quotes;
+            titled_line(wording, title, &format!("{open}{}{close}", one_line(text)))
+        }
         ValueStyle::Block => {
             let text = many_lines(text);
             if text.contains('\n') {

@@ -19,6 +19,8 @@ pub(super) struct Wording {
     pub(super) colon: String,
     /// What stands between the items of a list.
     pub(super) separator: String,
+    /// What stands around a quoted value.
+    pub(super) quotes: [String; 2],
     /// Values without content, for contextual calibration.
     pub(super) blanks: Vec<String>,
     /// What stands before the examples and the record.
@@ -29,13 +31,16 @@ pub(super) struct Wording {
 }
 
 /// What stands before the examples and the record, with the placeholders `{instruction}`,
-/// `{rule}` and `{constraints}`. Lines that come out empty are left out.
+/// `{constraints}` (those that the instruction does not contain) and `{rule}`. Lines that come out empty are left out.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Headings {
     pub(super) plain_zero_shot: String,
     pub(super) plain_few_shot: String,
     pub(super) chat: String,
+    /// The instruction where it does not name the labels itself, for models that continue text;
+    /// `{instruction}` and `{labels}`.
+    pub(super) naming: String,
 }
 
 /// What shall come out, in words, where the output says more than the kind of task does.
@@ -74,6 +79,8 @@ pub(super) struct KindWording {
 pub(super) enum ValueStyle {
     /// On the title's line; line breaks become spaces.
     Line,
+    /// As `Line`, between quotation marks.
+    Quoted,
     /// On the title's line where the value is one line, else between quotation fences.
     Block,
     /// Between code fences.

@@ -8,21 +8,31 @@ use serde::{Deserialize, Serialize};
 /// written before they are scored.
 pub const BATCH_RECORDS: usize = 256;
 
-/// From how many records on the batch prior is used alone. Below, it is mixed with the content-free
-/// prior in proportion to their number: a handful of records may well be all of one label, and
-/// dividing that out would turn right answers wrong.
-pub const BATCH_MIN_RECORDS: usize = 32;
+/// From how many records on the batch's bias is believed in full; of n fewer, n/32 of it is. A
+/// handful of records may well be all of one label, and dividing that out would turn right answers
+/// wrong; 32 records of two labels are as uneven as 22 to 10 in one case of twenty.
+pub const BATCH_FULL_RECORDS: usize = 32;
 
-/// No label's prior is taken to be less than this, so that dividing by it stays harmless.
-const PRIOR_FLOOR: f64 = 1e-4;
+/// What the log-probabilities of a batch-calibrated model are divided by before they become
+/// confidences. Small models move their label probabilities far too little: taken as they are,
+/// their confidences are 0.14 to 0.21 below their accuracy on reviews in English and Chinese
+/// (development rows, default model), with 0.4 within 0.03 to 0.12. Answers do not depend on it.
+pub const BATCH_TEMPERATURE: f32 = 0.4;
 
-/// What a model says before it has seen anything: one probability a label, adding up to 1.
+/// The least log-probability that counts in a mean, e⁻⁹·²¹ = 10⁻⁴, so that no single record on which
+/// the model is beyond doubt decides for all others.
+const LOGPROB_FLOOR: f64 = -9.210_340_371_976_182;
+
+/// What a model leans to before it has seen anything, and how its scores become confidences.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prior {
     /// How it was estimated.
     pub calibration: Calibration,
-    /// The labels' probabilities, in the task's order; empty where nothing is divided out.
-    pub probabilities: Vec<f32>,
+    /// The labels' log-probabilities up to a constant, in the task's order; empty where nothing is
+    /// divided out.
+    pub logprobs: Vec<f32>,
+    /// What scores are divided by once the prior is taken off.
+    pub temperature: f32,
     /// Records of the input that it was estimated on.
     pub records: usize,
 }
@@ -32,73 +42,58 @@ impl Prior {
     pub fn none() -> Self {
         Self {
             calibration: Calibration::None,
-            probabilities: Vec::new(),
+            logprobs: Vec::new(),
+            temperature: 1.0,
             records: 0,
         }
     }
 
-    /// The mean over records without content.
+    /// The mean log-probabilities over records without content.
     ///
     /// # Source
-    /// Zhao et al. 2021, Calibrate Before Use, section 5, with W = diag(p_cf)⁻¹ and b = 0.
+    /// Zhao et al. 2021, Calibrate Before Use, section 5, with W = diag(p_cf)⁻¹ and b = 0; the
+    /// mean here is over log-probabilities.
     pub fn contextual(content_free: &[Vec<f32>]) -> Self {
         Self {
             calibration: Calibration::Contextual,
-            probabilities: mean_probabilities(content_free),
+            logprobs: mean_logprobs(content_free, 1.0),
+            temperature: 1.0,
             records: 0,
         }
     }
 
-    /// Whether a batch prior on so few records leans on records without content.
-    pub fn needs_content_free(records: usize) -> bool {
-        records < BATCH_MIN_RECORDS
-    }
-
-    /// The mean over unlabelled records of the input; of fewer than [`BATCH_MIN_RECORDS`] = m, n
-    /// records count n/m and the content-free prior the rest.
+    /// The mean log-probabilities over unlabelled records of the input.
     ///
     /// # Source
-    /// Zhou et al. 2023, Batch Calibration, equation 5: the mean is taken over probabilities, so
-    /// that records of which the model is sure shift the prior by no more than their number.
-    pub fn batch(records: &[Vec<f32>], content_free: &[Vec<f32>]) -> Self {
-        if records.is_empty() {
-            return Self::contextual(content_free);
-        }
-        let batch = mean_probabilities(records);
-        let probabilities = if !Self::needs_content_free(records.len()) || content_free.is_empty() {
-            batch
-        } else {
-            let weight = records.len() as f32 / BATCH_MIN_RECORDS as f32;
-            let anchor = mean_probabilities(content_free);
-            let mixed = batch.iter().zip(&anchor);
-            mixed
-                .map(|(b, a)| weight * b + (1.0 - weight) * a)
-                .collect()
-        };
+    /// Zhou et al. 2023, Batch Calibration, equation 5, with the mean over log-probabilities
+    /// instead of probabilities: equal or better on development rows, and the natural centre of
+    /// scores that are compared by their differences.
+    pub fn batch(records: &[Vec<f32>]) -> Self {
+        let belief = (records.len() as f64 / BATCH_FULL_RECORDS as f64).min(1.0);
         Self {
             calibration: Calibration::Batch,
-            probabilities,
+            logprobs: mean_logprobs(records, belief),
+            temperature: BATCH_TEMPERATURE,
             records: records.len(),
         }
     }
 
-    /// The labels' probabilities with the prior divided out: `softmax(log p − log prior)`.
+    /// The labels' probabilities: `softmax((log p − log prior) / temperature)`.
     pub fn divide_out(&self, logprobs: &[f32]) -> Vec<f32> {
-        let prior_of = |label: usize| match self.probabilities.get(label) {
-            Some(&p) => f64::from(p).max(PRIOR_FLOOR).ln(),
-            None => 0.0,
-        };
+        let prior_of = |label: usize| self.logprobs.get(label).copied().unwrap_or(0.0);
+        let temperature = f64::from(self.temperature);
         let adjusted: Vec<f64> = logprobs
             .iter()
             .enumerate()
-            .map(|(label, &p)| f64::from(p) - prior_of(label))
+            .map(|(label, &p)| (f64::from(p) - f64::from(prior_of(label))) / temperature)
             .collect();
         softmax(&adjusted).into_iter().map(|p| p as f32).collect()
     }
 }
 
-/// The mean over records of their normalised probabilities; empty without records.
-fn mean_probabilities(records: &[Vec<f32>]) -> Vec<f32> {
+/// The mean over records of their normalised log-probabilities, times `belief`; empty without
+/// records.
+fn mean_logprobs(records: &[Vec<f32>], belief: f64) -> Vec<f32> {
     let Some(first) = records.first() else {
         return Vec::new();
     };
@@ -106,13 +101,12 @@ fn mean_probabilities(records: &[Vec<f32>]) -> Vec<f32> {
     for logprobs in records {
         let wide: Vec<f64> = logprobs.iter().map(|&p| f64::from(p)).collect();
         for (total, p) in sum.iter_mut().zip(softmax(&wide)) {
-            *total += p;
+            *total += p.ln().max(LOGPROB_FLOOR);
         }
     }
     let count = records.len() as f64;
-    sum.into_iter()
-        .map(|total| (total / count) as f32)
-        .collect()
+    let mean = |total: f64| (belief * total / count) as f32;
+    sum.into_iter().map(mean).collect()
 }
 
 /// Probabilities from log-probabilities up to a constant. Where all are −∞, every one is equal.

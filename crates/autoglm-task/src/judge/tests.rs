@@ -38,29 +38,48 @@ fn without_calibration_the_most_likely_label_is_the_answer() {
 
 #[test]
 fn a_bias_towards_a_label_is_divided_out() {
-    let content_free = [logs(&[0.9, 0.1]), logs(&[0.7, 0.3])];
+    let content_free = [logs(&[0.9, 0.1]), logs(&[0.5, 0.5])];
     let verdict = verdict(Prior::contextual(&content_free), &[0.7, 0.3]);
-    // Prior 0.8 and 0.2: odds 0.7/0.8 to 0.3/0.2.
+    // The prior's odds are the geometric mean of 9 and 1, that is 3; those of the answer 7/3.
     assert_eq!(verdict.answer, "b");
-    let wanted = (0.3 / 0.2) / (0.3 / 0.2 + 0.7 / 0.8);
-    assert!((verdict.confidence - wanted).abs() < 1e-5);
+    let odds = 3.0 / (0.7 / 0.3);
+    assert!((verdict.confidence - odds / (1.0 + odds)).abs() < 1e-5);
 }
 
 #[test]
-fn few_records_lean_on_the_records_without_content() {
-    let of_one_kind = vec![logs(&[0.99, 0.01]); 8];
-    let content_free = [logs(&[0.5, 0.5])];
-    let prior = Prior::batch(&of_one_kind, &content_free);
-    assert!((prior.probabilities[0] - (0.25 * 0.99 + 0.75 * 0.5)).abs() < 1e-5);
-    assert_eq!(prior.calibration, Calibration::Batch);
-    assert_eq!(prior.records, 8);
+fn a_batch_prior_centres_its_batch_and_sharpens_confidence() {
+    let pairs = [[0.9, 0.1], [0.5, 0.5]].repeat(16);
+    let batch: Vec<Vec<f32>> = pairs.iter().map(|p| logs(p)).collect();
+    let prior = Prior::batch(&batch);
+    assert_eq!(prior.records, 32);
+    let verdict = verdict(prior, &[0.9, 0.1]);
+    assert_eq!(verdict.answer, "a");
+    let odds = 3f32.powf(1.0 / BATCH_TEMPERATURE);
+    assert!((verdict.confidence - odds / (1.0 + odds)).abs() < 1e-5);
 }
 
 #[test]
-fn without_records_the_batch_prior_is_the_contextual_one() {
-    let content_free = [logs(&[0.6, 0.4])];
-    let prior = Prior::batch(&[], &content_free);
-    assert_eq!(prior, Prior::contextual(&content_free));
+fn few_records_are_believed_in_part() {
+    let of_one_kind = vec![logs(&[0.9, 0.1]); 8];
+    let prior = Prior::batch(&of_one_kind);
+    let lean = prior.logprobs[0] - prior.logprobs[1];
+    assert!((lean - 0.25 * 9f32.ln()).abs() < 1e-5);
+    // One more of that kind is still answered as the others are.
+    assert_eq!(verdict(prior, &[0.9, 0.1]).answer, "a");
+}
+
+#[test]
+fn without_records_a_batch_has_no_bias() {
+    let verdict = verdict(Prior::batch(&[]), &[0.6, 0.4]);
+    assert_eq!(verdict.answer, "a");
+}
+
+#[test]
+fn one_record_beyond_doubt_does_not_decide_for_all() {
+    let mut batch = vec![logs(&[0.5, 0.5]); 63];
+    batch.push(vec![0.0, -5000.0]);
+    let prior = Prior::batch(&batch);
+    assert_eq!(verdict(prior, &[0.45, 0.55]).answer, "b");
 }
 
 #[test]
@@ -126,7 +145,7 @@ proptest! {
         scores in prop::collection::vec(-30f32..0.0, 2),
         records in prop::collection::vec(prop::collection::vec(-30f32..0.0, 2), 0..50),
     ) {
-        let prior = Prior::batch(&records, &[logs(&[0.5, 0.5])]);
+        let prior = Prior::batch(&records);
         let raw = Raw::Scores { logprobs: scores };
         let verdict = Judge::new(&labels(&["a", "b"]), prior).verdict(&raw).unwrap();
         let sum: f32 = verdict.distribution.iter().map(|(_, p)| p).sum();

@@ -33,6 +33,11 @@ impl<R: BufRead> Records<R> {
         Self::with_limit(input, format, first_field, RECORD_LIMIT_BYTES)
     }
 
+    /// How the input is laid out.
+    pub fn format(&self) -> InputFormat {
+        self.format
+    }
+
     pub(super) fn with_limit(
         input: R,
         format: InputFormat,

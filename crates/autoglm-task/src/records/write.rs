@@ -10,6 +10,14 @@ use crate::row::Row;
 
 /// Where rows go as they become final, in the input's order.
 pub trait RowSink {
+    /// Makes room for the rows of a run from its first on; what an earlier run left goes.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    fn start(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes rows and hands them on as far as it can.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
 pub use progress::Progress;
-pub use replay::{Replay, replay};
+pub use replay::{Replay, Shown, replay, show};
 pub use resume::Resume;
 pub use survey::{Survey, survey};
 
@@ -146,6 +146,7 @@ pub fn run(
     let answerer = Answerer::new(job)?;
     let key = job.key(answerer.task_hash());
     let info = resume::open(job, &key, store, (hooks.now)())?;
+    sink.start().map_err(|source| TaskError::Write { source })?;
     let mut runner = Runner::new(job, answerer, &info, Parts { store, sink, hooks });
     let ended = runner.work(&info, records);
     runner.close(ended)
@@ -155,7 +156,7 @@ impl Job<'_> {
     fn key(&self, task_hash: &str) -> RunKey {
         RunKey {
             task_hash: task_hash.to_owned(),
-            model: self.engine.facts().name.clone(),
+            model: self.engine.facts().clone(),
             source: self.source.clone(),
             fingerprint: self.survey.as_ref().map(|s| s.fingerprint.clone()),
             output: self.output.clone(),
@@ -236,6 +237,9 @@ impl<'a> Runner<'a> {
         self.find_judge(info.prior.clone())?;
         self.take_stored(info, records)?;
         loop {
+            if self.judge.is_none() && self.waiting.len() >= BATCH_RECORDS {
+                self.settle()?;
+            }
             let (window, stop) = self.read_window(records);
             let ended = window.is_empty();
             self.answer_window(window)?;
@@ -364,9 +368,6 @@ impl<'a> Runner<'a> {
         } else {
             self.parts.store.put_rows(self.run, &rows)?;
             self.waiting.extend(rows);
-            if self.waiting.len() >= BATCH_RECORDS {
-                self.settle()?;
-            }
         }
         self.tell_progress();
         stop.map_or(Ok(()), Err)
@@ -375,11 +376,7 @@ impl<'a> Runner<'a> {
     /// Estimates the prior on the rows that wait for it, judges and writes them.
     fn settle(&mut self) -> Result<(), Stop> {
         let scores: Vec<Vec<f32>> = self.waiting.iter().filter_map(scores_of).collect();
-        let content_free = match Prior::needs_content_free(scores.len()) {
-            true => self.answerer.content_free(self.parts.hooks.cancel)?,
-            false => Vec::new(),
-        };
-        self.freeze(Prior::batch(&scores, &content_free))?;
+        self.freeze(Prior::batch(&scores))?;
         let rows = std::mem::take(&mut self.waiting);
         self.judge_and_write(rows)
     }
@@ -448,7 +445,11 @@ impl<'a> Runner<'a> {
             Err(Stop::Cancelled) => RunStatus::Interrupted,
             Err(Stop::Failed(_)) => RunStatus::Failed,
         };
-        let finished = self.parts.sink.finish();
+        let finished = match status {
+            RunStatus::Finished => self.parts.sink.finish(),
+            // What is held back comes when the run goes on; whole rows have been written.
+            RunStatus::Unfinished | RunStatus::Interrupted | RunStatus::Failed => Ok(()),
+        };
         let now = (self.parts.hooks.now)();
         let noted = self.parts.store.put_status(self.run, status, now);
         if let Err(Stop::Failed(error)) = ended {

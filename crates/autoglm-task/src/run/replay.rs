@@ -1,35 +1,61 @@
-//! Answers a stored record again, to see whether the same comes out.
+//! Looks at a stored record again, and answers it again to see whether the same comes out.
 
-use autoglm_spec::{Cancel, Prompt, TaskSpec, Verdict};
+use autoglm_spec::{Cancel, Prompt, Record, Verdict};
 use serde::Serialize;
 
 use super::answer::{Answerer, prompt_hash};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
+use crate::compose::{Composed, Composer};
 use crate::judge::{Judge, Prior};
 use crate::row::Row;
 use crate::store::{RunId, RunInfo, Store};
 
+/// A stored record with its prompt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// What is stored.
+    pub row: Row,
+    /// The prompt, composed again; none where the record could not be read or has no prompt.
+    pub prompt: Option<Prompt>,
+    /// Whether it is the prompt that was used.
+    pub same_prompt: bool,
+}
+
 /// A stored record and the same record answered again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Replay {
-    /// What is stored.
-    pub stored: Row,
-    /// The prompt, composed again.
-    pub prompt: Prompt,
-    /// Whether it is the prompt that was used.
-    pub same_prompt: bool,
-    /// The verdict now; an error's sentence where there is none.
-    pub verdict: Result<Verdict, String>,
-    /// Whether answer and confidence are the stored ones.
-    pub same_answer: bool,
+    /// What is stored, and the prompt.
+    pub shown: Shown,
+    /// The verdict now.
+    pub verdict: Option<Verdict>,
+    /// Why there is none.
+    pub error: Option<String>,
+    /// Whether the verdict is the stored one.
+    pub same_verdict: bool,
+}
+
+/// A stored record with the prompt that the run's task gives for it.
+///
+/// # Errors
+/// When the run has no such record, or its task has no prompts.
+pub fn show(store: &dyn Store, run: RunId, index: u64) -> Result<Shown, TaskError> {
+    let info = store.run(run)?;
+    let row = stored_row(store, &info, index)?;
+    let composer =
+        Composer::new(&info.spec, &info.key.model).map_err(|error| TaskError::Compose {
+            source: Box::new(error),
+        })?;
+    let compose = |record: &Record| composer.compose(record).ok();
+    let composed = row.input.as_ref().and_then(compose);
+    Ok(shown(row, composed))
 }
 
 /// Composes, answers and judges a stored record once more, with the run's task, settings and
 /// prior and the engine given.
 ///
 /// # Errors
-/// When the run has no such record with an answer, its task has no prompt for it, or the engine
+/// When the run has no such record with an input, its task has no prompt for it, or the engine
 /// fails.
 pub fn replay(
     store: &dyn Store,
@@ -39,10 +65,29 @@ pub fn replay(
     cancel: &Cancel,
 ) -> Result<Replay, TaskError> {
     let info = store.run(run)?;
-    let (stored, record) = stored_row(store, &info, index)?;
-    let spec: &TaskSpec = &info.spec;
-    let job = Job {
-        spec,
+    let row = stored_row(store, &info, index)?;
+    let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
+    let answerer = Answerer::new(&job_of(&info, engine))?;
+    let composed = answerer.compose(record)?;
+    let failed = |source| TaskError::Engine {
+        line: row.line,
+        source,
+    };
+    let mut answers = answerer.ask(&[&composed], cancel)?;
+    let (raw, _) = answers.remove(0).map_err(failed)?;
+    let prior = info.prior.clone().unwrap_or_else(Prior::none);
+    let verdict = Judge::new(&info.spec.output, prior).verdict(&raw);
+    Ok(Replay {
+        same_verdict: verdict.as_ref().ok() == row.verdict.as_ref(),
+        error: verdict.as_ref().err().cloned(),
+        verdict: verdict.ok(),
+        shown: shown(row, Some(composed)),
+    })
+}
+
+fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
+    Job {
+        spec: &info.spec,
         engine,
         settings: RunSettings {
             calibration: info.key.calibration,
@@ -54,37 +99,28 @@ pub fn replay(
         survey: None,
         output: info.key.output.clone(),
         resume: Resume::No,
-    };
-    let answerer = Answerer::new(&job)?;
-    let composed = answerer.compose(&record)?;
-    let failed = |source| TaskError::Engine {
-        line: stored.line,
-        source,
-    };
-    let mut answers = answerer.ask(&[&composed], cancel)?;
-    let (raw, _) = answers.remove(0).map_err(failed)?;
-    let judge = Judge::new(&spec.output, info.prior.unwrap_or_else(Prior::none));
-    let verdict = judge.verdict(&raw);
-    Ok(Replay {
-        same_prompt: stored.prompt_hash.as_ref() == Some(&prompt_hash(&composed)),
-        same_answer: verdict.as_ref().ok() == stored.verdict.as_ref(),
-        prompt: composed.prompt,
-        stored,
-        verdict,
-    })
+    }
 }
 
-fn stored_row(
-    store: &dyn Store,
-    info: &RunInfo,
-    index: u64,
-) -> Result<(Row, autoglm_spec::Record), TaskError> {
+fn shown(row: Row, composed: Option<Composed>) -> Shown {
+    let hash = composed.as_ref().map(prompt_hash);
+    Shown {
+        same_prompt: hash.is_some() && row.prompt_hash == hash,
+        prompt: composed.map(|composed| composed.prompt),
+        row,
+    }
+}
+
+fn stored_row(store: &dyn Store, info: &RunInfo, index: u64) -> Result<Row, TaskError> {
     let row = store.rows(info.id, index, 1)?.pop();
     row.filter(|row| row.index == index)
-        .and_then(|row| row.input.clone().map(|input| (row, input)))
-        .ok_or(TaskError::NoSuchRecord {
-            run: info.id.0,
-            index,
-            records: info.records,
-        })
+        .ok_or_else(|| missing(info, index))
+}
+
+fn missing(info: &RunInfo, index: u64) -> TaskError {
+    TaskError::NoSuchRecord {
+        run: info.id.0,
+        index,
+        records: info.records,
+    }
 }

@@ -75,6 +75,7 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &short(&stored.task_hash),
         &short(&key.task_hash),
     )?;
+    same(info, "model", &stored.model.name, &key.model.name)?;
     same(info, "model", &stored.model, &key.model)?;
     same(info, "calibration", &stored.calibration, &key.calibration)?;
     same(info, "sampling", &stored.sampling, &key.sampling)?;

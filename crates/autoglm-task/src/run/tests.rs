@@ -34,8 +34,17 @@ impl Bench {
         &self,
         engine: &Scripted,
         store: &mut dyn Store,
-        budget_bytes: usize,
     ) -> (String, Result<RunReport, TaskError>) {
+        let (out, report) = self.run_torn(engine, store, usize::MAX);
+        (String::from_utf8(out).unwrap(), report)
+    }
+
+    fn run_torn(
+        &self,
+        engine: &Scripted,
+        store: &mut dyn Store,
+        budget_bytes: usize,
+    ) -> (Vec<u8>, Result<RunReport, TaskError>) {
         let mut out = Torn {
             bytes: Vec::new(),
             budget: budget_bytes,
@@ -43,7 +52,7 @@ impl Bench {
         let mut sink = RowWriter::new(&mut out, self.format, &self.spec.output, false);
         let report = self.run_into(engine, store, &mut sink, &Cancel::default());
         drop(sink);
-        (String::from_utf8(out.bytes).unwrap(), report)
+        (out.bytes, report)
     }
 
     fn run_into(
@@ -158,7 +167,7 @@ impl Store for Dying<'_> {
 fn whole(bench: &Bench) -> (String, RunReport) {
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     (out, report.unwrap())
 }
 
@@ -183,7 +192,7 @@ fn every_record_has_its_row_in_the_inputs_order() {
     assert!(rows[33]["error"].as_str().unwrap().contains("text"));
     assert_eq!(report.status, RunStatus::Finished);
     assert_eq!((report.written, report.errors), (300, 12));
-    assert_eq!(report.prior.unwrap().records, 256 - 11);
+    assert_eq!(report.prior.unwrap().records, 256 - 10);
 }
 
 #[test]
@@ -191,7 +200,7 @@ fn what_was_stored_can_be_shown() {
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
     let bench = Bench::new(40);
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     let report = report.unwrap();
     let rows = store.rows(report.run, 0, 100).unwrap();
     let mut again = Vec::new();
@@ -214,18 +223,18 @@ fn crash_and_resume(bench: &mut Bench, script: Script, out_bytes: usize, writes:
         store: &mut store,
         writes_left: writes,
     };
-    let (torn, ended) = bench.run(&first, &mut dying, out_bytes);
+    let (torn, ended) = bench.run_torn(&first, &mut dying, out_bytes);
     if ended.is_ok() {
-        assert_eq!(torn, wanted);
+        assert_eq!(torn, wanted.as_bytes());
     } else {
-        assert!(wanted.starts_with(&torn), "{torn}");
+        assert!(wanted.as_bytes().starts_with(&torn));
     }
     let runs = store.runs().unwrap();
     let stored = runs.first().map_or(0, |run| run.records as usize);
 
     bench.resume = Resume::Matching;
     let second = Scripted::new(Script::default());
-    let (out, report) = bench.run(&second, &mut store, usize::MAX);
+    let (out, report) = bench.run(&second, &mut store);
     bench.resume = Resume::No;
     let report = report.unwrap();
     assert_eq!(out, wanted);
@@ -247,7 +256,11 @@ fn crash_and_resume(bench: &mut Bench, script: Script, out_bytes: usize, writes:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_resumed_run_ends_as_the_uninterrupted_one(
@@ -275,6 +288,12 @@ proptest! {
 }
 
 #[test]
+fn a_run_that_ends_between_scores_and_prior_goes_on() {
+    // Written before the end: the run, and four windows of scores.
+    crash_and_resume(&mut Bench::new(257), Script::default(), usize::MAX, 5);
+}
+
+#[test]
 fn open_answers_resume_too() {
     let mut bench = Bench::new(70);
     bench.spec.output = Output::Text { max_tokens: 5 };
@@ -296,7 +315,7 @@ fn a_raised_flag_ends_the_run_with_whole_rows_and_it_goes_on_later() {
         ..Script::default()
     });
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     let report = report.unwrap();
     assert_eq!(report.status, RunStatus::Interrupted);
     assert!(wanted.starts_with(&out) && out.ends_with('\n'));
@@ -308,7 +327,7 @@ fn a_raised_flag_ends_the_run_with_whole_rows_and_it_goes_on_later() {
 
     bench.resume = Resume::Run(report.run);
     let engine = Scripted::new(Script::default());
-    let (out, again) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, again) = bench.run(&engine, &mut store);
     assert_eq!(out, wanted);
     assert_eq!(again.unwrap().resumed, report.written);
 }
@@ -321,7 +340,7 @@ fn a_flag_that_is_raised_before_the_prior_is_known_leaves_the_rows_in_the_store(
         ..Script::default()
     });
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     let report = report.unwrap();
     assert_eq!(out, "");
     assert!(report.waiting >= 100);
@@ -333,10 +352,10 @@ fn a_finished_run_is_written_again_without_asking_the_engine() {
     let mut bench = Bench::new(60);
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
-    let (wanted, _) = bench.run(&engine, &mut store, usize::MAX);
+    let (wanted, _) = bench.run(&engine, &mut store);
     let asked = engine.requests();
     bench.resume = Resume::Matching;
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     assert_eq!(out, wanted);
     assert_eq!(report.unwrap().resumed, 60);
     assert_eq!(engine.requests(), asked);
@@ -347,10 +366,10 @@ fn a_task_or_input_that_changed_is_not_resumed() {
     let mut bench = Bench::new(60);
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
-    bench.run(&engine, &mut store, usize::MAX).1.unwrap();
+    bench.run(&engine, &mut store).1.unwrap();
     bench.resume = Resume::Matching;
     let mut mismatch = |bench: &Bench, wanted: &str| {
-        let error = bench.run(&engine, &mut store, usize::MAX).1.unwrap_err();
+        let error = bench.run(&engine, &mut store).1.unwrap_err();
         assert!(
             matches!(error, TaskError::ResumeMismatch { what, .. } if what == wanted),
             "{error}"
@@ -411,7 +430,7 @@ fn a_strict_run_stops_at_the_first_bad_record_and_keeps_what_was_done() {
     bench.settings.calibration = Calibration::None;
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, ended) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, ended) = bench.run(&engine, &mut store);
     assert!(matches!(ended, Err(TaskError::Malformed { .. })));
     assert_eq!(out.lines().count(), 17);
     let info = store.runs().unwrap().remove(0);
@@ -428,7 +447,7 @@ fn a_record_that_does_not_fit_is_an_error_row_or_stops_a_strict_run() {
     };
     let mut bench = Bench::new(10);
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, report) = bench.run(&engine(), &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine(), &mut store);
     let line = out.lines().nth(7).unwrap();
     assert!(
         line.contains("\"line\":8,\"error\":\"the prompt has 2000 tokens"),
@@ -438,7 +457,7 @@ fn a_record_that_does_not_fit_is_an_error_row_or_stops_a_strict_run() {
 
     bench.settings.strict = true;
     bench.settings.calibration = Calibration::None;
-    let (out, ended) = bench.run(&engine(), &mut store, usize::MAX);
+    let (out, ended) = bench.run(&engine(), &mut store);
     assert!(matches!(ended, Err(TaskError::Unanswered { line: 8, .. })));
     assert_eq!(out.lines().count(), 7);
 }
@@ -452,7 +471,7 @@ fn an_engine_that_breaks_stops_the_run_and_says_where() {
         ..Script::default()
     });
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, ended) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, ended) = bench.run(&engine, &mut store);
     let error = ended.unwrap_err();
     assert!(
         matches!(error, TaskError::Engine { line: 105, .. }),
@@ -482,7 +501,7 @@ fn json_that_does_not_come_out_whole_is_an_error_row() {
         ..Script::default()
     });
     let mut store = SqliteStore::in_memory().unwrap();
-    let (out, report) = bench.run(&engine, &mut store, usize::MAX);
+    let (out, report) = bench.run(&engine, &mut store);
     assert_eq!(report.unwrap().errors, 3);
     assert!(out.starts_with(
         "{\"text\":\"评论 0\",\"id\":0,\"line\":1,\"error\":\"the answer is not JSON"
@@ -493,12 +512,16 @@ fn json_that_does_not_come_out_whole_is_an_error_row() {
 fn a_replayed_record_gives_the_stored_answer() {
     let engine = Scripted::new(Script::default());
     let mut store = SqliteStore::in_memory().unwrap();
-    let (_, report) = Bench::new(300).run(&engine, &mut store, usize::MAX);
+    let (_, report) = Bench::new(300).run(&engine, &mut store);
     let run = report.unwrap().run;
     let cancel = Cancel::default();
     let replayed = replay(&store, run, 299, &engine, &cancel).unwrap();
-    assert!(replayed.same_prompt && replayed.same_answer);
-    assert!(replayed.prompt.display_text().contains("评论 299"));
+    assert!(replayed.shown.same_prompt && replayed.same_verdict);
+    let shown = show(&store, run, 299).unwrap();
+    assert_eq!(shown, replayed.shown);
+    assert!(shown.prompt.unwrap().display_text().contains("评论 299"));
+    let malformed = show(&store, run, 17).unwrap();
+    assert!(malformed.prompt.is_none() && malformed.row.error.is_some());
     let error = replay(&store, run, 300, &engine, &cancel).unwrap_err();
     assert!(matches!(
         error,

@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::SystemTime;
 
-use autoglm_spec::{Calibration, Sampling, TaskSpec};
+use autoglm_spec::{Calibration, ModelFacts, Sampling, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
@@ -39,8 +39,8 @@ pub enum RunStatus {
 pub struct RunKey {
     /// Hash of everything that determines the prompts.
     pub task_hash: String,
-    /// The model's name.
-    pub model: String,
+    /// The model.
+    pub model: ModelFacts,
     /// Where records come from: an absolute path, or `-`.
     pub source: String,
     /// Hash of the input's content, where it could be read beforehand.

@@ -10,7 +10,11 @@ use crate::scripted::{record, review_task};
 fn key() -> RunKey {
     RunKey {
         task_hash: "t".to_owned(),
-        model: "m".to_owned(),
+        model: ModelFacts {
+            name: "m".to_owned(),
+            context_tokens: 9,
+            chat: true,
+        },
         source: "/in".to_owned(),
         fingerprint: Some("f".to_owned()),
         output: "/out".to_owned(),

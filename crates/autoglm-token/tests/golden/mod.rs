@@ -1,11 +1,11 @@
-//! Reads the vocabularies and token ids that `tools/reference/tokenizer_golden.py` writes.
+//! Reads the vocabularies that `tools/reference/tokenizer_golden.py` writes.
 
 use autoglm_token::{TokenId, TokenKind, Vocabulary, VocabularyModel};
 use serde::Deserialize;
 
 /// A vocabulary as the script writes it.
 #[derive(Debug, Clone, Deserialize)]
-pub struct StoredVocabulary {
+pub(crate) struct StoredVocabulary {
     model: String,
     #[serde(default)]
     pre: String,
@@ -21,9 +21,9 @@ pub struct StoredVocabulary {
 
 impl From<StoredVocabulary> for Vocabulary {
     fn from(stored: StoredVocabulary) -> Self {
-        let kind = |number| TokenKind::from_gguf(number).unwrap();
+        let kind = |number| TokenKind::from_gguf(number).expect("a kind of GGUF");
         Self {
-            model: VocabularyModel::from_gguf(&stored.model).unwrap(),
+            model: VocabularyModel::from_gguf(&stored.model).expect("llama or gpt2"),
             pre: stored.pre,
             scores: stored.tokens.iter().map(|t| t.1).collect(),
             kinds: stored.tokens.iter().map(|t| kind(t.2)).collect(),
@@ -38,15 +38,4 @@ impl From<StoredVocabulary> for Vocabulary {
             extra_ends: Vec::new(),
         }
     }
-}
-
-/// A text with its tokens by llama.cpp.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Case {
-    /// The text.
-    pub text: String,
-    /// Its tokens where control tokens are text.
-    pub ids: Vec<TokenId>,
-    /// Its tokens where control tokens are recognised, if those are others.
-    pub parsed: Option<Vec<TokenId>>,
 }

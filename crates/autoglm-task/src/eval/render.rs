@@ -1,0 +1,192 @@
+//! A report as text for a terminal, with columns that stay aligned under Chinese labels.
+
+use std::fmt::{self, Write as _};
+
+use unicode_width::UnicodeWidthStr;
+
+use super::report::{ClosedQuality, MeanScores, OpenQuality, Quality, Report, Scores};
+
+/// Up to how many labels the whole confusion table is shown; above, the most frequent confusions.
+const TABLE_LABELS: usize = 12;
+/// How many confusions are listed where the table is not shown.
+const LISTED_CONFUSIONS: usize = 10;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: {} rows, {} examples, model {}, {:.1} s, {:.1} records/s",
+            self.task, self.rows, self.examples, self.model, self.seconds, self.records_per_second
+        )?;
+        if self.errors > 0 {
+            writeln!(f, "{} rows without an answer count as wrong", self.errors)?;
+        }
+        if self.without_gold > 0 {
+            writeln!(
+                f,
+                "{} rows without a right answer left out",
+                self.without_gold
+            )?;
+        }
+        for unknown in &self.unknown_gold {
+            writeln!(
+                f,
+                "{} rows left out: {:?} (first on line {}) is no label of the task",
+                unknown.rows, unknown.answer, unknown.first_line
+            )?;
+        }
+        match &self.quality {
+            Quality::Closed(closed) => write_closed(f, closed),
+            Quality::Open(open) => write_open(f, open),
+        }
+    }
+}
+
+fn write_closed(f: &mut fmt::Formatter<'_>, closed: &ClosedQuality) -> fmt::Result {
+    let [low, high] = closed.accuracy_interval;
+    let calibration = serde_json::to_string(&closed.calibration).map_err(|_| fmt::Error)?;
+    let row = |name: &str, of: fn(&Scores) -> f64, majority: String| {
+        vec![
+            name.to_owned(),
+            number(of(&closed.scores)),
+            number(of(&closed.uncalibrated)),
+            majority,
+        ]
+    };
+    let head = [
+        String::new(),
+        format!("calibrated ({})", calibration.trim_matches('"')),
+        "uncalibrated".to_owned(),
+        format!("always {}", closed.majority.label),
+    ];
+    let rows = [
+        head.to_vec(),
+        row("accuracy", |s| s.accuracy, number(closed.majority.accuracy)),
+        row("macro-F1", |s| s.macro_f1, String::new()),
+        row("calibration error", |s| s.calibration_error, String::new()),
+        row("Brier score", |s| s.brier, String::new()),
+    ];
+    writeln!(f, "\n{}", table(&rows))?;
+    writeln!(f, "accuracy, 95 % interval: {low:.4} to {high:.4}\n")?;
+    writeln!(f, "{}", label_table(closed))?;
+    f.write_str(&confusion(closed))
+}
+
+impl fmt::Display for MeanScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |name: &str, of: fn(&Scores) -> f64| {
+            vec![
+                name.to_owned(),
+                number(of(&self.scores)),
+                number(of(&self.uncalibrated)),
+            ]
+        };
+        let head = format!("mean of {} reports", self.reports);
+        let rows = [
+            vec![head, "calibrated".to_owned(), "uncalibrated".to_owned()],
+            row("accuracy", |s| s.accuracy),
+            row("macro-F1", |s| s.macro_f1),
+            row("calibration error", |s| s.calibration_error),
+            row("Brier score", |s| s.brier),
+        ];
+        f.write_str(&table(&rows))?;
+        write!(f, "least accuracy: {:.4}", self.least_accuracy)
+    }
+}
+
+fn label_table(closed: &ClosedQuality) -> String {
+    let head = ["label", "rows", "given", "precision", "recall", "F1"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(closed.labels.iter().map(|label| {
+        vec![
+            label.label.clone(),
+            label.rows.to_string(),
+            label.given.to_string(),
+            number(label.precision),
+            number(label.recall),
+            number(label.f1),
+        ]
+    }));
+    table(&rows)
+}
+
+fn confusion(closed: &ClosedQuality) -> String {
+    let names: Vec<&str> = closed.labels.iter().map(|l| l.label.as_str()).collect();
+    if names.len() > TABLE_LABELS {
+        return confusion_list(closed, &names);
+    }
+    let mut head = vec!["right answer \\ given".to_owned()];
+    head.extend(names.iter().map(|&name| name.to_owned()));
+    head.push("no answer".to_owned());
+    let mut rows = vec![head];
+    for (name, counts) in names.iter().zip(&closed.confusion) {
+        let mut row = vec![(*name).to_owned()];
+        row.extend(counts.iter().map(usize::to_string));
+        rows.push(row);
+    }
+    table(&rows)
+}
+
+fn confusion_list(closed: &ClosedQuality, names: &[&str]) -> String {
+    let mut pairs: Vec<(usize, &str, &str)> = Vec::new();
+    for (gold, counts) in closed.confusion.iter().enumerate() {
+        for (given, &count) in counts.iter().enumerate() {
+            if gold != given && count > 0 {
+                let given = names.get(given).copied().unwrap_or("no answer");
+                pairs.push((count, names[gold], given));
+            }
+        }
+    }
+    pairs.sort_by(|a, b| b.0.cmp(&a.0));
+    let mut rows = vec![
+        ["right answer", "given", "rows"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let most = pairs.iter().take(LISTED_CONFUSIONS);
+    rows.extend(most.map(|(count, gold, given)| {
+        vec![(*gold).to_owned(), (*given).to_owned(), count.to_string()]
+    }));
+    table(&rows)
+}
+
+fn write_open(f: &mut fmt::Formatter<'_>, open: &OpenQuality) -> fmt::Result {
+    let [low, high] = open.exact_match_interval;
+    let row = |name: &str, value: f64| vec![name.to_owned(), number(value)];
+    let rows = [
+        row("exact match", open.exact_match),
+        row("token F1", open.token_f1),
+        row("ROUGE-L", open.rouge_l),
+        row("mean confidence", open.mean_confidence),
+    ];
+    write!(f, "\n{}", table(&rows))?;
+    writeln!(f, "exact match, 95 % interval: {low:.4} to {high:.4}")
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.4}")
+}
+
+/// Rows of cells as lines with aligned columns, the first to the left, the others to the right;
+/// characters that are two columns wide count as two.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| cells(column).map(|cell| cell.width()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let blanks = " ".repeat(widths[column] - cell.width());
+            let _ = match column {
+                0 => write!(line, "{cell}{blanks}"),
+                _ => write!(line, "  {blanks}{cell}"),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

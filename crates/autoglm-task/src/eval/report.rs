@@ -1,0 +1,170 @@
+//! What an evaluation finds.
+
+use autoglm_spec::Calibration;
+use serde::{Deserialize, Serialize};
+
+/// What an evaluation finds. Shares and scores are in [0, 1] unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The task's name.
+    pub task: String,
+    /// The model's name.
+    pub model: String,
+    /// Examples in the prompt.
+    pub examples: usize,
+    /// Rows that were evaluated.
+    pub rows: usize,
+    /// Of these, rows without an answer, which count as wrong.
+    pub errors: usize,
+    /// Rows that were left out because they have no right answer or could not be read.
+    pub without_gold: usize,
+    /// Right answers that are no labels of the task; their rows were left out.
+    pub unknown_gold: Vec<UnknownGold>,
+    /// How long all rows took.
+    pub seconds: f64,
+    /// Rows a second.
+    pub records_per_second: f64,
+    /// How good the answers are.
+    pub quality: Quality,
+}
+
+/// A right answer that is no label of the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownGold {
+    /// What stands in the data.
+    pub answer: String,
+    /// Rows with it.
+    pub rows: usize,
+    /// Line of the first of them.
+    pub first_line: u64,
+}
+
+/// How good answers are, by their kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Quality {
+    /// Labels.
+    Closed(ClosedQuality),
+    /// Text, code or JSON.
+    Open(OpenQuality),
+}
+
+/// Measures that hold for calibrated and uncalibrated labels alike.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Mean F1 over labels.
+    pub macro_f1: f64,
+    /// Expected calibration error over 15 bins of equal width.
+    pub calibration_error: f64,
+    /// Squared error of the probabilities, summed over labels, in [0, 2].
+    pub brier: f64,
+}
+
+/// How good labels are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClosedQuality {
+    /// How label bias was removed.
+    pub calibration: Calibration,
+    /// Of the answers as given.
+    pub scores: Scores,
+    /// The accuracy's 95 % interval.
+    pub accuracy_interval: [f64; 2],
+    /// Of the answers that the same scores give without calibration.
+    pub uncalibrated: Scores,
+    /// What always giving the most frequent right answer would reach.
+    pub majority: Majority,
+    /// One entry a label, in the task's order.
+    pub labels: Vec<LabelQuality>,
+    /// Rows by right answer (outer) and given answer (inner), in the task's order; the last
+    /// column is for rows without an answer.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+/// The most frequent right answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Majority {
+    /// The label.
+    pub label: String,
+    /// Its share of the rows.
+    pub accuracy: f64,
+}
+
+/// How good one label is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelQuality {
+    /// The label.
+    pub label: String,
+    /// Rows whose right answer it is.
+    pub rows: usize,
+    /// Rows that were answered with it.
+    pub given: usize,
+    /// Share of right ones among those answered with it; 0 where there are none.
+    pub precision: f64,
+    /// Share of right ones among those whose right answer it is; 0 where there are none.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+}
+
+/// How good open answers are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenQuality {
+    /// Share of answers that are the right one but for case, punctuation and articles; for JSON,
+    /// of those that hold the same value.
+    pub exact_match: f64,
+    /// Its 95 % interval.
+    pub exact_match_interval: [f64; 2],
+    /// Mean F1 over words.
+    pub token_f1: f64,
+    /// Mean F1 over the longest common subsequence of words.
+    pub rouge_l: f64,
+    /// Mean confidence of the answers.
+    pub mean_confidence: f64,
+}
+
+/// The mean over several reports on the same data, as over several draws of examples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeanScores {
+    /// How many reports.
+    pub reports: usize,
+    /// Of the answers as given.
+    pub scores: Scores,
+    /// Of the answers without calibration.
+    pub uncalibrated: Scores,
+    /// The least accuracy of one report.
+    pub least_accuracy: f64,
+}
+
+impl MeanScores {
+    /// The mean over reports on labels; none where there are none.
+    pub fn of(reports: &[Report]) -> Option<Self> {
+        let closed: Vec<&ClosedQuality> = reports
+            .iter()
+            .filter_map(|report| match &report.quality {
+                Quality::Closed(closed) => Some(closed),
+                Quality::Open(_) => None,
+            })
+            .collect();
+        let accuracies = closed.iter().map(|c| c.scores.accuracy);
+        let least_accuracy = accuracies.reduce(f64::min)?;
+        let mean = |of: fn(&ClosedQuality) -> Scores| {
+            let over = |value: fn(&Scores) -> f64| {
+                closed.iter().map(|c| value(&of(c))).sum::<f64>() / closed.len() as f64
+            };
+            Scores {
+                accuracy: over(|s| s.accuracy),
+                macro_f1: over(|s| s.macro_f1),
+                calibration_error: over(|s| s.calibration_error),
+                brier: over(|s| s.brier),
+            }
+        };
+        Some(Self {
+            reports: closed.len(),
+            scores: mean(|c| c.scores),
+            uncalibrated: mean(|c| c.uncalibrated),
+            least_accuracy,
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! `autoglm run`: a task over a file of records.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use autoglm_spec::{Calibration, Cancel};
+use autoglm_task::file::{TaskFile, TaskSettings};
+use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run as run_job};
+use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
+use clap::{Args, ValueEnum};
+
+use super::task::{TaskArgs, need, store_path};
+use crate::engine::EngineArgs;
+use crate::exit;
+use crate::interrupt::cancel_on_interrupt;
+use crate::streams::{InputArgs, Meter, OutputArgs, open_output, span};
+
+/// Answer every record of a file.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    task: TaskArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Go on where an earlier run with the same task, model, input and output stopped, or where
+    /// the run with this number did.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = true)]
+    resume: Option<Option<i64>>,
+    /// Stop at the first record that cannot be read or answered.
+    #[arg(long)]
+    strict: bool,
+    /// Answer this many records at most.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+    /// Rows as JSON lines even on a terminal, and the report as JSON: on standard output where
+    /// the rows go to a file, on standard error otherwise.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// How label bias is removed, where the command line says so.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CalibrationArgs {
+    /// How label bias is removed; as the task says when not given.
+    #[arg(long, value_name = "HOW")]
+    calibration: Option<CalibrationChoice>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CalibrationChoice {
+    /// Not at all.
+    None,
+    /// By the answers to records without content.
+    Contextual,
+    /// By the mean over the first 256 records.
+    Batch,
+}
+
+impl CalibrationArgs {
+    /// The settings of a run of a task with these settings.
+    pub fn settings(self, task: &TaskSettings) -> RunSettings {
+        let calibration = match self.calibration {
+            None => task.calibration,
+            Some(CalibrationChoice::None) => Calibration::None,
+            Some(CalibrationChoice::Contextual) => Calibration::Contextual,
+            Some(CalibrationChoice::Batch) => Calibration::Batch,
+        };
+        RunSettings {
+            calibration,
+            sampling: task.sampling,
+            stop: task.stop.clone(),
+            ..RunSettings::default()
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A task, model, input or output that cannot be used; a bad record in a strict run; an engine,
+/// store or output that fails on the way.
+pub fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
+    let task = args.task.load()?;
+    let mut store = SqliteStore::open(&store_path(home))?;
+    let engine = args.engine.or_model(task.settings.model.as_deref());
+    let engine = engine.open(home, need(&task.spec))?;
+    let cancel = cancel_on_interrupt();
+    let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    tell(args, &report)?;
+    Ok(match report.status {
+        RunStatus::Interrupted => exit::interrupted(),
+        RunStatus::Unfinished | RunStatus::Failed | RunStatus::Finished => ExitCode::SUCCESS,
+    })
+}
+
+fn answer(
+    args: &RunArgs,
+    task: &TaskFile,
+    engine: &dyn Engine,
+    store: &mut dyn Store,
+    cancel: &Cancel,
+) -> anyhow::Result<RunReport> {
+    let mut input = args.input.open(&task.spec.fields)?;
+    let meter = Rc::new(Meter::new(input.total(args.limit)));
+    let (mut sink, output) =
+        open_output(&args.output, &task.spec, &input.source, args.json, &meter)?;
+    let job = Job {
+        spec: &task.spec,
+        engine,
+        settings: RunSettings {
+            strict: args.strict,
+            limit: args.limit,
+            ..args.calibration.settings(&task.settings)
+        },
+        source: input.source,
+        survey: input.survey,
+        output,
+        resume: match args.resume {
+            None => Resume::No,
+            Some(None) => Resume::Matching,
+            Some(Some(run)) => Resume::Run(RunId(run)),
+        },
+    };
+    let hooks = Hooks {
+        now: &SystemTime::now,
+        cancel,
+        progress: &|progress| meter.show(progress),
+    };
+    let ended = run_job(&job, &mut input.records, store, sink.as_mut(), hooks);
+    meter.clear();
+    Ok(ended?)
+}
+
+fn tell(args: &RunArgs, report: &RunReport) -> anyhow::Result<()> {
+    if !args.json {
+        eprint_line(&summary(report));
+        return Ok(());
+    }
+    let line = serde_json::to_string(report)?;
+    if args.output.output == "-" {
+        eprint_line(&line);
+    } else {
+        writeln!(std::io::stdout(), "{line}")?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+fn eprint_line(text: &str) {
+    eprintln!("{text}");
+}
+
+/// What a run came to, in words.
+fn summary(report: &RunReport) -> String {
+    let computed = (report.written + report.waiting).saturating_sub(report.resumed);
+    let seconds = report.elapsed.as_secs_f64();
+    let mut text = format!("run {}: {} records", report.run.0, report.written);
+    if report.resumed > 0 {
+        text += &format!(", {} of them from the store", report.resumed.min(report.written));
+    }
+    if seconds > 0.0 && computed > 0 {
+        let rate = computed as f64 / seconds;
+        text += &format!(", {} ({rate:.1} records/s)", span(report.elapsed));
+    }
+    if report.errors > 0 {
+        text += &format!(", {} with errors", report.errors);
+    }
+    if report.cut > 0 {
+        text += &format!(", {} cut at the token limit", report.cut);
+    }
+    if report.status == RunStatus::Interrupted {
+        text += "\ninterrupted";
+        if report.waiting > 0 {
+            text += &format!(
+                "; {} records are scored and stored, and written when the calibration is known",
+                report.waiting
+            );
+        }
+        text += &format!("\nhint: the same command with --resume={} goes on", report.run.0);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use autoglm_spec::Usage;
+
+    use super::*;
+
+    #[test]
+    fn an_interrupted_run_says_how_to_go_on() {
+        let report = RunReport {
+            run: RunId(7),
+            status: RunStatus::Interrupted,
+            written: 300,
+            waiting: 0,
+            resumed: 100,
+            errors: 2,
+            cut: 0,
+            prior: None,
+            usage: Usage::default(),
+            elapsed: Duration::from_secs(20),
+        };
+        assert_eq!(
+            summary(&report),
+            "run 7: 300 records, 100 of them from the store, 20 s (10.0 records/s), \
+             2 with errors\ninterrupted\nhint: the same command with --resume=7 goes on"
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! `autoglm runs`: what was run, and how a stored record came to its answer.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use autoglm_spec::Generate;
+use autoglm_task::eval::table;
+use autoglm_task::run::{Replay, Shown, replay, show};
+use autoglm_task::store::{RunId, RunInfo, RunStatus, SqliteStore, Store};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::task::{need, store_path};
+use crate::engine::EngineArgs;
+use crate::interrupt::cancel_on_interrupt;
+
+/// List, show and replay earlier runs.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// The latest runs.
+    List {
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: usize,
+    },
+    /// A run with its task and settings, or one of its records with prompt, scores and answer.
+    Show {
+        /// The run's number.
+        id: i64,
+        /// The record, counted from 0.
+        #[arg(long, value_name = "N")]
+        record: Option<u64>,
+    },
+    /// Answer a stored record again and compare.
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// The run's number.
+    id: i64,
+    /// The record, counted from 0.
+    #[arg(long, value_name = "N")]
+    record: u64,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A store that cannot be read, a run or record that does not exist, a model that cannot be used.
+pub fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
+    let store = SqliteStore::open(&store_path(home))?;
+    match &args.command {
+        None => list(args, &store, 20),
+        Some(RunsCommand::List { last }) => list(args, &store, *last),
+        Some(RunsCommand::Show { id, record: None }) => {
+            let info = store.run(RunId(*id))?;
+            print(args, &info, run_text)
+        }
+        Some(RunsCommand::Show { id, record: Some(record) }) => {
+            print(args, &show(&store, RunId(*id), *record)?, record_text)
+        }
+        Some(RunsCommand::Replay(replayed)) => again(args, replayed, &store, home),
+    }
+}
+
+fn list(args: &RunsArgs, store: &dyn Store, last: usize) -> anyhow::Result<()> {
+    let mut runs = store.runs()?;
+    runs.truncate(last);
+    print(args, &runs, |runs| list_text(runs))
+}
+
+fn again(
+    args: &RunsArgs,
+    replayed: &ReplayArgs,
+    store: &dyn Store,
+    home: &Path,
+) -> anyhow::Result<()> {
+    let info = store.run(RunId(replayed.id))?;
+    let engine = replayed.engine.open(home, need(&info.spec))?;
+    let (stored, given) = (&info.key.model.name, &engine.facts().name);
+    anyhow::ensure!(
+        stored == given,
+        "run {} was made with the model {stored}, this is {given}\nhint: name it with --model",
+        replayed.id
+    );
+    let cancel = cancel_on_interrupt();
+    let outcome = replay(store, info.id, replayed.record, &engine, &cancel)?;
+    print(args, &outcome, replay_text)
+}
+
+fn print<T: Serialize>(
+    args: &RunsArgs,
+    value: &T,
+    text: impl Fn(&T) -> String,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    } else {
+        write!(out, "{}", text(value))?;
+    }
+    Ok(())
+}
+
+fn list_text(runs: &[RunInfo]) -> String {
+    if runs.is_empty() {
+        return "no runs yet\n".to_owned();
+    }
+    let head = ["run  ", "begun (UTC)", "status", "records", "errors", "task", "model", "input"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(runs.iter().map(|run| {
+        vec![
+            run.id.0.to_string(),
+            utc(run.created_ms),
+            status(run.status).to_owned(),
+            run.records.to_string(),
+            run.errors.to_string(),
+            run.spec.name.clone(),
+            run.key.model.name.clone(),
+            file_name(&run.key.source),
+        ]
+    }));
+    table(&rows)
+}
+
+fn run_text(run: &RunInfo) -> String {
+    let mut rows = vec![
+        ["run".to_owned(), run.id.0.to_string()],
+        ["status".to_owned(), status(run.status).to_owned()],
+        ["begun".to_owned(), utc(run.created_ms) + " UTC"],
+        ["last change".to_owned(), utc(run.updated_ms) + " UTC"],
+        ["records".to_owned(), format!("{} ({} with errors)", run.records, run.errors)],
+        ["model".to_owned(), run.key.model.name.clone()],
+        ["input".to_owned(), run.key.source.clone()],
+        ["output".to_owned(), run.key.output.clone()],
+        ["task".to_owned(), format!("{} ({})", run.spec.name, short(&run.key.task_hash))],
+        ["instruction".to_owned(), run.spec.instruction.clone()],
+        ["calibration".to_owned(), json_text(&run.key.calibration)],
+    ];
+    if let Some(prior) = &run.prior {
+        rows.push(["prior".to_owned(), json_text(prior)]);
+    }
+    let mut text = String::new();
+    for [name, value] in rows {
+        let _ = writeln!(text, "{name:<12} {value}");
+    }
+    text
+}
+
+fn record_text(shown: &Shown) -> String {
+    let row = &shown.row;
+    let mut text = format!("record {} (line {})\n", row.index, row.line);
+    if let Some(input) = &row.input {
+        let _ = writeln!(text, "input      {}", json_text(input));
+    }
+    if let Some(prompt) = &shown.prompt {
+        let same = if shown.same_prompt { "as it was used" } else { "composed differently now" };
+        let _ = writeln!(text, "--- prompt, {same}\n{}\n---", prompt.display_text());
+    }
+    if let Some(raw) = &row.raw {
+        let _ = writeln!(text, "model      {}", json_text(raw));
+    }
+    if let Some(verdict) = &row.verdict {
+        let _ = writeln!(text, "answer     {}", verdict.answer);
+        let _ = writeln!(text, "confidence {:.4}", verdict.confidence);
+        for (label, probability) in &verdict.distribution {
+            let _ = writeln!(text, "           {probability:.4} {label}");
+        }
+    }
+    if let Some(error) = &row.error {
+        let _ = writeln!(text, "error      {error}");
+    }
+    let usage = &row.usage;
+    let _ = writeln!(
+        text,
+        "cost       {} prompt tokens ({} cached), {} answered or scored, {:.1} ms",
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.compute.as_secs_f64() * 1e3
+    );
+    text
+}
+
+fn replay_text(replayed: &Replay) -> String {
+    let mut text = record_text(&replayed.shown);
+    let _ = match (&replayed.verdict, replayed.same_verdict) {
+        (Some(_), true) => writeln!(text, "again      the same answer with the same confidence"),
+        (Some(now), false) => {
+            writeln!(text, "again      {} ({:.4}): not the same", now.answer, now.confidence)
+        }
+        (None, _) => {
+            let error = replayed.error.as_deref().unwrap_or("no answer");
+            writeln!(text, "again      error: {error}")
+        }
+    };
+    text
+}
+
+fn status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Unfinished => "unfinished",
+        RunStatus::Interrupted => "interrupted",
+        RunStatus::Failed => "failed",
+        RunStatus::Finished => "finished",
+    }
+}
+
+/// A value as JSON text, strings without quotes.
+fn json_text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn file_name(source: &str) -> String {
+    let name = Path::new(source).file_name();
+    name.map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A time in milliseconds since 1970 as `2026-01-31 23:59:59`, in UTC.
+///
+/// # Source
+/// Hinnant 2013, `chrono`-Compatible Low-Level Date Algorithms, `civil_from_days`.
+fn utc(millis: i64) -> String {
+    let seconds = millis.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years begin in March, so that the leap day is their last.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_utc() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(utc(951_827_696_000), "2000-02-29 12:34:56");
+        assert_eq!(utc(1_798_761_599_999), "2026-12-31 23:59:59");
+    }
+}

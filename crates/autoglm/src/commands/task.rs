@@ -1,0 +1,73 @@
+//! The task that a command is given: a file, or plain words.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use autoglm_spec::{Output, TaskSpec};
+use autoglm_task::file::{TaskFile, TaskSettings, read_task_file};
+use autoglm_task::parse::parse;
+use clap::Args;
+
+use crate::models::Need;
+
+/// The task.
+#[derive(Debug, Clone, Args)]
+pub struct TaskArgs {
+    /// A task file, or the task in plain words.
+    #[arg(value_name = "TASK")]
+    pub task: String,
+}
+
+impl TaskArgs {
+    /// Reads the file, or parses the words; what they leave open is told on standard error.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no task.
+    pub fn load(&self) -> anyhow::Result<TaskFile> {
+        let path = Path::new(&self.task);
+        if path.is_file() {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the task file {}", self.task))?;
+            return read_task_file(&text)
+                .with_context(|| format!("{} is no task file", self.task));
+        }
+        anyhow::ensure!(
+            !looks_like_a_path(&self.task),
+            "there is no task file {}\nhint: `autoglm init` writes one from plain words",
+            self.task
+        );
+        Ok(from_words(&self.task))
+    }
+}
+
+fn from_words(words: &str) -> TaskFile {
+    let (spec, remarks) = parse(words);
+    for remark in &remarks {
+        say(&remark.to_string());
+    }
+    TaskFile { spec, settings: TaskSettings::default() }
+}
+
+/// Whether words that name no file were meant to.
+fn looks_like_a_path(words: &str) -> bool {
+    let is_toml = Path::new(words).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    is_toml && !words.contains(char::is_whitespace)
+}
+
+#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// What a model must be able to do for a task's answers.
+pub fn need(spec: &TaskSpec) -> Need {
+    match spec.output {
+        Output::Labels { .. } => Need::Closed,
+        Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Need::Open,
+    }
+}
+
+/// Where runs are kept.
+pub fn store_path(home: &Path) -> PathBuf {
+    home.join("runs.db")
+}
