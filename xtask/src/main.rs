@@ -1,6 +1,8 @@
 //! Repository checks and set-up: `cargo xtask COMMAND`.
 
+mod check;
 mod fuzz;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -13,12 +15,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check what a compiler cannot: crate edges, paths in documents, forbidden text, file sizes.
+    Check,
     /// Feed generated inputs to a parser and fail when one breaks it.
     Fuzz(fuzz::Arguments),
+    /// Fetch what the tests need, then run every check and every test.
+    Test(test::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Check => check::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }
