@@ -1,1 +1,32 @@
-fn main() {}
+//! Repository checks and set-up: `cargo xtask COMMAND`.
+
+mod check;
+mod fuzz;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Repository checks and set-up")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check what a compiler cannot: crate edges, paths in documents, forbidden text, file sizes.
+    Check,
+    /// Feed generated inputs to a parser and fail when one breaks it.
+    Fuzz(fuzz::Arguments),
+    /// Fetch what the tests need, then run every check and every test.
+    Test(test::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Check => check::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+    }
+}

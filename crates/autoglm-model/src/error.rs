@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use autoglm_kernel::KernelError;
+
 /// Who has to act for a [`ModelError`] to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -240,6 +242,32 @@ pub enum ModelError {
     MissingTensor {
         /// The tensor.
         tensor: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor {tensor} has the shape {found:?}, want {wanted:?}")]
+    TensorShape {
+        /// The tensor.
+        tensor: String,
+        /// Its shape, rows first.
+        found: Vec<usize>,
+        /// The shape that the metadata asks for.
+        wanted: Vec<usize>,
+    },
+    /// A tensor cannot be repacked.
+    #[error("tensor {tensor} cannot be packed")]
+    Pack {
+        /// The tensor.
+        tensor: String,
+        /// Why.
+        source: KernelError,
+    },
+    /// The architecture is not one that runs here.
+    #[error("the architecture {name} is not supported, want one of {}", supported.join(", "))]
+    UnknownArchitecture {
+        /// The value of `general.architecture`.
+        name: String,
+        /// All that are supported.
+        supported: Vec<&'static str>,
     },
     /// Two lists that describe the same tokens have different lengths.
     #[error("metadata key {key} has {found} entries, the vocabulary has {wanted} tokens")]

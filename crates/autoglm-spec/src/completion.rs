@@ -35,6 +35,8 @@ pub struct Usage {
 pub struct Completion {
     /// The text, without the stop string that ended it.
     pub text: String,
+    /// The generated tokens in the model's vocabulary; empty where the engine does not tell.
+    pub tokens: Vec<u32>,
     /// The generated tokens' natural log-probabilities under the unmodified model distribution.
     pub logprobs: Vec<f32>,
     /// Why generation stopped.

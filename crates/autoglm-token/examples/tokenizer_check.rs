@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let golden: Golden = serde_json::from_str(&read_to_string(cases)?)?;
     let vocabulary = Vocabulary::from(stored);
     let start = Instant::now();
-    let tokenizer = Tokenizer::new(&vocabulary)?;
+    let tokenizer = Tokenizer::new(vocabulary)?;
     println!(
         "built {} tokens in {:?}",
         tokenizer.vocabulary_len(),

@@ -62,12 +62,13 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads a template; `bos` and `eos` are the texts of these tokens, empty where there is none.
+    /// Reads a template for the tokens of a vocabulary.
     ///
     /// # Errors
     /// [`TokenError::TemplateSize`] or [`TokenError::TemplateSyntax`].
-    pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TokenError> {
+    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, TokenError> {
         check_size("chat template", source.len(), TEMPLATE_LIMIT_BYTES)?;
+        let [bos, eos] = tokenizer.bos_and_eos();
         let mut environment = sandbox();
         environment
             .add_template_owned(NAME, source.to_owned())
@@ -76,8 +77,8 @@ impl ChatTemplate {
             })?;
         Ok(Self {
             environment,
-            bos: bos.to_owned(),
-            eos: eos.to_owned(),
+            bos,
+            eos,
         })
     }
 
@@ -101,9 +102,9 @@ impl ChatTemplate {
         Ok(mark.resolve(&rendered, |_| None)?.text)
     }
 
-    /// The tokens of the conversation as [`ChatTemplate::render`] writes it, with BOS if the
-    /// template writes one: do not put another before them. Control tokens come from the template
-    /// only; written in a message they are text.
+    /// The tokens of the conversation as [`ChatTemplate::render`] writes it for the model to go on
+    /// from here, with BOS if the template writes one: do not put another before them. Control
+    /// tokens come from the template only; written in a message they are text.
     ///
     /// # Errors
     /// [`TokenError`] as for [`ChatTemplate::render`], or if the template changes the text of a
@@ -112,14 +113,13 @@ impl ChatTemplate {
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
-        add_generation_prompt: bool,
     ) -> Result<Vec<TokenId>, TokenError> {
         let mark = Mark::absent_from(messages)?;
         let hide = |text: &str| mark.hide_control_tokens(tokenizer, text);
         let marked = messages
             .iter()
             .map(|m| Message::new(hide(&m.role), hide(&m.content)));
-        let rendered = self.run(marked.collect(), mark, add_generation_prompt)?;
+        let rendered = self.run(marked.collect(), mark, true)?;
         let name = |id| tokenizer.control_text(id);
         let resolved = mark.resolve(&rendered, name)?;
         Ok(tokenizer.encode_around(&resolved.text, &resolved.plain))

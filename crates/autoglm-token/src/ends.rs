@@ -42,26 +42,31 @@ const ENDS_IF_CONTROL: &[&str] = &[
     "<|file_sep|>",
 ];
 
-/// The kinds of a vocabulary's tokens, where those that end generation are control tokens.
-pub(crate) fn corrected_kinds(vocabulary: &Vocabulary) -> Vec<TokenKind> {
-    let mut kinds = vocabulary.kinds.clone();
-    for (kind, text) in kinds.iter_mut().zip(&vocabulary.tokens) {
+/// Makes the tokens that end generation control tokens.
+pub(crate) fn mark_end_tokens(vocabulary: &mut Vocabulary) {
+    for (kind, text) in vocabulary.kinds.iter_mut().zip(&vocabulary.tokens) {
         if ENDS.contains(&text.as_str()) {
             *kind = TokenKind::Control;
         }
     }
-    kinds
 }
 
 /// The tokens that end generation, in ascending order.
-pub(crate) fn end_tokens(vocabulary: &Vocabulary, kinds: &[TokenKind]) -> Vec<TokenId> {
-    let by_text = (0..kinds.len()).filter(|&id| {
-        let text = vocabulary.tokens[id].as_str();
-        kinds[id] == TokenKind::Control && (ENDS.contains(&text) || ENDS_IF_CONTROL.contains(&text))
-    });
+pub(crate) fn end_tokens(vocabulary: &Vocabulary) -> Vec<TokenId> {
+    let by_text = vocabulary
+        .tokens
+        .iter()
+        .zip(&vocabulary.kinds)
+        .map(|(text, &kind)| {
+            let text = text.as_str();
+            kind == TokenKind::Control && (ENDS.contains(&text) || ENDS_IF_CONTROL.contains(&text))
+        });
+    let by_text = (0..)
+        .zip(by_text)
+        .filter_map(|(id, ends)| ends.then_some(id));
     let named = [vocabulary.eos, vocabulary.eot].into_iter().flatten();
-    let mut ends: Vec<_> = by_text.map(|id| id as TokenId).collect();
-    ends.extend(named.chain(vocabulary.extra_ends.iter().copied()));
+    let stated = vocabulary.extra_ends.iter().copied();
+    let mut ends: Vec<TokenId> = by_text.chain(named).chain(stated).collect();
     ends.sort_unstable();
     ends.dedup();
     ends

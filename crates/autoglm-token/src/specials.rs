@@ -18,12 +18,13 @@ pub(crate) struct SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// The special tokens of a vocabulary with these kinds.
+    /// The special tokens of a vocabulary.
     ///
     /// # Errors
     /// [`TokenError::SpecialTokens`] if their texts are too many or too long to search for.
-    pub(crate) fn new(vocabulary: &Vocabulary, kinds: &[TokenKind]) -> Result<Self, TokenError> {
+    pub(crate) fn new(vocabulary: &Vocabulary) -> Result<Self, TokenError> {
         let of = |wanted: &[TokenKind]| {
+            let kinds = &vocabulary.kinds;
             let ids = (0..kinds.len()).filter(|&id| wanted.contains(&kinds[id]));
             Finder::new(vocabulary, ids.map(|id| id as TokenId))
         };

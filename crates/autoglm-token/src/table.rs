@@ -26,12 +26,12 @@ pub(crate) struct TokenTable {
 }
 
 impl TokenTable {
-    /// The tokens of a vocabulary with these kinds.
-    pub(crate) fn new(vocabulary: &Vocabulary, kinds: Vec<TokenKind>) -> Self {
+    /// The tokens of a vocabulary.
+    pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
         let mut table = Self {
             bytes: Vec::with_capacity(vocabulary.tokens.iter().map(String::len).sum()),
             starts: vec![0],
-            kinds,
+            kinds: vocabulary.kinds.clone(),
             mergeable: HashTable::with_capacity(vocabulary.tokens.len()),
             hasher: DefaultHashBuilder::default(),
             longest: 0,

@@ -6,35 +6,22 @@ use crate::{TokenId, Tokenizer};
 const REPLACEMENT: &str = "\u{FFFD}";
 
 /// Turns tokens into text as they come, holding back the bytes of a character that is not
-/// complete. The pieces add up to [`Tokenizer::decode`] of all tokens.
-#[derive(Debug, Clone)]
+/// complete. The default is a stream behind a prompt: a leading space is part of what is said.
+#[derive(Debug, Clone, Default)]
 pub struct TextStream {
     /// Whether nothing but control tokens has come, where a text begins.
     at_start: bool,
     /// The bytes of an incomplete character.
     pending: Vec<u8>,
-    ready: String,
 }
 
 impl TextStream {
-    /// A stream at the start of a text: the space that encoding put there is taken away.
-    #[expect(
-        clippy::new_without_default,
-        reason = "there are two ways to begin, none is the default"
-    )]
-    pub fn new() -> Self {
+    /// A stream at the start of a text: the space that encoding put there is taken away. The
+    /// pieces add up to [`Tokenizer::decode`] of all tokens.
+    pub fn at_start() -> Self {
         Self {
             at_start: true,
             pending: Vec::new(),
-            ready: String::new(),
-        }
-    }
-
-    /// A stream behind a prompt: a leading space is part of what the model says.
-    pub fn behind_prompt() -> Self {
-        Self {
-            at_start: false,
-            ..Self::new()
         }
     }
 
@@ -42,7 +29,7 @@ impl TextStream {
     ///
     /// # Panics
     /// If the id is not below [`Tokenizer::vocabulary_len`].
-    pub fn push(&mut self, tokenizer: &Tokenizer, id: TokenId) -> &str {
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: TokenId) -> String {
         let mut bytes = tokenizer.token_bytes(id);
         if self.at_start && !bytes.is_empty() {
             self.at_start = false;
@@ -51,36 +38,37 @@ impl TextStream {
             }
         }
         self.pending.extend_from_slice(bytes);
-        self.ready.clear();
-        self.release();
-        &self.ready
+        self.release()
     }
 
     /// Ends the text: a character that was not completed becomes U+FFFD.
-    pub fn finish(&mut self) -> &str {
-        self.ready.clear();
-        if !self.pending.is_empty() {
-            self.pending.clear();
-            self.ready.push_str(REPLACEMENT);
-        }
-        &self.ready
+    pub fn finish(&mut self) -> String {
+        let rest = if self.pending.is_empty() {
+            ""
+        } else {
+            REPLACEMENT
+        };
+        self.pending.clear();
+        rest.to_owned()
     }
 
-    /// Moves everything but an incomplete last character from the bytes to the text.
-    fn release(&mut self) {
+    /// Takes out everything but an incomplete last character.
+    fn release(&mut self) -> String {
+        let mut text = String::with_capacity(self.pending.len());
         let mut done = 0;
         for chunk in self.pending.utf8_chunks() {
-            self.ready.push_str(chunk.valid());
+            text.push_str(chunk.valid());
             done += chunk.valid().len();
             if is_incomplete(chunk.invalid(), self.pending.len() - done) {
                 break;
             }
             if !chunk.invalid().is_empty() {
-                self.ready.push_str(REPLACEMENT);
+                text.push_str(REPLACEMENT);
                 done += chunk.invalid().len();
             }
         }
         self.pending.drain(..done);
+        text
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::byte_bpe::ByteBpe;
-use crate::ends::{corrected_kinds, end_tokens};
+use crate::ends::{end_tokens, mark_end_tokens};
 use crate::merge::Merger;
 use crate::sentence_piece::SentencePiece;
 use crate::specials::SpecialTokens;
@@ -30,7 +30,9 @@ pub struct Tokenizer {
     model: Model,
     /// Whether encoding puts a space before a text, which decoding takes away again.
     adds_space: bool,
+    adds_bos: bool,
     bos: Option<TokenId>,
+    eos: Option<TokenId>,
     ends: Vec<TokenId>,
 }
 
@@ -47,21 +49,23 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenError`] if lists differ in length, a named token does not exist, the pre-tokeniser
     /// is not known, a merge names no token, or some byte has no token.
-    pub fn new(vocabulary: &Vocabulary) -> Result<Self, TokenError> {
-        check(vocabulary)?;
-        let kinds = corrected_kinds(vocabulary);
-        let ends = end_tokens(vocabulary, &kinds);
-        let specials = SpecialTokens::new(vocabulary, &kinds)?;
-        let table = TokenTable::new(vocabulary, kinds);
+    pub fn new(mut vocabulary: Vocabulary) -> Result<Self, TokenError> {
+        check(&vocabulary)?;
+        mark_end_tokens(&mut vocabulary);
+        let ends = end_tokens(&vocabulary);
+        let specials = SpecialTokens::new(&vocabulary)?;
+        let table = TokenTable::new(&vocabulary);
         let model = match vocabulary.model {
             VocabularyModel::SentencePiece => {
-                Model::SentencePiece(SentencePiece::new(vocabulary, &table)?)
+                Model::SentencePiece(SentencePiece::new(&vocabulary, &table)?)
             }
-            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(vocabulary, &table)?),
+            VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
         };
         Ok(Self {
             adds_space: vocabulary.add_space_prefix && matches!(model, Model::SentencePiece(_)),
-            bos: vocabulary.bos.filter(|_| vocabulary.add_bos),
+            adds_bos: vocabulary.add_bos,
+            bos: vocabulary.bos,
+            eos: vocabulary.eos,
             table,
             specials,
             model,
@@ -128,12 +132,9 @@ impl Tokenizer {
     /// # Panics
     /// If an id is not below [`Tokenizer::vocabulary_len`].
     pub fn decode(&self, ids: &[TokenId]) -> String {
-        let mut stream = TextStream::new();
-        let mut text = String::new();
-        for &id in ids {
-            text.push_str(stream.push(self, id));
-        }
-        text.push_str(stream.finish());
+        let mut stream = TextStream::at_start();
+        let mut text: String = ids.iter().map(|&id| stream.push(self, id)).collect();
+        text.push_str(&stream.finish());
         text
     }
 
@@ -173,7 +174,7 @@ impl Tokenizer {
     /// The token that a plain prompt begins with, for vocabularies that ask for one. What a chat
     /// template renders has it already.
     pub fn bos(&self) -> Option<TokenId> {
-        self.bos
+        self.bos.filter(|_| self.adds_bos)
     }
 
     /// Whether generation ends with this token.
@@ -184,6 +185,12 @@ impl Tokenizer {
     /// The tokens that end generation, in ascending order.
     pub fn end_ids(&self) -> &[TokenId] {
         &self.ends
+    }
+
+    /// The texts of the tokens that begin and end a text, empty where there is none.
+    pub(crate) fn bos_and_eos(&self) -> [String; 2] {
+        [self.bos, self.eos]
+            .map(|id| id.map_or_else(String::new, |id| self.token_text(id).into_owned()))
     }
 
     pub(crate) fn adds_space(&self) -> bool {

@@ -52,7 +52,7 @@ fn check(tokenizer: &Tokenizer, cases: &[Case], name: &str) {
 #[test]
 fn sentence_piece_gives_the_same_tokens() {
     for fixture in [SENTENCE_PIECE, SENTENCE_PIECE_PREFIX] {
-        let tokenizer = Tokenizer::new(&vocabulary(fixture)).unwrap();
+        let tokenizer = Tokenizer::new(vocabulary(fixture)).unwrap();
         let golden: SentencePieceGolden = serde_json::from_str(fixture).unwrap();
         check(&tokenizer, &golden.cases, "sentence piece");
         assert_eq!(tokenizer.end_ids(), golden.ends);
@@ -63,7 +63,7 @@ fn sentence_piece_gives_the_same_tokens() {
 fn every_pre_tokenizer_gives_the_same_tokens() {
     let golden: ByteBpeGolden = serde_json::from_str(BYTE_BPE).unwrap();
     for run in golden.pre_tokenizers {
-        let tokenizer = Tokenizer::new(&Vocabulary {
+        let tokenizer = Tokenizer::new(Vocabulary {
             pre: run.pre.clone(),
             ..vocabulary(BYTE_BPE)
         })
@@ -81,6 +81,6 @@ fn turns_of_others_end_generation_in_the_glm_family() {
     };
     let ids = ["<|user|>", "<|observation|>"]
         .map(|name| vocabulary.tokens.iter().position(|t| t == name).unwrap() as TokenId);
-    let tokenizer = Tokenizer::new(&vocabulary).unwrap();
+    let tokenizer = Tokenizer::new(vocabulary).unwrap();
     assert!(ids.iter().all(|&id| tokenizer.is_end(id)));
 }

@@ -10,7 +10,7 @@ fn byte_level() -> Vocabulary {
     vocabulary
 }
 
-fn refusal(vocabulary: &Vocabulary) -> String {
+fn refusal(vocabulary: Vocabulary) -> String {
     let error = Tokenizer::new(vocabulary).expect_err("a refusal");
     assert_eq!(error.blame(), Blame::Data);
     error.to_string()
@@ -18,7 +18,7 @@ fn refusal(vocabulary: &Vocabulary) -> String {
 
 #[test]
 fn an_unknown_pre_tokenizer_is_named_with_those_that_are_known() {
-    let message = refusal(&Vocabulary {
+    let message = refusal(Vocabulary {
         pre: "klingon".to_owned(),
         ..byte_level()
     });
@@ -31,7 +31,7 @@ fn an_unknown_pre_tokenizer_is_named_with_those_that_are_known() {
 
 #[test]
 fn a_list_of_another_length_is_refused() {
-    let message = refusal(&Vocabulary {
+    let message = refusal(Vocabulary {
         scores: vec![0.0],
         ..byte_level()
     });
@@ -39,7 +39,7 @@ fn a_list_of_another_length_is_refused() {
         message,
         "the vocabulary's scores has 1 entries, want one for each of 4 tokens"
     );
-    let message = refusal(&Vocabulary {
+    let message = refusal(Vocabulary {
         kinds: vec![TokenKind::Normal; 5],
         ..byte_level()
     });
@@ -48,13 +48,13 @@ fn a_list_of_another_length_is_refused() {
 
 #[test]
 fn an_empty_vocabulary_is_refused() {
-    let message = refusal(&Vocabulary::new(VocabularyModel::ByteBpe, Vec::new()));
+    let message = refusal(Vocabulary::new(VocabularyModel::ByteBpe, Vec::new()));
     assert!(message.contains("has 0 tokens"), "{message}");
 }
 
 #[test]
 fn a_named_token_beyond_the_vocabulary_is_refused() {
-    let message = refusal(&Vocabulary {
+    let message = refusal(Vocabulary {
         eos: Some(4),
         ..byte_level()
     });
@@ -68,7 +68,7 @@ fn a_named_token_beyond_the_vocabulary_is_refused() {
 fn a_merge_of_what_is_no_token_is_refused() {
     for merge in ["b a", "ab", "a x", ""] {
         let merges = vec!["a b".to_owned(), merge.to_owned()];
-        let error = Tokenizer::new(&Vocabulary {
+        let error = Tokenizer::new(Vocabulary {
             merges,
             ..byte_level()
         })
@@ -87,7 +87,7 @@ fn a_merge_that_makes_a_control_token_never_happens() {
         .map(str::to_owned)
         .to_vec();
     vocabulary.merges = vec!["</ s>".to_owned()];
-    let tokenizer = Tokenizer::new(&vocabulary).unwrap();
+    let tokenizer = Tokenizer::new(vocabulary).unwrap();
     assert_eq!(tokenizer.kind(2), TokenKind::Control);
     assert!(tokenizer.is_end(2) && tokenizer.is_end(3));
 }
@@ -97,11 +97,11 @@ fn a_sentence_piece_vocabulary_must_be_able_to_express_every_byte() {
     let tokens = ["a", "<0x41>"].map(str::to_owned).to_vec();
     let mut vocabulary = Vocabulary::new(VocabularyModel::SentencePiece, tokens);
     vocabulary.kinds[1] = TokenKind::Byte;
-    let message = refusal(&vocabulary);
+    let message = refusal(vocabulary.clone());
     assert_eq!(
         message,
         "the vocabulary has no token for the byte 0x00 and no unknown token"
     );
     vocabulary.unk = Some(0);
-    assert!(Tokenizer::new(&vocabulary).is_ok());
+    assert!(Tokenizer::new(vocabulary).is_ok());
 }

@@ -17,7 +17,7 @@ fn tokenizers() -> Vec<Tokenizer> {
             pre: "smollm".to_owned(),
             ..stored.into()
         };
-        Tokenizer::new(&vocabulary).unwrap()
+        Tokenizer::new(vocabulary).unwrap()
     };
     fixtures.into_iter().map(read).collect()
 }
@@ -54,12 +54,9 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn streamed(tokenizer: &Tokenizer, ids: &[TokenId]) -> Vec<String> {
-    let mut stream = TextStream::new();
-    let mut pieces: Vec<_> = ids
-        .iter()
-        .map(|&id| stream.push(tokenizer, id).to_owned())
-        .collect();
-    pieces.push(stream.finish().to_owned());
+    let mut stream = TextStream::at_start();
+    let mut pieces: Vec<_> = ids.iter().map(|&id| stream.push(tokenizer, id)).collect();
+    pieces.push(stream.finish());
     pieces
 }
 
@@ -128,14 +125,10 @@ fn byte_token(tokenizer: &Tokenizer, byte: u8) -> TokenId {
 #[test]
 fn a_character_is_held_back_until_it_is_complete() {
     let tokenizer = &tokenizers_once()[0];
-    let mut stream = TextStream::new();
+    let mut stream = TextStream::at_start();
     let pieces: Vec<String> = "龘"
         .bytes()
-        .map(|byte| {
-            stream
-                .push(tokenizer, byte_token(tokenizer, byte))
-                .to_owned()
-        })
+        .map(|byte| stream.push(tokenizer, byte_token(tokenizer, byte)))
         .collect();
     assert_eq!(pieces, ["", "", "龘"]);
     assert_eq!(stream.finish(), "");
@@ -144,7 +137,7 @@ fn a_character_is_held_back_until_it_is_complete() {
 #[test]
 fn a_byte_that_can_begin_no_character_is_replaced_at_once() {
     let tokenizer = &tokenizers_once()[0];
-    let mut stream = TextStream::new();
+    let mut stream = TextStream::at_start();
     assert_eq!(
         stream.push(tokenizer, byte_token(tokenizer, 0xFF)),
         "\u{FFFD}"
@@ -162,13 +155,10 @@ fn a_byte_that_can_begin_no_character_is_replaced_at_once() {
 fn the_space_put_before_a_text_is_taken_away_again() {
     let fixture = include_str!("../fixtures/sentence_piece_prefix.json");
     let stored: golden::StoredVocabulary = serde_json::from_str(fixture).unwrap();
-    let tokenizer = Tokenizer::new(&Vocabulary::from(stored)).unwrap();
+    let tokenizer = Tokenizer::new(stored.into()).unwrap();
     let ids = tokenizer.encode("the review", Specials::AsText);
     assert_eq!(tokenizer.decode(&ids), "the review");
-    let mut stream = TextStream::behind_prompt();
-    let text: String = ids
-        .iter()
-        .map(|&id| stream.push(&tokenizer, id).to_owned())
-        .collect();
+    let mut stream = TextStream::default();
+    let text: String = ids.iter().map(|&id| stream.push(&tokenizer, id)).collect();
     assert_eq!(text, " the review");
 }

@@ -52,7 +52,7 @@ pub(super) fn attend<const R: usize>(
     // SAFETY: blocks of rows, and rows of a block, are different query rows or heads, spans do not
     // overlap, and each block is computed once.
     let mut out = starts.map(|start| unsafe { out.range(start..start + width) });
-    let queries = Queries::<R>::new(call, starts);
+    let queries = starts.map(|start| &call.q[start..start + width]);
     let positions: [usize; R] = std::array::from_fn(|row| block.position(call, row));
     with_simd!(call.variant, s => {
         let mut rows = Rows {
@@ -63,21 +63,6 @@ pub(super) fn attend<const R: usize>(
         };
         rows.attend(s, call, block, &queries, &mut out);
     });
-}
-
-/// The queries of a block as `[D, R]`, times the scale.
-struct Queries<const R: usize>(Vec<[f32; R]>);
-
-impl<const R: usize> Queries<R> {
-    fn new(call: &Attention<'_>, starts: [usize; R]) -> Self {
-        let scale = score_scale(call);
-        let rows = starts.map(|start| &call.q[start..start + call.kv.width]);
-        Self(
-            (0..call.kv.width)
-                .map(|d| rows.map(|row| row[d] * scale))
-                .collect(),
-        )
-    }
 }
 
 /// Scores are kept as powers of two, or, with a soft cap, as the exponents of its tanh.
@@ -103,17 +88,18 @@ impl<S: Simd, const R: usize> Rows<S, R> {
         s: S,
         call: &Attention<'_>,
         block: &RowBlock,
-        queries: &Queries<R>,
+        queries: &[&[f32]; R],
         out: &mut [&mut [f32]; R],
     ) {
         for row in &mut *out {
             row.fill(0.0);
         }
+        let scale = score_scale(call);
         let first = call.first_visible(self.positions[0]) / TILE;
         let last = self.positions[R - 1] / TILE;
         for tile in first..=last {
             let tile = Tile::<R>::new(call, block, tile, &self.positions);
-            score_tile(s, &tile, &queries.0, &mut self.scores);
+            score_tile(s, &tile, queries, scale, &mut self.scores);
             self.soften(s, call, &tile, out);
             add_values(s, &tile, &self.scores, out);
         }
@@ -207,21 +193,22 @@ fn group_range(call: &Attention<'_>, block: &RowBlock, position: usize) -> std::
     start..start + LANES * kv.width
 }
 
-/// `scores[r, j] = Σ_d q[r, d]·k[j, d]`, each a single chain over ascending `d`.
+/// `scores[r, j] = scale · Σ_d q[r, d]·k[j, d]`, each sum a single chain over ascending `d`.
 #[inline(always)]
 fn score_tile<S: Simd, const R: usize>(
     s: S,
     tile: &Tile<'_, R>,
-    queries: &[[f32; R]],
+    queries: &[&[f32]; R],
+    scale: f32,
     scores: &mut [Scores; R],
 ) {
     let (mut group, end) = tile.groups;
     while group < end {
         group += match (S::WIDE, end - group) {
-            (true, 4) => score_groups::<S, R, 4>(s, tile, queries, group, scores),
-            (true, 3) => score_groups::<S, R, 3>(s, tile, queries, group, scores),
-            (true, 2) => score_groups::<S, R, 2>(s, tile, queries, group, scores),
-            _ => score_groups::<S, R, 1>(s, tile, queries, group, scores),
+            (true, 4) => score_groups::<S, R, 4>(s, tile, queries, group, scale, scores),
+            (true, 3) => score_groups::<S, R, 3>(s, tile, queries, group, scale, scores),
+            (true, 2) => score_groups::<S, R, 2>(s, tile, queries, group, scale, scores),
+            _ => score_groups::<S, R, 1>(s, tile, queries, group, scale, scores),
         };
     }
 }
@@ -230,17 +217,20 @@ fn score_tile<S: Simd, const R: usize>(
 fn score_groups<S: Simd, const R: usize, const C: usize>(
     s: S,
     tile: &Tile<'_, R>,
-    queries: &[[f32; R]],
+    queries: &[&[f32]; R],
     group: usize,
+    scale: f32,
     scores: &mut [Scores; R],
 ) -> usize {
+    let width = tile.width;
+    let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r][..width]);
     let keys: [&[[f16; LANES]]; C] =
-        std::array::from_fn(|c| &tile.keys[group + c].as_chunks().0[..queries.len()]);
+        std::array::from_fn(|c| &tile.keys[group + c].as_chunks().0[..width]);
     let mut sums = [[s.splat(0.0); C]; R];
-    for (d, query) in queries.iter().enumerate() {
+    for d in 0..width {
         let keys: [S::V; C] = std::array::from_fn(|c| s.load_f16(&keys[c][d]));
-        for (sums, query) in sums.iter_mut().zip(query) {
-            let query = s.splat(*query);
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            let query = s.splat(query[d]);
             for (sum, key) in sums.iter_mut().zip(keys) {
                 *sum = s.fma(query, key, *sum);
             }
@@ -249,7 +239,7 @@ fn score_groups<S: Simd, const R: usize, const C: usize>(
     for (sums, scores) in sums.into_iter().zip(scores) {
         let groups = &mut scores[group * LANES..][..C * LANES];
         for (sum, scores) in sums.into_iter().zip(groups.as_chunks_mut().0) {
-            s.store(sum, scores);
+            s.store(s.mul(sum, s.splat(scale)), scores);
         }
     }
     C

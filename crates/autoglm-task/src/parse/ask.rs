@@ -8,7 +8,7 @@ use autoglm_spec::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Draft, kind_name, labels_output};
+use super::{Draft, Known, kind_name, labels_output};
 use crate::remark::Remark;
 
 /// Labels that a suggestion may have at most; longer lists are a small model repeating itself.
@@ -53,7 +53,7 @@ struct Suggestion {
 /// task and the labels where the rules find none. Every suggestion that is taken is marked by a
 /// remark; one that is not plausible is left aside.
 pub fn parse_with_model(text: &str, model: &dyn Generate) -> (TaskSpec, Vec<Remark>) {
-    let mut draft = Draft::of(text, None);
+    let mut draft = Draft::of(text, Known::default());
     if (draft.kind_open || draft.labels_open) && !text.trim().is_empty() {
         match suggestion(text, model) {
             Ok(suggestion) => draft = draft.with(text, suggestion),
@@ -72,7 +72,13 @@ impl Draft {
         let whole = 0..text.len();
         let mut draft = self;
         if draft.kind_open {
-            draft = Self::of(text, Some(suggestion.kind));
+            draft = Self::of(
+                text,
+                Known {
+                    kind: Some(suggestion.kind),
+                    language: None,
+                },
+            );
             let kind = kind_name(suggestion.kind);
             let message = format!("suggested by the model: the kind of task is {kind}");
             let suggestion = "change `kind` in the task file where it is another";

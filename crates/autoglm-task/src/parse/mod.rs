@@ -24,6 +24,7 @@ use kind::{Evidence, Strength};
 use labels::{Labels, Source};
 pub(crate) use nouns::field_title;
 use reading::Reading;
+pub(crate) use reading::is_han;
 
 /// An instruction beyond this many characters is remarked on: it is sent with every record.
 const LONG_INSTRUCTION: usize = 4_000;
@@ -32,7 +33,7 @@ const LONG_INSTRUCTION: usize = 4_000;
 const READ_BYTES: usize = 16_384;
 
 /// What is said of a classification without labels.
-const NO_LABELS: &str =
+pub(crate) const NO_LABELS: &str =
     "the text asks for a classification but names no labels, so the answer is free text";
 
 /// Every kind of task.
@@ -50,7 +51,19 @@ pub(crate) const KINDS: [TaskKind; 9] = [
 
 /// Reads a task told in words. What the words leave open is supplied and remarked on.
 pub fn parse(text: &str) -> (TaskSpec, Vec<Remark>) {
-    Draft::of(text, None).finish()
+    parse_known(text, Known::default())
+}
+
+/// What is known of a task besides its words.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    pub(crate) kind: Option<TaskKind>,
+    pub(crate) language: Option<Language>,
+}
+
+/// As [`parse`], where something is known that the words need not say.
+pub(crate) fn parse_known(text: &str, known: Known) -> (TaskSpec, Vec<Remark>) {
+    Draft::of(text, known).finish()
 }
 
 /// A task that has been read, with what is still open.
@@ -64,14 +77,17 @@ struct Draft {
 }
 
 impl Draft {
-    /// Reads a text, as a task of the given kind where one is given.
-    fn of(text: &str, kind: Option<TaskKind>) -> Self {
+    fn of(text: &str, known: Known) -> Self {
         let mut remarks = Vec::new();
         let mut reading = Reading::new(head(text));
+        reading.language = known.language.unwrap_or(reading.language);
         remark_on_text(text, &reading, &mut remarks);
         let demands = constraints::demands(&mut reading);
         let evidence = kind::evidence(&reading);
-        let provisional = evidence.first().map_or(TaskKind::Free, |e| e.kind);
+        let provisional = known
+            .kind
+            .or(evidence.first().map(|e| e.kind))
+            .unwrap_or(TaskKind::Free);
         let subject = Reading {
             folded: reading.folded.clone(),
             ..reading
@@ -79,8 +95,8 @@ impl Draft {
         let (fields, _) = fields::fields(&mut reading, provisional);
         let named = labels::named(&reading);
         let found = settle_kind(&evidence, named.as_ref(), &reading, &mut remarks);
-        let kind_open = found.is_none() && kind.is_none();
-        let kind = kind.or(found).unwrap_or(TaskKind::Free);
+        let kind_open = found.is_none() && known.kind.is_none();
+        let kind = known.kind.or(found).unwrap_or(TaskKind::Free);
         if kind_open && !text.trim().is_empty() {
             remarks.push(no_kind(&reading));
         }

@@ -1,0 +1,39 @@
+//! What can go wrong in the local engine.
+
+use autoglm_model::{CacheFull, ModelError};
+use autoglm_spec::{Blame, Blamed};
+use autoglm_token::TokenError;
+
+/// An error of the local engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// The weight file is not usable.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The file's vocabulary or chat template is not usable.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The cache is too small for one request.
+    #[error("the request does not fit into the key/value cache")]
+    CacheFull(#[source] CacheFull),
+    /// A constraint that cannot be compiled or was broken.
+    #[error(transparent)]
+    Constraint(#[from] crate::constraint::ConstraintError),
+    /// A chat prompt for a model without a chat template.
+    #[error("the model {model} has no chat template and cannot take turns")]
+    NoChatTemplate {
+        /// The model's name.
+        model: String,
+    },
+}
+
+impl Blamed for LocalError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Model(_) | Self::Token(_) => Blame::Data,
+            Self::CacheFull(_) => Blame::Capacity,
+            Self::Constraint(_) | Self::NoChatTemplate { .. } => Blame::Caller,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What must not matter to a request's result: the batch, the cache, the number of threads,
+//! streaming, and what ran before.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_spec::{
+    Cancel, Completion, Constraint, EngineError, FinishReason, Generate, GenerateRequest,
+    Normalise, Prompt, Sampling, Score, ScoreRequest,
+};
+
+const FIXTURES: [&str; 2] = ["tiny-llama.gguf", "tiny-gemma3.gguf"];
+
+fn engine(file: &str, threads: usize) -> LocalEngine {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../autoglm-model/fixtures")
+        .join(file);
+    let threads = NonZeroUsize::new(threads).unwrap();
+    let settings = LocalSettings {
+        threads,
+        cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
+    };
+    LocalEngine::open(&path, settings).unwrap()
+}
+
+const SHARED: &str = "judge the review by its tone, one word: ";
+
+fn score_requests(normalise: Normalise) -> Vec<ScoreRequest> {
+    ["good", "a bad film", "", "x y z x y z"]
+        .iter()
+        .map(|text| ScoreRequest {
+            prompt: Prompt::Plain(format!("{SHARED}{text} ->")),
+            options: ["abc", "abd", "b", "cc"].map(str::to_owned).to_vec(),
+            normalise,
+        })
+        .collect()
+}
+
+fn logprob_bits(engine: &LocalEngine, requests: &[ScoreRequest]) -> Vec<Vec<u32>> {
+    let results = engine.score(requests, &Cancel::default());
+    let bits = |o: &autoglm_spec::OptionScore| o.logprob.to_bits();
+    results
+        .into_iter()
+        .map(|r| r.unwrap().options.iter().map(bits).collect())
+        .collect()
+}
+
+fn generate_requests() -> Vec<GenerateRequest> {
+    ["the", "a b c d", "once upon", "x"]
+        .iter()
+        .enumerate()
+        .map(|(index, text)| GenerateRequest {
+            prompt: Prompt::Plain(format!("{SHARED}{text}")),
+            max_tokens: 12 + index,
+            sampling: Sampling {
+                temperature: 0.8,
+                seed: index as u64,
+                ..Sampling::GREEDY
+            },
+            stop: vec!["zq".to_owned()],
+            constraint: None,
+        })
+        .collect()
+}
+
+fn completions(engine: &LocalEngine, requests: &[GenerateRequest]) -> Vec<Completion> {
+    let results = engine.generate(requests, &Cancel::default(), &mut |_, _| {});
+    results.into_iter().map(Result::unwrap).collect()
+}
+
+/// What a completion says, without what it cost.
+fn content(completion: &Completion) -> (String, Vec<u32>, Vec<u32>, FinishReason) {
+    let logprobs = completion.logprobs.iter().map(|p| p.to_bits()).collect();
+    (
+        completion.text.clone(),
+        completion.tokens.clone(),
+        logprobs,
+        completion.finish,
+    )
+}
+
+#[test]
+fn a_batch_scores_like_its_requests_alone() {
+    for file in FIXTURES {
+        for normalise in [Normalise::Options, Normalise::Vocabulary] {
+            let requests = score_requests(normalise);
+            let together = logprob_bits(&engine(file, 2), &requests);
+            for (request, wanted) in requests.iter().zip(&together) {
+                let alone = logprob_bits(&engine(file, 1), std::slice::from_ref(request));
+                assert_eq!(alone[0], *wanted, "{file} {normalise:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_warm_cache_scores_like_a_cold_one() {
+    for file in FIXTURES {
+        let engine = engine(file, 2);
+        let requests = score_requests(Normalise::Options);
+        let cold = logprob_bits(&engine, &requests);
+        let results = engine.score(&requests, &Cancel::default());
+        assert!(
+            results
+                .iter()
+                .all(|r| r.as_ref().unwrap().usage.cached_tokens > 16)
+        );
+        assert_eq!(logprob_bits(&engine, &requests), cold, "{file}");
+    }
+}
+
+#[test]
+fn a_batch_generates_what_its_requests_generate_alone() {
+    for file in FIXTURES {
+        let requests = generate_requests();
+        let together = completions(&engine(file, 2), &requests);
+        for (request, wanted) in requests.iter().zip(&together) {
+            let alone = completions(&engine(file, 1), std::slice::from_ref(request));
+            assert_eq!(content(&alone[0]), content(wanted), "{file}");
+        }
+    }
+}
+
+#[test]
+fn more_requests_than_decode_together_all_get_their_own_answer() {
+    let engine = engine(FIXTURES[0], 2);
+    let requests: Vec<GenerateRequest> = generate_requests().into_iter().cycle().take(40).collect();
+    let all = completions(&engine, &requests);
+    for (index, completion) in all.iter().enumerate() {
+        assert_eq!(content(completion), content(&all[index % 4]));
+    }
+}
+
+#[test]
+fn streamed_pieces_add_up_to_the_text() {
+    for file in FIXTURES {
+        let engine = engine(file, 2);
+        let requests = generate_requests();
+        let mut pieces = vec![String::new(); requests.len()];
+        let results = engine.generate(&requests, &Cancel::default(), &mut |index, text| {
+            pieces[index].push_str(text);
+        });
+        for (result, streamed) in results.iter().zip(&pieces) {
+            assert_eq!(result.as_ref().unwrap().text, *streamed);
+        }
+    }
+}
+
+#[test]
+fn option_probabilities_over_the_options_add_up_to_one() {
+    for file in FIXTURES {
+        let engine = engine(file, 2);
+        for result in engine.score(&score_requests(Normalise::Options), &Cancel::default()) {
+            let total: f32 = result
+                .unwrap()
+                .options
+                .iter()
+                .map(|o| o.logprob.exp())
+                .sum();
+            assert!((total - 1.0).abs() < 1e-4, "{file}: {total}");
+        }
+    }
+}
+
+#[test]
+fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
+    for file in FIXTURES {
+        let engine = engine(file, 2);
+        let prompt = Prompt::Plain(SHARED.to_owned());
+        let request = GenerateRequest {
+            prompt: prompt.clone(),
+            max_tokens: 1,
+            sampling: Sampling::GREEDY,
+            stop: Vec::new(),
+            constraint: None,
+        };
+        let completion = completions(&engine, &[request]).remove(0);
+        let request = ScoreRequest {
+            prompt,
+            options: vec![completion.text.clone()],
+            normalise: Normalise::Vocabulary,
+        };
+        let scored = engine
+            .score(&[request], &Cancel::default())
+            .remove(0)
+            .unwrap();
+        if scored.options[0].tokens == 1 {
+            assert!((scored.options[0].logprob - completion.logprobs[0]).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_bad_request_does_not_harm_its_neighbours() {
+    let engine = engine(FIXTURES[0], 2);
+    let mut requests = score_requests(Normalise::Options);
+    let wanted = logprob_bits(&engine, &requests);
+    requests[1].options.clear();
+    requests[2].prompt = Prompt::Plain("word ".repeat(5_000));
+    let results = engine.score(&requests, &Cancel::default());
+    assert!(matches!(
+        results[1],
+        Err(EngineError::BadRequest {
+            field: "options",
+            ..
+        })
+    ));
+    assert!(matches!(
+        results[2],
+        Err(EngineError::ContextExceeded { .. })
+    ));
+    for index in [0, 3] {
+        let options = &results[index].as_ref().unwrap().options;
+        let bits: Vec<u32> = options.iter().map(|o| o.logprob.to_bits()).collect();
+        assert_eq!(bits, wanted[index]);
+    }
+}
+
+#[test]
+fn a_cancelled_generation_keeps_what_it_has() {
+    let engine = engine(FIXTURES[0], 2);
+    let cancel = Cancel::default();
+    let mut request = generate_requests().remove(0);
+    request.max_tokens = 80;
+    let flag = cancel.clone();
+    let result = engine
+        .generate(&[request], &cancel, &mut |_, _| flag.cancel())
+        .remove(0)
+        .unwrap();
+    assert_eq!(result.finish, FinishReason::Cancelled);
+    assert!(!result.text.is_empty() && result.tokens.len() < 80);
+}
+
+#[test]
+fn a_constrained_completion_matches_its_constraint() {
+    for file in FIXTURES {
+        let engine = engine(file, 2);
+        for seed in 0..8 {
+            let request = GenerateRequest {
+                prompt: Prompt::Plain("number:".to_owned()),
+                max_tokens: 16,
+                sampling: Sampling {
+                    temperature: 1.5,
+                    seed,
+                    ..Sampling::GREEDY
+                },
+                stop: Vec::new(),
+                constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
+            };
+            let text = completions(&engine, &[request]).remove(0).text;
+            let (word, digits) = text.split_once(' ').unwrap();
+            assert!(["yes", "no"].contains(&word), "{text:?}");
+            assert!(
+                digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The paged key/value cache: fixed blocks of token positions, shared between sequences by
+//! reference count, copied when a sequence writes into a block that another one also holds.
+//!
+//! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
+//! handed out and copied whole.
+
+use autoglm_kernel::{KvView, KvViewMut};
+use half::f16;
+use half::slice::HalfBitsSliceExt;
+
+use crate::config::ModelConfig;
+
+/// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
+/// enough that the unused rest of a sequence's last block does not matter, large enough that the
+/// attention kernel reads long runs.
+pub const BLOCK_TOKENS: usize = 32;
+
+/// Index of a block in the cache.
+type BlockId = u32;
+
+/// Too few free blocks for what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the cache has {free_blocks} free blocks of {BLOCK_TOKENS} tokens, {wanted_blocks} are needed"
+)]
+pub struct CacheFull {
+    /// Blocks that are free.
+    pub free_blocks: usize,
+    /// Blocks that were asked for.
+    pub wanted_blocks: usize,
+}
+
+/// A sequence of cached positions. It must be given back with [`KvCache::release`].
+#[derive(Debug, Default)]
+#[must_use = "a sequence holds blocks until it is released"]
+pub struct Sequence {
+    blocks: Vec<BlockId>,
+    len: usize,
+}
+
+impl Sequence {
+    /// Positions that are cached.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is cached.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Counts `tokens` reserved positions as cached.
+    ///
+    /// # Panics
+    /// When they were not reserved.
+    pub(crate) fn advance(&mut self, tokens: usize) {
+        self.len += tokens;
+        assert!(
+            self.len <= self.blocks.len() * BLOCK_TOKENS,
+            "{} positions are cached, {} are reserved",
+            self.len,
+            self.blocks.len() * BLOCK_TOKENS
+        );
+    }
+
+    /// The block table: position p lives in block `blocks()[p / BLOCK_TOKENS]`.
+    pub(crate) fn blocks(&self) -> &[BlockId] {
+        &self.blocks
+    }
+
+    /// The cache slot of position `position`, which must be reserved.
+    pub(crate) fn slot(&self, position: usize) -> u32 {
+        self.blocks[position / BLOCK_TOKENS] * BLOCK_TOKENS as u32
+            + (position % BLOCK_TOKENS) as u32
+    }
+}
+
+/// Keys and values of one layer.
+struct Layer {
+    keys: Vec<u16>,
+    values: Vec<u16>,
+}
+
+/// Keys and values of all layers for a fixed number of blocks.
+pub struct KvCache {
+    layers: Vec<Layer>,
+    kv_heads: usize,
+    head_width: usize,
+    references: Vec<u32>,
+    free: Vec<BlockId>,
+}
+
+impl KvCache {
+    /// A cache of at least `tokens` positions for models of this configuration. The memory is
+    /// asked for here; the operating system hands it out as it is first written.
+    pub fn new(config: &ModelConfig, tokens: usize) -> Self {
+        let blocks = tokens.div_ceil(BLOCK_TOKENS);
+        let elements = blocks * config.kv_heads * BLOCK_TOKENS * config.head_width;
+        let layer = || Layer {
+            keys: vec![0; elements],
+            values: vec![0; elements],
+        };
+        Self {
+            layers: (0..config.layers.len()).map(|_| layer()).collect(),
+            kv_heads: config.kv_heads,
+            head_width: config.head_width,
+            references: vec![0; blocks],
+            free: (0..blocks as BlockId).rev().collect(),
+        }
+    }
+
+    /// Blocks that no sequence holds.
+    pub fn free_blocks(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Blocks in all.
+    pub fn total_blocks(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Bytes that one token position takes over all layers.
+    pub fn bytes_per_token(config: &ModelConfig) -> usize {
+        config.layers.len() * 2 * config.kv_heads * config.head_width * size_of::<f16>()
+    }
+
+    /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
+    /// fall into the sequence's own, copying a shared last block.
+    ///
+    /// # Errors
+    /// [`CacheFull`], and the sequence is as it was.
+    pub fn reserve(&mut self, sequence: &mut Sequence, extra: usize) -> Result<(), CacheFull> {
+        let tail_shared = extra > 0
+            && !sequence.len.is_multiple_of(BLOCK_TOKENS)
+            && self.references[sequence.blocks[sequence.len / BLOCK_TOKENS] as usize] > 1;
+        let blocks_after = (sequence.len + extra).div_ceil(BLOCK_TOKENS);
+        let added = blocks_after.saturating_sub(sequence.blocks.len());
+        let wanted = added + usize::from(tail_shared);
+        if wanted > self.free.len() {
+            return Err(CacheFull {
+                free_blocks: self.free.len(),
+                wanted_blocks: wanted,
+            });
+        }
+        if tail_shared {
+            self.unshare(sequence, sequence.len / BLOCK_TOKENS);
+        }
+        for _ in 0..added {
+            let block = self.take();
+            sequence.blocks.push(block);
+        }
+        Ok(())
+    }
+
+    /// Blocks that [`Self::reserve`] would take at most.
+    pub fn blocks_for(sequence_len: usize, extra: usize) -> usize {
+        (sequence_len + extra).div_ceil(BLOCK_TOKENS) - sequence_len / BLOCK_TOKENS
+    }
+
+    /// A sequence with the same first `len` positions, which both share.
+    ///
+    /// # Panics
+    /// When `len` exceeds the sequence.
+    pub fn fork(&mut self, sequence: &Sequence, len: usize) -> Sequence {
+        assert!(
+            len <= sequence.len,
+            "a fork of {len} positions from {}",
+            sequence.len
+        );
+        let blocks = sequence.blocks[..len.div_ceil(BLOCK_TOKENS)].to_vec();
+        for &block in &blocks {
+            self.references[block as usize] += 1;
+        }
+        Sequence { blocks, len }
+    }
+
+    /// Gives the sequence's blocks back.
+    pub fn release(&mut self, sequence: Sequence) {
+        for block in sequence.blocks {
+            self.drop_reference(block);
+        }
+    }
+
+    /// The keys and values of one layer, to write into.
+    pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
+        let layer = &mut self.layers[layer];
+        KvViewMut {
+            keys: layer.keys.reinterpret_cast_mut(),
+            values: layer.values.reinterpret_cast_mut(),
+            block_tokens: BLOCK_TOKENS,
+            heads: self.kv_heads,
+            width: self.head_width,
+        }
+    }
+
+    /// The keys and values of one layer, to attend to.
+    pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
+        let layer = &self.layers[layer];
+        KvView {
+            keys: layer.keys.reinterpret_cast(),
+            values: layer.values.reinterpret_cast(),
+            block_tokens: BLOCK_TOKENS,
+            heads: self.kv_heads,
+            width: self.head_width,
+        }
+    }
+
+    fn take(&mut self) -> BlockId {
+        let block = self.free.pop().expect("the caller counted the free blocks");
+        self.references[block as usize] = 1;
+        block
+    }
+
+    fn drop_reference(&mut self, block: BlockId) {
+        let count = &mut self.references[block as usize];
+        *count -= 1;
+        if *count == 0 {
+            self.free.push(block);
+        }
+    }
+
+    /// Replaces a shared block of the sequence by a copy of its own.
+    fn unshare(&mut self, sequence: &mut Sequence, index: usize) {
+        let shared = sequence.blocks[index];
+        let own = self.take();
+        let elements = self.kv_heads * BLOCK_TOKENS * self.head_width;
+        let from = shared as usize * elements;
+        for layer in &mut self.layers {
+            layer
+                .keys
+                .copy_within(from..from + elements, own as usize * elements);
+            layer
+                .values
+                .copy_within(from..from + elements, own as usize * elements);
+        }
+        sequence.blocks[index] = own;
+        self.drop_reference(shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::config::{LayerConfig, NormPlacement};
+
+    fn config() -> ModelConfig {
+        let rope = RopeParams {
+            style: RopeStyle::Interleaved,
+            width: 16,
+            rotated: 16,
+            base: 10_000.0,
+            position_scale: 1.0,
+            frequency_factors: None,
+        };
+        ModelConfig {
+            architecture: "test".to_owned(),
+            width: 16,
+            heads: 1,
+            kv_heads: 1,
+            head_width: 16,
+            feed_forward: 16,
+            vocabulary: 16,
+            context_tokens: 1_024,
+            norm_epsilon: 1e-5,
+            norms: NormPlacement::Pre,
+            gate: GateActivation::Silu,
+            attention_scale: 0.25,
+            embedding_scale: 1.0,
+            ropes: vec![rope],
+            layers: vec![
+                LayerConfig {
+                    window: None,
+                    rope: 0
+                };
+                2
+            ],
+        }
+    }
+
+    /// A cache beside plain vectors of what each sequence should hold.
+    struct Checked {
+        cache: KvCache,
+        sequences: Vec<(Sequence, Vec<u16>)>,
+        next_value: u16,
+    }
+
+    impl Checked {
+        fn new(blocks: usize) -> Self {
+            let cache = KvCache::new(&config(), blocks * BLOCK_TOKENS);
+            Self {
+                cache,
+                sequences: Vec::new(),
+                next_value: 0,
+            }
+        }
+
+        /// Appends positions with values that occur nowhere else.
+        fn append(&mut self, index: usize, count: usize) -> Result<(), CacheFull> {
+            let (sequence, values) = &mut self.sequences[index];
+            self.cache.reserve(sequence, count)?;
+            for position in sequence.len()..sequence.len() + count {
+                self.next_value = self.next_value.wrapping_add(1);
+                values.push(self.next_value);
+                let start = sequence.slot(position) as usize * 16;
+                for layer in 0..2 {
+                    let view = self.cache.view_mut(layer);
+                    view.values[start..start + 16].fill(f16::from_bits(self.next_value));
+                }
+            }
+            sequence.advance(count);
+            Ok(())
+        }
+
+        fn fork(&mut self, index: usize, len: usize) {
+            let (sequence, values) = &self.sequences[index];
+            let fork = self.cache.fork(sequence, len);
+            self.sequences.push((fork, values[..len].to_vec()));
+        }
+
+        fn release(&mut self, index: usize) {
+            let (sequence, _) = self.sequences.swap_remove(index);
+            self.cache.release(sequence);
+        }
+
+        fn check(&self) {
+            let mut held: Vec<BlockId> = Vec::new();
+            for (sequence, values) in &self.sequences {
+                assert_eq!(sequence.len(), values.len());
+                held.extend(sequence.blocks());
+                for (position, &value) in values.iter().enumerate() {
+                    let start = sequence.slot(position) as usize * 16;
+                    assert_eq!(self.cache.view(1).values[start].to_bits(), value);
+                }
+            }
+            held.sort_unstable();
+            held.dedup();
+            assert_eq!(
+                held.len() + self.cache.free_blocks(),
+                self.cache.total_blocks()
+            );
+        }
+    }
+
+    #[test]
+    fn random_appends_forks_and_releases_keep_every_sequence_intact() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let mut checked = Checked::new(24);
+        for step in 0..100_000 {
+            let count = checked.sequences.len();
+            match random.random_range(0..8) {
+                0 if count < 12 => checked.sequences.push((Sequence::default(), Vec::new())),
+                1 if count > 0 && count < 12 => {
+                    let index = random.random_range(0..count);
+                    let len = random.random_range(0..=checked.sequences[index].0.len());
+                    checked.fork(index, len);
+                }
+                2 if count > 0 => checked.release(random.random_range(0..count)),
+                _ if count > 0 => {
+                    let index = random.random_range(0..count);
+                    if checked.append(index, random.random_range(0..40)).is_err() {
+                        checked.release(index);
+                    }
+                }
+                _ => {}
+            }
+            if step % 64 == 0 {
+                checked.check();
+            }
+        }
+        checked.check();
+    }
+
+    #[test]
+    fn a_reservation_that_does_not_fit_changes_nothing() {
+        let mut checked = Checked::new(2);
+        checked.sequences.push((Sequence::default(), Vec::new()));
+        checked.append(0, 40).unwrap();
+        let full = checked.append(0, 30).unwrap_err();
+        assert_eq!(
+            full,
+            CacheFull {
+                free_blocks: 0,
+                wanted_blocks: 1
+            }
+        );
+        checked.check();
+        checked.append(0, 24).unwrap();
+        checked.check();
+    }
+
+    #[test]
+    fn blocks_for_is_never_less_than_a_reservation_takes() {
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        for _ in 0..1_000 {
+            let mut checked = Checked::new(16);
+            checked.sequences.push((Sequence::default(), Vec::new()));
+            let len = random.random_range(0..100);
+            checked.append(0, len).unwrap();
+            checked.fork(0, len);
+            let extra = random.random_range(0..100);
+            let free = checked.cache.free_blocks();
+            checked.append(1, extra).unwrap();
+            let taken = free - checked.cache.free_blocks();
+            assert!(
+                taken <= KvCache::blocks_for(len, extra),
+                "{taken} for {len} + {extra}"
+            );
+        }
+    }
+}

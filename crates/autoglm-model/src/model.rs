@@ -1,0 +1,299 @@
+//! A loaded model: token ids and a cache in, logits out. It has no clock, no thread, no request
+//! and no randomness.
+
+use std::ops::Range;
+
+use autoglm_kernel::{
+    AttentionSpan, Pool, RopeParams, RopeTable, matmul, matmul_rows, rms_norm_in_place, scale,
+};
+use autoglm_token::TokenId;
+
+use crate::architecture;
+use crate::block::{Block, Rows, Workspace};
+use crate::cache::{CacheFull, KvCache, Sequence};
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+use crate::gguf::GgufFile;
+use crate::weights::Weights;
+
+/// For which tokens of a step the last hidden state is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// For none: the step only fills the cache.
+    None,
+    /// For the last one.
+    Last,
+    /// For all.
+    All,
+}
+
+/// Tokens that are appended to one sequence.
+pub struct Step<'a> {
+    /// The sequence; its cached positions stand before the tokens.
+    pub sequence: &'a mut Sequence,
+    /// The tokens, at least one.
+    pub tokens: &'a [TokenId],
+    /// For which of them a hidden state is wanted.
+    pub outputs: Outputs,
+}
+
+/// A model whose weights are packed and ready.
+pub struct Model {
+    config: ModelConfig,
+    weights: Weights,
+    ropes: Vec<RopeTable>,
+}
+
+impl Model {
+    /// Reads the model in a file and packs its weights.
+    ///
+    /// # Errors
+    /// An architecture, a metadata value or a tensor that is unknown, missing or of another shape
+    /// than the configuration says.
+    pub fn load(file: &GgufFile, pool: &Pool) -> Result<Self, ModelError> {
+        let config = architecture::configure(file)?;
+        let weights = Weights::load(file, &config, pool)?;
+        let table = |rope: &RopeParams| RopeTable::new(rope, config.context_tokens);
+        let ropes = config.ropes.iter().map(table).collect();
+        Ok(Self {
+            config,
+            weights,
+            ropes,
+        })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Bytes of the packed weights in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.size_bytes()
+    }
+
+    /// Appends tokens to sequences, all in one pass. Afterwards the workspace holds the hidden
+    /// states that the steps wanted; the result says for each step which rows are its own.
+    ///
+    /// A row's result depends on its own sequence alone, bit for bit.
+    ///
+    /// # Errors
+    /// [`CacheFull`], and no sequence has changed its length.
+    ///
+    /// # Panics
+    /// When a step has no token or a token is outside the vocabulary.
+    pub fn forward(
+        &self,
+        pool: &Pool,
+        cache: &mut KvCache,
+        workspace: &mut Workspace,
+        steps: &mut [Step<'_>],
+    ) -> Result<Vec<Range<usize>>, CacheFull> {
+        for step in steps.iter_mut() {
+            cache.reserve(step.sequence, step.tokens.len())?;
+        }
+        self.embed(pool, workspace, steps);
+        let starts: Vec<usize> = steps.iter().map(|step| step.sequence.len()).collect();
+        for step in steps.iter_mut() {
+            step.sequence.advance(step.tokens.len());
+        }
+        let rows = all_rows(steps, &starts);
+        let (wanted, ranges) = wanted_rows(steps, &starts);
+        let last = self.config.layers.len() - 1;
+        for layer in 0..last {
+            let block = self.block(pool, layer);
+            block.store(workspace, cache, layer, &rows);
+            block.attend_and_feed(workspace, cache, layer, &rows);
+        }
+        let block = self.block(pool, last);
+        block.store(workspace, cache, last, &rows);
+        if !wanted.rows.positions.is_empty() {
+            workspace.keep_rows(self.config.width, &wanted.indices);
+            let query = &self.weights.blocks[last].query.matrix;
+            let Workspace {
+                normed,
+                activations,
+                ..
+            } = workspace;
+            activations.load_for(pool, normed, self.config.width, &[query]);
+            block.attend_and_feed(workspace, cache, last, &wanted.rows);
+        }
+        Ok(ranges)
+    }
+
+    /// The logits of hidden states over the whole vocabulary.
+    ///
+    /// # Shapes
+    /// `rows: [R]` of the last forward pass, result `[R, V]`.
+    pub fn logits(&self, pool: &Pool, workspace: &mut Workspace, rows: &[usize]) -> Vec<f32> {
+        self.load_outputs(pool, workspace, rows);
+        let mut logits = vec![0.0; rows.len() * self.config.vocabulary];
+        matmul(
+            pool,
+            self.weights.head(),
+            &workspace.activations,
+            &mut logits,
+        );
+        logits
+    }
+
+    /// The logits of hidden states for the given tokens alone; no other row of the head is read.
+    ///
+    /// # Shapes
+    /// `rows: [R]` of the last forward pass, `tokens: [N]`, result `[R, N]`.
+    pub fn logits_of(
+        &self,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        rows: &[usize],
+        tokens: &[TokenId],
+    ) -> Vec<f32> {
+        self.load_outputs(pool, workspace, rows);
+        let mut logits = vec![0.0; rows.len() * tokens.len()];
+        matmul_rows(
+            pool,
+            self.weights.head(),
+            tokens,
+            &workspace.activations,
+            &mut logits,
+        );
+        logits
+    }
+
+    fn block<'a>(&'a self, pool: &'a Pool, layer: usize) -> Block<'a> {
+        let config = &self.config;
+        Block {
+            pool,
+            config,
+            layer: config.layers[layer],
+            rope: &self.ropes[config.layers[layer].rope],
+            weights: &self.weights.blocks[layer],
+        }
+    }
+
+    /// Writes the embeddings of all tokens into `workspace.hidden`.
+    fn embed(&self, pool: &Pool, workspace: &mut Workspace, steps: &[Step<'_>]) {
+        let width = self.config.width;
+        let tokens: Vec<TokenId> = steps
+            .iter()
+            .flat_map(|s| s.tokens.iter().copied())
+            .collect();
+        workspace.hidden.resize(tokens.len() * width, 0.0);
+        pool.for_each_chunk(&mut workspace.hidden, width, |row, out| {
+            self.weights
+                .embedding
+                .dequantize_row(tokens[row] as usize, out);
+        });
+        if self.config.embedding_scale != 1.0 {
+            scale(pool, &mut workspace.hidden, self.config.embedding_scale);
+        }
+    }
+
+    /// Normalises the rows for the output head and loads them as activations.
+    fn load_outputs(&self, pool: &Pool, workspace: &mut Workspace, rows: &[usize]) {
+        let width = self.config.width;
+        let Workspace {
+            hidden,
+            normed,
+            activations,
+            ..
+        } = workspace;
+        gather(hidden, width, rows, normed);
+        rms_norm_in_place(
+            pool,
+            normed,
+            &self.weights.output_norm,
+            self.config.norm_epsilon,
+        );
+        activations.load_for(pool, normed, width, &[self.weights.head()]);
+    }
+}
+
+impl Workspace {
+    /// Keeps only these rows of the residual stream and of the normalised rows.
+    fn keep_rows(&mut self, width: usize, indices: &[usize]) {
+        let mut kept = Vec::new();
+        gather(&self.hidden, width, indices, &mut kept);
+        std::mem::swap(&mut self.hidden, &mut kept);
+        gather(&self.normed, width, indices, &mut kept);
+        std::mem::swap(&mut self.normed, &mut kept);
+    }
+}
+
+fn gather(from: &[f32], width: usize, rows: &[usize], to: &mut Vec<f32>) {
+    to.clear();
+    for &row in rows {
+        to.extend_from_slice(&from[row * width..(row + 1) * width]);
+    }
+}
+
+/// Rows of a pass of which hidden states are wanted.
+struct Wanted<'a> {
+    /// Their indices among all rows.
+    indices: Vec<usize>,
+    rows: Rows<'a>,
+}
+
+/// All rows of the steps; `starts` are the sequences' lengths before the pass.
+fn all_rows<'a>(steps: &'a [Step<'_>], starts: &[usize]) -> Rows<'a> {
+    let (mut positions, mut slots, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+    for (step, &start) in steps.iter().zip(starts) {
+        let first = positions.len();
+        for position in start..start + step.tokens.len() {
+            positions.push(position as u32);
+            slots.push(step.sequence.slot(position));
+        }
+        spans.push(AttentionSpan {
+            blocks: step.sequence.blocks(),
+            queries: first..positions.len(),
+            first_position: start,
+        });
+    }
+    Rows {
+        positions,
+        slots,
+        spans,
+    }
+}
+
+/// The rows whose hidden states are wanted, and the range of them that belongs to each step.
+fn wanted_rows<'a>(steps: &'a [Step<'_>], starts: &[usize]) -> (Wanted<'a>, Vec<Range<usize>>) {
+    let rows = Rows {
+        positions: Vec::new(),
+        slots: Vec::new(),
+        spans: Vec::new(),
+    };
+    let mut wanted = Wanted {
+        indices: Vec::new(),
+        rows,
+    };
+    let mut ranges = Vec::with_capacity(steps.len());
+    let mut first_row = 0;
+    for (step, &start) in steps.iter().zip(starts) {
+        let tokens = step.tokens.len();
+        let skipped = match step.outputs {
+            Outputs::None => tokens,
+            Outputs::Last => tokens - 1,
+            Outputs::All => 0,
+        };
+        let begin = wanted.indices.len();
+        wanted
+            .indices
+            .extend(first_row + skipped..first_row + tokens);
+        wanted
+            .rows
+            .positions
+            .extend((start + skipped..start + tokens).map(|p| p as u32));
+        let queries = begin..wanted.indices.len();
+        if !queries.is_empty() {
+            wanted.rows.spans.push(AttentionSpan {
+                blocks: step.sequence.blocks(),
+                queries: queries.clone(),
+                first_position: start + skipped,
+            });
+        }
+        ranges.push(queries);
+        first_row += tokens;
+    }
+    (wanted, ranges)
+}

@@ -1,0 +1,287 @@
+//! The tensors of a model, packed for the kernels, with their shapes checked against the
+//! configuration.
+
+use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
+
+use crate::config::{ModelConfig, NormPlacement};
+use crate::error::ModelError;
+use crate::gguf::{GgufFile, Tensor};
+
+/// `y = x·Wᵀ + b`.
+pub(crate) struct Linear {
+    pub(crate) matrix: PackedMatrix,
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// The tensors of one block.
+pub(crate) struct BlockWeights {
+    pub(crate) attention_norm: Vec<f32>,
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
+    pub(crate) output: Linear,
+    pub(crate) query_norm: Option<Vec<f32>>,
+    pub(crate) key_norm: Option<Vec<f32>>,
+    pub(crate) post_attention_norm: Option<Vec<f32>>,
+    pub(crate) feed_forward_norm: Vec<f32>,
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+    pub(crate) post_feed_forward_norm: Option<Vec<f32>>,
+}
+
+/// The tensors of a model.
+pub(crate) struct Weights {
+    pub(crate) embedding: PackedMatrix,
+    pub(crate) blocks: Vec<BlockWeights>,
+    pub(crate) output_norm: Vec<f32>,
+    /// The output head; where the file has none, it is the embedding (tied head).
+    pub(crate) head: Option<PackedMatrix>,
+}
+
+impl Weights {
+    /// Reads and packs all tensors of the configured model.
+    pub(crate) fn load(
+        file: &GgufFile,
+        config: &ModelConfig,
+        pool: &Pool,
+    ) -> Result<Self, ModelError> {
+        let loader = Loader { file, pool };
+        let (vocabulary, width) = (config.vocabulary, config.width);
+        let head = match file.tensor("output.weight") {
+            Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
+            None => None,
+        };
+        Ok(Self {
+            embedding: loader.matrix("token_embd.weight", vocabulary, width)?,
+            blocks: (0..config.layers.len())
+                .map(|layer| loader.block(layer, config))
+                .collect::<Result<_, _>>()?,
+            output_norm: loader.vector("output_norm.weight", width)?,
+            head,
+        })
+    }
+
+    /// The output head: `[V, C]`.
+    pub(crate) fn head(&self) -> &PackedMatrix {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Bytes of all packed matrices.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let blocks = self.blocks.iter().flat_map(BlockWeights::matrices);
+        let outer = [Some(&self.embedding), self.head.as_ref()]
+            .into_iter()
+            .flatten();
+        blocks.chain(outer).map(PackedMatrix::size_bytes).sum()
+    }
+}
+
+impl BlockWeights {
+    fn matrices(&self) -> impl Iterator<Item = &PackedMatrix> {
+        let Self {
+            query,
+            key,
+            value,
+            output,
+            gate,
+            up,
+            down,
+            ..
+        } = self;
+        [query, key, value, output, gate, up, down]
+            .into_iter()
+            .map(|linear| &linear.matrix)
+    }
+}
+
+/// Reads tensors of one file.
+struct Loader<'a> {
+    file: &'a GgufFile,
+    pool: &'a Pool,
+}
+
+impl Loader<'_> {
+    fn block(&self, layer: usize, config: &ModelConfig) -> Result<BlockWeights, ModelError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (width, head) = (config.width, config.head_width);
+        let [query, key, value] = self.query_key_value(layer, config)?;
+        let [gate, up] = self.gate_up(layer, config)?;
+        let sandwich = config.norms == NormPlacement::Sandwich;
+        let post = |part: &str| -> Result<Option<Vec<f32>>, ModelError> {
+            if sandwich {
+                self.vector(&name(part), width).map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        Ok(BlockWeights {
+            attention_norm: self.vector(&name("attn_norm.weight"), width)?,
+            query,
+            key,
+            value,
+            output: self.linear(&name("attn_output"), width, config.heads * head)?,
+            query_norm: self.optional_vector(&name("attn_q_norm.weight"), head)?,
+            key_norm: self.optional_vector(&name("attn_k_norm.weight"), head)?,
+            post_attention_norm: post("post_attention_norm.weight")?,
+            feed_forward_norm: self.vector(&name("ffn_norm.weight"), width)?,
+            gate,
+            up,
+            down: self.linear(&name("ffn_down"), width, config.feed_forward)?,
+            post_feed_forward_norm: post("post_ffw_norm.weight")?,
+        })
+    }
+
+    /// Q, K and V, from one fused tensor where the file has it.
+    fn query_key_value(
+        &self,
+        layer: usize,
+        config: &ModelConfig,
+    ) -> Result<[Linear; 3], ModelError> {
+        let query_rows = config.heads * config.head_width;
+        let kv_rows = config.kv_heads * config.head_width;
+        let parts = [
+            ("attn_q", query_rows),
+            ("attn_k", kv_rows),
+            ("attn_v", kv_rows),
+        ];
+        self.projections(layer, "attn_qkv", parts, config.width)
+    }
+
+    /// Gate and up, from one fused tensor (gate first) where the file has it.
+    fn gate_up(&self, layer: usize, config: &ModelConfig) -> Result<[Linear; 2], ModelError> {
+        let parts = [
+            ("ffn_gate", config.feed_forward),
+            ("ffn_up", config.feed_forward),
+        ];
+        if self
+            .file
+            .tensor(&format!("blk.{layer}.ffn_gate.weight"))
+            .is_some()
+        {
+            return self.separate(layer, parts, config.width);
+        }
+        self.fused(
+            &format!("blk.{layer}.ffn_up"),
+            parts.map(|(_, rows)| rows),
+            config.width,
+        )
+    }
+
+    fn projections<const N: usize>(
+        &self,
+        layer: usize,
+        fused: &str,
+        parts: [(&str, usize); N],
+        cols: usize,
+    ) -> Result<[Linear; N], ModelError> {
+        let fused = format!("blk.{layer}.{fused}");
+        if self.file.tensor(&format!("{fused}.weight")).is_some() {
+            return self.fused(&fused, parts.map(|(_, rows)| rows), cols);
+        }
+        self.separate(layer, parts, cols)
+    }
+
+    fn separate<const N: usize>(
+        &self,
+        layer: usize,
+        parts: [(&str, usize); N],
+        cols: usize,
+    ) -> Result<[Linear; N], ModelError> {
+        try_array(parts, |(part, rows)| {
+            self.linear(&format!("blk.{layer}.{part}"), rows, cols)
+        })
+    }
+
+    /// Splits a fused tensor by rows into projections of these heights.
+    fn fused<const N: usize>(
+        &self,
+        stem: &str,
+        rows: [usize; N],
+        cols: usize,
+    ) -> Result<[Linear; N], ModelError> {
+        let name = format!("{stem}.weight");
+        let total: usize = rows.iter().sum();
+        let tensor = self.tensor(&name, &[total, cols])?;
+        let bias = self.optional_vector(&format!("{stem}.bias"), total)?;
+        let row_bytes = tensor.bytes.len() / total;
+        let mut first = 0;
+        try_array(rows, |rows| {
+            let range = first..first + rows;
+            first = range.end;
+            let bytes = &tensor.bytes[range.start * row_bytes..range.end * row_bytes];
+            let matrix = self.pack(&name, tensor.format, (rows, cols), bytes)?;
+            Ok(Linear {
+                matrix,
+                bias: bias.as_ref().map(|bias| bias[range].to_vec()),
+            })
+        })
+    }
+
+    fn linear(&self, stem: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+        Ok(Linear {
+            matrix: self.matrix(&format!("{stem}.weight"), rows, cols)?,
+            bias: self.optional_vector(&format!("{stem}.bias"), rows)?,
+        })
+    }
+
+    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<PackedMatrix, ModelError> {
+        let tensor = self.tensor(name, &[rows, cols])?;
+        self.pack(name, tensor.format, (rows, cols), tensor.bytes)
+    }
+
+    fn pack(
+        &self,
+        name: &str,
+        format: BlockFormat,
+        (rows, cols): (usize, usize),
+        bytes: &[u8],
+    ) -> Result<PackedMatrix, ModelError> {
+        PackedMatrix::pack(self.pool, format, rows, cols, bytes).map_err(|source| {
+            ModelError::Pack {
+                tensor: name.to_owned(),
+                source,
+            }
+        })
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let tensor = self.tensor(name, &[len])?;
+        let mut values = vec![0.0; len];
+        dequantize(tensor.format, tensor.bytes, &mut values);
+        Ok(values)
+    }
+
+    fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        match self.file.tensor(name) {
+            Some(_) => self.vector(name, len).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
+        let tensor = self.file.require_tensor(name)?;
+        if tensor.shape != shape {
+            return Err(ModelError::TensorShape {
+                tensor: name.to_owned(),
+                found: tensor.shape.to_vec(),
+                wanted: shape.to_vec(),
+            });
+        }
+        Ok(tensor)
+    }
+}
+
+/// Maps an array, stopping at the first error.
+fn try_array<T, U, E, const N: usize>(
+    items: [T; N],
+    mut map: impl FnMut(T) -> Result<U, E>,
+) -> Result<[U; N], E> {
+    let mut out = Vec::with_capacity(N);
+    for item in items {
+        out.push(map(item)?);
+    }
+    Ok(out
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("one result for each of the {N} items")))
+}

@@ -1,0 +1,194 @@
+//! `autoglm chat`: a conversation in the terminal.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use autoglm_engine::LocalEngine;
+use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Segment};
+use clap::Args;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use super::generate::report;
+use super::sampling::SamplingArgs;
+use crate::engine::EngineArgs;
+use crate::interrupt::cancel_on_interrupt;
+use crate::models::Need;
+
+const HELP: &str = "\
+/help            this list
+/reset           forget the conversation
+/system TEXT     set the system message and forget the conversation
+/retry           answer the last message again
+/quit            leave (Ctrl-D does too)
+Ctrl-C           stop the answer
+A line that ends in \\ goes on in the next one.";
+
+/// Talk with a model. What was said stays in the cache, so that each turn costs only its own
+/// tokens.
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// A system message.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Tokens of an answer at most.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 512)]
+    max_tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A model that cannot be used or that has no chat template.
+pub fn run(args: &ChatArgs, home: &Path) -> anyhow::Result<()> {
+    let engine = args.engine.open(home, Need::Open)?;
+    anyhow::ensure!(
+        engine.facts().chat,
+        "the model {} has no chat template and cannot follow a conversation\n\
+         hint: `autoglm generate` continues a text with it",
+        engine.facts().name
+    );
+    let mut chat = Chat { args, engine, system: args.system.clone(), turns: Vec::new() };
+    if std::io::stdin().is_terminal() {
+        chat.converse(&home.join("chat-history"))
+    } else {
+        chat.answer_lines()
+    }
+}
+
+/// A conversation.
+struct Chat<'a> {
+    args: &'a ChatArgs,
+    engine: LocalEngine,
+    system: Option<String>,
+    turns: Vec<Segment>,
+}
+
+impl Chat<'_> {
+    /// Reads from the terminal until the user leaves.
+    fn converse(&mut self, history: &Path) -> anyhow::Result<()> {
+        let mut editor = DefaultEditor::new().context("cannot use the terminal")?;
+        // The first conversation has no history yet.
+        let _ = editor.load_history(history);
+        talk(&format!("{} · /help lists the commands", self.engine.facts().name));
+        while let Some(line) = read_message(&mut editor)? {
+            if line.trim().is_empty() {
+                continue;
+            }
+            // A history that cannot be kept is no reason to stop talking.
+            let _ = editor.add_history_entry(&line);
+            if !self.take_line(&line)? {
+                break;
+            }
+        }
+        let _ = editor.save_history(history);
+        Ok(())
+    }
+
+    /// Answers each line of standard input.
+    fn answer_lines(&mut self) -> anyhow::Result<()> {
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context("cannot read standard input")?;
+            if !line.trim().is_empty() && !self.take_line(&line)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Obeys a command or answers a message; `false` ends the conversation.
+    fn take_line(&mut self, line: &str) -> anyhow::Result<bool> {
+        let (command, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        match command {
+            "/quit" | "/exit" => return Ok(false),
+            "/help" => talk(HELP),
+            "/reset" => self.turns.clear(),
+            "/system" => {
+                self.system = Some(rest.trim().to_owned()).filter(|text| !text.is_empty());
+                self.turns.clear();
+            }
+            "/retry" => self.retry()?,
+            _ if command.starts_with('/') => {
+                talk(&format!("{command} is no command; /help lists them"));
+            }
+            _ => {
+                self.turns.push(Segment { role: Role::User, text: line.to_owned() });
+                self.answer()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn retry(&mut self) -> anyhow::Result<()> {
+        self.turns.pop_if(|turn| turn.role == Role::Assistant);
+        if self.turns.is_empty() {
+            talk("there is no message to answer again");
+            return Ok(());
+        }
+        self.answer()
+    }
+
+    /// Answers the last message. What the model cannot do is said; the conversation goes on.
+    fn answer(&mut self) -> anyhow::Result<()> {
+        let request = self.request();
+        let cancel = cancel_on_interrupt();
+        let mut out = std::io::stdout().lock();
+        let results = self.engine.generate(&[request], &cancel, &mut |_, text| {
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        });
+        writeln!(out)?;
+        match results.into_iter().next().context("the engine gave no result")? {
+            Ok(completion) => {
+                if completion.finish == FinishReason::Length {
+                    talk("(cut at --max-tokens)");
+                }
+                report(&completion.usage);
+                self.turns.push(Segment { role: Role::Assistant, text: completion.text });
+            }
+            Err(error) => {
+                self.turns.pop();
+                talk(&format!("{error}\nhint: /reset forgets the conversation"));
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self) -> GenerateRequest {
+        let system = self.system.iter();
+        let system = system.map(|text| Segment { role: Role::System, text: text.clone() });
+        GenerateRequest {
+            prompt: Prompt::Chat(system.chain(self.turns.iter().cloned()).collect()),
+            max_tokens: self.args.max_tokens,
+            sampling: self.args.sampling.sampling(),
+            stop: Vec::new(),
+            constraint: None,
+        }
+    }
+}
+
+/// A message of one or several lines; `None` when the user leaves.
+fn read_message(editor: &mut DefaultEditor) -> anyhow::Result<Option<String>> {
+    let mut message = String::new();
+    loop {
+        let prompt = if message.is_empty() { "> " } else { "… " };
+        match editor.readline(prompt) {
+            Ok(line) => match line.strip_suffix('\\') {
+                Some(line) => message = message + line + "\n",
+                None => return Ok(Some(message + &line)),
+            },
+            Err(ReadlineError::Interrupted) => message.clear(),
+            Err(ReadlineError::Eof) => return Ok(None),
+            Err(error) => return Err(error).context("cannot read from the terminal"),
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+fn talk(text: &str) {
+    eprintln!("{text}");
+}

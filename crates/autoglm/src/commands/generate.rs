@@ -1,0 +1,152 @@
+//! `autoglm generate`: one prompt, one answer.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use autoglm_engine::LocalEngine;
+use autoglm_spec::{
+    Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Segment, Usage,
+};
+use clap::Args;
+use serde_json::json;
+
+use super::sampling::SamplingArgs;
+use crate::engine::EngineArgs;
+use crate::interrupt::cancel_on_interrupt;
+use crate::models::Need;
+
+/// Generate text for one prompt. The answer goes to standard output as it is made.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The prompt; read from standard input when neither this nor --prompt-file is given.
+    #[arg(long, short = 'p', conflicts_with = "prompt_file")]
+    prompt: Option<String>,
+    /// Read the prompt from a file.
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+    /// A system message in front of the prompt.
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Continue the prompt as it stands, without the model's chat template.
+    #[arg(long)]
+    raw: bool,
+    /// Tokens at most.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// End the answer before this text; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// A JSON Schema file that the answer must satisfy.
+    #[arg(long, value_name = "FILE", conflicts_with = "regex")]
+    json_schema: Option<PathBuf>,
+    /// A regular expression that the answer must match from start to end.
+    #[arg(long, value_name = "REGEX")]
+    regex: Option<String>,
+    /// Print one JSON object with text, tokens, log-probabilities and timings.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A prompt or schema that cannot be read, a model that cannot be used, a request that does not
+/// fit.
+pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
+    let prompt = read_prompt(args)?;
+    let constraint = read_constraint(args)?;
+    let engine = args.engine.open(home, Need::Open)?;
+    let request = GenerateRequest {
+        prompt: shape_prompt(args, &engine, prompt),
+        max_tokens: args.max_tokens,
+        sampling: args.sampling.sampling(),
+        stop: args.stop.clone(),
+        constraint,
+    };
+    let cancel = cancel_on_interrupt();
+    let mut out = std::io::stdout().lock();
+    let stream = !args.json;
+    let results = engine.generate(std::slice::from_ref(&request), &cancel, &mut |_, text| {
+        if stream {
+            // A reader that went away ends the program at the final write.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+    });
+    let completion = results.into_iter().next().context("the engine gave no result")??;
+    if args.json {
+        writeln!(out, "{}", describe(&completion))?;
+    } else {
+        writeln!(out)?;
+        report(&completion.usage);
+    }
+    Ok(())
+}
+
+fn read_prompt(args: &GenerateArgs) -> anyhow::Result<String> {
+    if let Some(prompt) = &args.prompt {
+        return Ok(prompt.clone());
+    }
+    if let Some(file) = &args.prompt_file {
+        return std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the prompt file {}", file.display()));
+    }
+    if std::io::stdin().is_terminal() {
+        anyhow::bail!(
+            "no prompt is given\nhint: use --prompt TEXT, --prompt-file FILE or standard input"
+        );
+    }
+    let mut prompt = String::new();
+    std::io::stdin().read_to_string(&mut prompt).context("cannot read standard input")?;
+    Ok(prompt)
+}
+
+fn read_constraint(args: &GenerateArgs) -> anyhow::Result<Option<Constraint>> {
+    if let Some(regex) = &args.regex {
+        return Ok(Some(Constraint::Regex(regex.clone())));
+    }
+    let Some(file) = &args.json_schema else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the JSON Schema {}", file.display()))?;
+    let schema = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no JSON", file.display()))?;
+    Ok(Some(Constraint::JsonSchema(schema)))
+}
+
+/// Turns where the model follows turns, plain text where it does not or must not.
+fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Prompt {
+    if args.raw || !engine.facts().chat {
+        let system = args.system.as_ref().map(|system| format!("{system}\n\n"));
+        return Prompt::Plain(system.unwrap_or_default() + &prompt);
+    }
+    let system = args.system.iter().map(|text| Segment { role: Role::System, text: text.clone() });
+    Prompt::Chat(system.chain([Segment { role: Role::User, text: prompt }]).collect())
+}
+
+fn describe(completion: &Completion) -> serde_json::Value {
+    json!({
+        "text": completion.text,
+        "finish": completion.finish,
+        "tokens": completion.tokens,
+        "logprobs": completion.logprobs,
+        "usage": completion.usage,
+    })
+}
+
+/// Tokens and speed on standard error, when a person looks at it.
+#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+pub(super) fn report(usage: &Usage) {
+    if std::io::stderr().is_terminal() {
+        let seconds = usage.compute.as_secs_f64();
+        eprintln!(
+            "{} prompt tokens ({} cached), {} answered in {seconds:.2} s",
+            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens,
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! `autoglm perplexity`: how well a model predicts a text.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use autoglm_token::Specials;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::engine::EngineArgs;
+use crate::interrupt::cancel_on_interrupt;
+use crate::models::Need;
+
+/// Measure how well a model predicts a text. The text is cut into windows of --context positions,
+/// each computed from an empty cache, with BOS in front where the model wants one; every token
+/// but the first position of a window is predicted.
+#[derive(Debug, Args)]
+pub struct PerplexityArgs {
+    /// A text file.
+    #[arg(long, value_name = "FILE")]
+    text: PathBuf,
+    /// Positions of a window.
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    context: usize,
+    /// Use this many tokens of the text at most.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A text that cannot be read or has fewer than two tokens, a model that cannot be used.
+pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(&args.text)
+        .with_context(|| format!("cannot read the text {}", args.text.display()))?;
+    let engine = args.engine.open(home, Need::Closed)?;
+    let mut tokens = engine.tokenizer().encode(&text, Specials::AsText);
+    tokens.truncate(args.limit.unwrap_or(usize::MAX));
+    anyhow::ensure!(tokens.len() >= 2, "the text has {} tokens, want at least 2", tokens.len());
+    let progress = ProgressBar::new(tokens.len() as u64);
+    progress.set_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} tokens  {per_sec}  {eta} left  {msg}")
+            .context("the progress line's template")?,
+    );
+    let started = Instant::now();
+    let total = engine.perplexity(&tokens, args.context, &cancel_on_interrupt(), &mut |so_far| {
+        progress.set_position(so_far.predicted_tokens as u64);
+        progress.set_message(format!("perplexity {:.4}", so_far.value()));
+    })?;
+    progress.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let result = json!({
+            "perplexity": total.value(),
+            "negative_log_likelihood": total.negative_log_likelihood,
+            "predicted_tokens": total.predicted_tokens,
+            "text_tokens": tokens.len(),
+            "context": args.context,
+            "seconds": seconds,
+        });
+        writeln!(out, "{result}")?;
+    } else {
+        writeln!(
+            out,
+            "perplexity {:.4} over {} tokens in {seconds:.1} s",
+            total.value(),
+            total.predicted_tokens
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Opening the engine that a command asks for.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::Context;
+use autoglm_engine::{LocalEngine, LocalSettings};
+use clap::Args;
+
+use crate::models::{Need, resolve_model};
+
+/// Which model runs, and with what of the machine.
+#[derive(Debug, Clone, Args)]
+pub struct EngineArgs {
+    /// A GGUF file, or the name of a model that `autoglm model list` shows. Without it the
+    /// default for the kind of answer is used, and fetched when it is first needed.
+    #[arg(long, short = 'm', value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Compute threads; all processors when not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Token positions that the key/value cache holds for all requests together.
+    #[arg(long, value_name = "TOKENS", default_value_t = LocalSettings::DEFAULT_CACHE_TOKENS)]
+    pub cache_tokens: usize,
+}
+
+impl EngineArgs {
+    /// Opens the engine, fetching the model where that is needed.
+    ///
+    /// # Errors
+    /// No such model, or a file that is not usable.
+    pub fn open(&self, home: &Path, need: Need) -> anyhow::Result<LocalEngine> {
+        let path = resolve_model(home, self.model.as_deref(), need)?;
+        let settings =
+            LocalSettings { threads: self.threads(), cache_tokens: self.cache_tokens };
+        LocalEngine::open(&path, settings)
+            .with_context(|| format!("cannot use the model {}", path.display()))
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+}

@@ -1,0 +1,142 @@
+//! Everything that must pass before a change is merged, in one command.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+use crate::check;
+
+/// The models that tests of the real path use: the defaults for closed and for open answers.
+const MODELS: [&str; 2] = ["gemma-3-270m", "smollm2-135m-instruct"];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How long the parser of weight files is fed generated inputs; 0 leaves it out.
+    #[arg(long, default_value_t = 60)]
+    fuzz_seconds: u64,
+}
+
+/// One step: what it is called, and the command.
+struct Step {
+    name: &'static str,
+    words: Vec<String>,
+    variables: &'static [(&'static str, &'static str)],
+}
+
+impl Step {
+    fn new(name: &'static str, command: &str) -> Self {
+        Self {
+            name,
+            words: command.split(' ').map(str::to_owned).collect(),
+            variables: &[],
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let root = check::root();
+    say("repository checks");
+    check::run()?;
+    for step in steps(arguments) {
+        say(step.name);
+        let began = Instant::now();
+        run_step(&step, &root)?;
+        say(&format!(
+            "{} took {} s",
+            step.name,
+            began.elapsed().as_secs()
+        ));
+    }
+    say("everything passed");
+    Ok(())
+}
+
+fn steps(arguments: &Arguments) -> Vec<Step> {
+    let mut steps = vec![
+        Step::new("format", "cargo fmt --all --check"),
+        Step::new(
+            "release build",
+            "cargo build --release --locked --package autoglm",
+        ),
+    ];
+    for model in MODELS {
+        let pull = format!("target/release/autoglm model pull {model}");
+        steps.push(Step::new("model", &pull));
+    }
+    steps.extend([
+        Step::new(
+            "lints",
+            "cargo clippy --workspace --all-targets --locked -- -D warnings",
+        ),
+        Step {
+            variables: &[("RUSTDOCFLAGS", "-D warnings")],
+            ..Step::new("documentation", "cargo doc --workspace --no-deps --locked")
+        },
+        Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
+    ]);
+    if arguments.fuzz_seconds > 0 {
+        let fuzz = format!("cargo xtask fuzz gguf --seconds {}", arguments.fuzz_seconds);
+        steps.push(Step::new("fuzz", &fuzz));
+    }
+    steps
+}
+
+fn run_step(step: &Step, root: &Path) -> anyhow::Result<()> {
+    let [program, words @ ..] = step.words.as_slice() else {
+        anyhow::bail!("the step {} has no command", step.name);
+    };
+    let status = Command::new(program)
+        .args(words)
+        .envs(step.variables.iter().copied())
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    ensure!(
+        status.success(),
+        "{} failed: {}",
+        step.name,
+        step.words.join(" ")
+    );
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a command for people")]
+fn say(line: &str) {
+    eprintln!("== {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(fuzz_seconds: u64) -> Vec<&'static str> {
+        let steps = steps(&Arguments { fuzz_seconds });
+        steps.iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn models_are_fetched_before_the_tests_that_use_them() {
+        let names = names(60);
+        let at = |wanted| names.iter().position(|name| *name == wanted);
+        assert!(
+            at("release build") < at("model") && at("model") < at("tests"),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn fuzzing_can_be_left_out() {
+        assert!(names(60).contains(&"fuzz"));
+        assert!(!names(0).contains(&"fuzz"));
+    }
+
+    #[test]
+    fn a_step_that_fails_is_named_with_its_command() {
+        let step = Step::new("nothing", "false now");
+        let error = run_step(&step, Path::new(".")).unwrap_err();
+        assert_eq!(error.to_string(), "nothing failed: false now");
+    }
+}
