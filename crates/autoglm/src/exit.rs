@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 use autoglm_task::compose::ComposeError;
+use autoglm_task::file::FileError;
 use autoglm_task::records::RecordError;
 
 /// The code of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
@@ -58,6 +59,7 @@ fn blame(error: &anyhow::Error) -> Blame {
     let told = error.chain().find_map(|cause| {
         blame_as::<TaskError>(cause)
             .or_else(|| blame_as::<ComposeError>(cause))
+            .or_else(|| blame_as::<FileError>(cause))
             .or_else(|| blame_as::<RecordError>(cause))
             .or_else(|| blame_as::<EngineError>(cause))
     });

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_spec::{Output, TaskSpec};
+use autoglm_task::Remark;
 use autoglm_task::file::{TaskFile, TaskSettings, read_task_file};
 use autoglm_task::parse::parse;
 use clap::Args;
@@ -29,8 +30,11 @@ impl TaskArgs {
         if path.is_file() {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read the task file {}", self.task))?;
-            return read_task_file(&text)
-                .with_context(|| format!("{} is no task file", self.task));
+            let read = read_task_file(&text);
+            let (file, remarks) =
+                read.with_context(|| format!("cannot use the task file {}", self.task))?;
+            tell(&remarks);
+            return Ok(file);
         }
         anyhow::ensure!(
             !looks_like_a_path(&self.task),
@@ -43,11 +47,7 @@ impl TaskArgs {
 
 fn from_words(words: &str) -> TaskFile {
     let (spec, remarks) = parse(words);
-    for remark in &remarks {
-        let suggestion = remark.suggestion.as_ref();
-        let suggestion = suggestion.map(|text| format!("\nhint: {text}")).unwrap_or_default();
-        say(&format!("note: {}{suggestion}", remark.message));
-    }
+    tell(&remarks);
     TaskFile { spec, settings: TaskSettings::default() }
 }
 
@@ -58,8 +58,10 @@ fn looks_like_a_path(words: &str) -> bool {
 }
 
 #[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
-fn say(text: &str) {
-    eprintln!("{text}");
+fn tell(remarks: &[Remark]) {
+    for remark in remarks {
+        eprintln!("{remark}");
+    }
 }
 
 /// What a model must be able to do for a task's answers.
