@@ -6,7 +6,7 @@
 //! | 1 | a bug of AutoGLM |
 //! | 2 | the command line, the task or the configuration is wrong |
 //! | 3 | a file or a record is wrong; a strict run stopped |
-//! | 4 | memory, disk, context, network or a service does not suffice |
+//! | 4 | memory, disk, network or a service does not suffice |
 //! | 130 | interrupted; what was done is kept |
 
 use std::error::Error;
