@@ -1,22 +1,69 @@
 //! Speed of the thread pool, the vector operations and attention.
 //!
-//! `cargo bench -p autoglm-kernel --bench ops`; attention is counted in multiply-adds over the
+//! `cargo bench -p autoglm-kernel --bench ops`. Attention is counted in multiply-adds over the
 //! positions that a row sees (`elem/s` times two is FLOP/s), the vector operations in bytes of
-//! their input.
+//! their input. What runs on one thread is measured in processor time (Linux only), so that it says
+//! something on a busy machine too; what runs on two threads needs a quiet one.
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
 use autoglm_kernel::{
     AttentionParams, AttentionSpan, GateActivation, KvView, KvViewMut, Pool, RopeParams, RopeStyle,
     RopeTable, argmax, attention, gated, log_sum_exp, rms_norm, rope, store_kv,
 };
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 
-criterion_group!(benches, pool_run, rows, logits, prefill, decode);
-criterion_main!(benches);
+criterion_group! {
+    name = one_thread;
+    config = Criterion::default().with_measurement(ProcessorTime).sample_size(20);
+    targets = rows, logits, prefill, decode
+}
+criterion_group!(two_threads, pool_run, prefill_on_two, decode_on_two);
+criterion_main!(one_thread, two_threads);
+
+/// The time that the calling thread has run, in nanoseconds.
+struct ProcessorTime;
+
+impl ProcessorTime {
+    fn now() -> f64 {
+        let path = "/proc/thread-self/schedstat";
+        let text = std::fs::read_to_string(path).expect("Linux tells a thread its run time");
+        let run_time = text.split(' ').next().and_then(|ns| ns.parse().ok());
+        run_time.expect("the first number is the run time")
+    }
+}
+
+impl Measurement for ProcessorTime {
+    type Intermediate = f64;
+    type Value = f64;
+
+    fn start(&self) -> f64 {
+        Self::now()
+    }
+
+    fn end(&self, start: f64) -> f64 {
+        Self::now() - start
+    }
+
+    fn add(&self, a: &f64, b: &f64) -> f64 {
+        a + b
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 fn pool(threads: usize) -> Pool {
     Pool::new(NonZeroUsize::new(threads).expect("a bench names at least one thread"))
@@ -42,9 +89,9 @@ fn pool_run(c: &mut Criterion) {
 }
 
 /// Rows of Gemma-3-270M: width 640, feed-forward width 2048, four heads of 256.
-fn rows(c: &mut Criterion) {
+fn rows<M: Measurement>(c: &mut Criterion<M>) {
     const ROWS: usize = 512;
-    let pool = pool(2);
+    let pool = pool(1);
     let mut group = c.benchmark_group("rows");
     let (x, weight, mut out) = (numbers(ROWS * 640), numbers(640), vec![0.0; ROWS * 640]);
     group.throughput(Throughput::Bytes(size_of_val(&x[..]) as u64));
@@ -81,7 +128,7 @@ fn rows(c: &mut Criterion) {
 }
 
 /// One row of logits of Gemma 3.
-fn logits(c: &mut Criterion) {
+fn logits<M: Measurement>(c: &mut Criterion<M>) {
     let x = numbers(262_144);
     let naive = x.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
     assert!(
@@ -144,13 +191,14 @@ impl Batch {
     }
 
     fn multiply_adds(&self) -> u64 {
-        let Range { start, end } = self.prefix..self.prefix + self.queries;
-        let seen: usize = (start..end).map(|position| position + 1).sum();
+        let seen: usize = (self.prefix..self.prefix + self.queries)
+            .map(|position| position + 1)
+            .sum();
         let Heads(heads, _, width) = self.heads;
         (2 * seen * self.tables.len() * heads * width) as u64
     }
 
-    fn bench(&self, b: &mut criterion::Bencher<'_>, pool: &Pool) {
+    fn bench<M: Measurement>(&self, b: &mut Bencher<'_, M>, pool: &Pool) {
         let Heads(heads, groups, width) = self.heads;
         let q = numbers(self.tables.len() * self.queries * heads * width);
         let mut out = vec![0.0; q.len()];
@@ -179,29 +227,42 @@ impl Batch {
     }
 }
 
+fn prefill<M: Measurement>(c: &mut Criterion<M>) {
+    prefill_on(&pool(1), c);
+}
+
+fn decode<M: Measurement>(c: &mut Criterion<M>) {
+    decode_on(&pool(1), c);
+}
+
+fn prefill_on_two(c: &mut Criterion) {
+    prefill_on(&pool(2), c);
+}
+
+fn decode_on_two(c: &mut Criterion) {
+    decode_on(&pool(2), c);
+}
+
 /// 24 records of 30 tokens behind a shared prompt of 250.
-fn prefill(c: &mut Criterion) {
-    let mut group = c.benchmark_group("attention prefill");
-    group.sample_size(20);
+fn prefill_on<M: Measurement>(pool: &Pool, c: &mut Criterion<M>) {
+    let mut group = c.benchmark_group(format!("attention prefill, {} threads", pool.threads()));
     for (name, heads) in [("gemma", GEMMA), ("smollm", SMOLLM)] {
-        for threads in [1, 2] {
-            let pool = pool(threads);
-            let batch = Batch::new(&pool, heads, 24, [250, 30]);
-            group.throughput(Throughput::Elements(batch.multiply_adds()));
-            group.bench_function(BenchmarkId::new(name, threads), |b| batch.bench(b, &pool));
-        }
+        let batch = Batch::new(pool, heads, 24, [250, 30]);
+        group.throughput(Throughput::Elements(batch.multiply_adds()));
+        group.bench_function(name, |b| batch.bench(b, pool));
     }
 }
 
 /// One token for each of some sequences at depth 2,048.
-fn decode(c: &mut Criterion) {
-    let mut group = c.benchmark_group("attention decode");
+fn decode_on<M: Measurement>(pool: &Pool, c: &mut Criterion<M>) {
+    let mut group = c.benchmark_group(format!("attention decode, {} threads", pool.threads()));
     for (name, heads) in [("gemma", GEMMA), ("smollm", SMOLLM)] {
         for spans in [1, 8] {
-            let pool = pool(2);
-            let batch = Batch::new(&pool, heads, spans, [2_048, 1]);
+            let batch = Batch::new(pool, heads, spans, [2_048, 1]);
             group.throughput(Throughput::Elements(batch.multiply_adds()));
-            group.bench_function(BenchmarkId::new(name, spans), |b| batch.bench(b, &pool));
+            group.bench_function(format!("{name}, {spans} sequences"), |b| {
+                batch.bench(b, pool);
+            });
         }
     }
 }
