@@ -91,11 +91,7 @@ impl Generation<'_, '_> {
     }
 
     /// Takes waiting requests in, as long as the cache has room for all that they may need.
-    fn admit(
-        &mut self,
-        waiting: &mut VecDeque<(usize, GenerateJob)>,
-        active: &mut Vec<Active>,
-    ) {
+    fn admit(&mut self, waiting: &mut VecDeque<(usize, GenerateJob)>, active: &mut Vec<Active>) {
         while active.len() < MAX_ACTIVE {
             let Some((_, job)) = waiting.front() else {
                 return;
@@ -126,7 +122,11 @@ impl Generation<'_, '_> {
             let done = taken == pending.len();
             let outputs = if done { Outputs::Last } else { Outputs::None };
             let tokens = &pending[..taken];
-            steps.push(Step { sequence: &mut item.sequence, tokens, outputs });
+            steps.push(Step {
+                sequence: &mut item.sequence,
+                tokens,
+                outputs,
+            });
             if done {
                 sampled.push(index);
             }
@@ -202,9 +202,8 @@ impl Generation<'_, '_> {
             return;
         }
         if !item.stopped_by_text {
-            let mut rest = item.stream.finish();
-            let (text, _) = item.stops.push(&rest);
-            rest = text + &item.stops.finish();
+            let (text, _) = item.stops.push(&item.stream.finish());
+            let rest = text + &item.stops.finish();
             self.emit(&mut item, &rest);
         }
         results[item.index] = Some(Ok(item.completion()));

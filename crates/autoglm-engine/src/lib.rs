@@ -1,1 +1,20 @@
-//! placeholder
+//! Many requests at once on one model: prefixes shared between requests, scoring of given
+//! continuations, continuous batching, sampling, constraints, streaming and cancellation.
+//!
+//! The result of a request does not depend on what else is in the batch, bit for bit.
+
+pub mod constraint;
+mod error;
+mod generate;
+mod local;
+mod options;
+mod perplexity;
+mod prefix;
+mod runner;
+mod sampler;
+mod score;
+mod stop;
+
+pub use error::LocalError;
+pub use local::{LocalEngine, LocalSettings};
+pub use perplexity::Perplexity;

@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_kernel::Pool;
-use autoglm_model::{GgufFile, KvCache, Model, Workspace, chat_template, vocabulary};
+use autoglm_model::{GgufFile, KvCache, Model, Pool, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -55,7 +54,9 @@ impl LocalEngine {
     /// # Errors
     /// A file that is not usable; the error names what is wrong with it.
     pub fn open(path: &Path, settings: LocalSettings) -> Result<Self, LocalError> {
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let name = path
+            .file_stem()
+            .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
         let file = GgufFile::open(path)?;
         Self::from_file(name, &file, settings)
     }
@@ -71,9 +72,10 @@ impl LocalEngine {
     ) -> Result<Self, LocalError> {
         let pool = Pool::new(settings.threads);
         let model = Model::load(file, &pool)?;
-        let tokenizer = Tokenizer::new(vocabulary(file)?)?;
-        let template = chat_template(file)?
-            .map(|source| ChatTemplate::new(&source, &tokenizer))
+        let tokenizer = Tokenizer::new(file.vocabulary()?)?;
+        let template = file
+            .chat_template()?
+            .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
         let config = model.config();
         let cache_tokens = settings.cache_tokens.max(LocalSettings::MIN_CACHE_TOKENS);
@@ -89,7 +91,15 @@ impl LocalEngine {
         };
         let state = Mutex::new(state);
         let constraints = OnceLock::new();
-        Ok(Self { facts, model, tokenizer, template, pool, state, constraints })
+        Ok(Self {
+            facts,
+            model,
+            tokenizer,
+            template,
+            pool,
+            state,
+            constraints,
+        })
     }
 
     /// The model's tokenizer.
@@ -121,7 +131,9 @@ impl LocalEngine {
         let template = self
             .template
             .as_ref()
-            .ok_or_else(|| LocalError::NoChatTemplate { model: self.facts.name.clone() })?;
+            .ok_or_else(|| LocalError::NoChatTemplate {
+                model: self.facts.name.clone(),
+            })?;
         let messages: Vec<Message> = segments
             .iter()
             .map(|segment| Message {
@@ -170,7 +182,11 @@ impl LocalEngine {
     }
 
     fn runner<'a>(&'a self, state: &'a mut State) -> Runner<'a> {
-        Runner { model: &self.model, pool: &self.pool, state }
+        Runner {
+            model: &self.model,
+            pool: &self.pool,
+            state,
+        }
     }
 
     /// Checks that a prompt and what follows it fit into the context.
@@ -195,16 +211,27 @@ impl LocalEngine {
         check_options(&request.options, &options)?;
         let prompt = self.encode(&request.prompt)?;
         check_not_empty(&prompt)?;
-        self.check_fit(prompt.len(), options.iter().map(Vec::len).max().unwrap_or(0))?;
+        self.check_fit(
+            prompt.len(),
+            options.iter().map(Vec::len).max().unwrap_or(0),
+        )?;
         let plan = OptionPlan::new(&options, request.normalise);
-        Ok(ScoreJob { prompt, options, plan })
+        Ok(ScoreJob {
+            prompt,
+            options,
+            plan,
+        })
     }
 
     fn generate_job(&self, request: &GenerateRequest) -> Result<GenerateJob, EngineError> {
         let prompt = self.encode(&request.prompt)?;
         check_not_empty(&prompt)?;
         self.check_fit(prompt.len(), request.max_tokens)?;
-        let constraint = request.constraint.as_ref().map(|c| self.start(c)).transpose()?;
+        let constraint = request
+            .constraint
+            .as_ref()
+            .map(|c| self.start(c))
+            .transpose()?;
         Ok(GenerateJob {
             prompt,
             max_tokens: request.max_tokens,
@@ -216,14 +243,14 @@ impl LocalEngine {
 
     fn start(&self, constraint: &Constraint) -> Result<ConstraintState, EngineError> {
         let failed = |error| EngineError::engine(LocalError::Constraint(error));
-        let factory = match self.constraints.get() {
-            Some(factory) => factory,
-            None => {
-                let factory = ConstraintFactory::new(&self.tokenizer).map_err(failed)?;
-                self.constraints.get_or_init(|| factory)
-            }
-        };
-        factory.start(constraint).map_err(failed)
+        if let Some(factory) = self.constraints.get() {
+            return factory.start(constraint).map_err(failed);
+        }
+        let factory = ConstraintFactory::new(&self.tokenizer).map_err(failed)?;
+        self.constraints
+            .get_or_init(|| factory)
+            .start(constraint)
+            .map_err(failed)
     }
 }
 
@@ -239,13 +266,22 @@ fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {
 }
 
 fn check_options(texts: &[String], options: &[Vec<TokenId>]) -> Result<(), EngineError> {
-    let bad = |given: String, wanted| Err(EngineError::BadRequest { field: "options", given, wanted });
+    let bad = |given: String, wanted| {
+        Err(EngineError::BadRequest {
+            field: "options",
+            given,
+            wanted,
+        })
+    };
     if options.is_empty() {
         return bad("none".to_owned(), "at least one option");
     }
     for (index, option) in options.iter().enumerate() {
         if option.is_empty() {
-            return bad(format!("an empty option at {index}"), "options that are not empty");
+            return bad(
+                format!("an empty option at {index}"),
+                "options that are not empty",
+            );
         }
         if options[..index].contains(option) {
             return bad(format!("{:?} twice", texts[index]), "options that differ");
@@ -274,7 +310,11 @@ impl Score for LocalEngine {
             }
         }
         let mut state = self.lock();
-        for (index, result) in indices.into_iter().zip(score(&mut self.runner(&mut state), &jobs, cancel)) {
+        for (index, result) in
+            indices
+                .into_iter()
+                .zip(score(&mut self.runner(&mut state), &jobs, cancel))
+        {
             results[index] = Some(result);
         }
         unwrap_all(results)
@@ -304,12 +344,19 @@ impl Generate for LocalEngine {
         }
         let mut state = self.lock();
         let mut runner = self.runner(&mut state);
-        Generation { runner: &mut runner, tokenizer: &self.tokenizer, on_text }
-            .run(jobs, cancel, &mut results);
+        Generation {
+            runner: &mut runner,
+            tokenizer: &self.tokenizer,
+            on_text,
+        }
+        .run(jobs, cancel, &mut results);
         unwrap_all(results)
     }
 }
 
 fn unwrap_all<T>(results: Vec<Option<T>>) -> Vec<T> {
-    results.into_iter().map(|result| result.expect("every request has a result")).collect()
+    results
+        .into_iter()
+        .map(|result| result.expect("every request has a result"))
+        .collect()
 }

@@ -32,15 +32,16 @@ impl OptionPlan {
     /// tell where the shorter one ends; then all are normalised over the vocabulary.
     pub(crate) fn new(options: &[Vec<TokenId>], normalise: Normalise) -> Self {
         let over_options = normalise == Normalise::Options && prefix_free(options);
-        let factors: Vec<Vec<Factor>> =
-            options.iter().map(|option| option_factors(option, options, over_options)).collect();
+        let factors: Vec<Vec<Factor>> = options
+            .iter()
+            .map(|option| option_factors(option, options, over_options))
+            .collect();
         let (feeds, feed_of) = plan_feeds(options, &factors);
-        Self { factors, feeds, feed_of }
-    }
-
-    /// Whether any factor needs the whole vocabulary.
-    pub(crate) fn needs_vocabulary(&self) -> bool {
-        self.factors.iter().flatten().any(|factor| factor.rivals.is_none())
+        Self {
+            factors,
+            feeds,
+            feed_of,
+        }
     }
 }
 
@@ -49,16 +50,16 @@ fn prefix_free(options: &[Vec<TokenId>]) -> bool {
     !options.iter().any(|a| options.iter().any(|b| begins(a, b)))
 }
 
-fn option_factors(
-    option: &[TokenId],
-    options: &[Vec<TokenId>],
-    over_options: bool,
-) -> Vec<Factor> {
+fn option_factors(option: &[TokenId], options: &[Vec<TokenId>], over_options: bool) -> Vec<Factor> {
     let mut factors = Vec::new();
     for (depth, &token) in option.iter().enumerate() {
         let rivals = over_options.then(|| next_tokens(&option[..depth], options));
         if rivals.as_ref().is_none_or(|rivals| rivals.len() > 1) {
-            factors.push(Factor { depth, token, rivals });
+            factors.push(Factor {
+                depth,
+                token,
+                rivals,
+            });
         }
     }
     factors
@@ -66,8 +67,12 @@ fn option_factors(
 
 /// The distinct tokens that options have behind a common beginning.
 fn next_tokens(beginning: &[TokenId], options: &[Vec<TokenId>]) -> Vec<TokenId> {
-    let alike = options.iter().filter(|option| option.starts_with(beginning));
-    let mut tokens: Vec<TokenId> = alike.filter_map(|o| o.get(beginning.len()).copied()).collect();
+    let alike = options
+        .iter()
+        .filter(|option| option.starts_with(beginning));
+    let mut tokens: Vec<TokenId> = alike
+        .filter_map(|o| o.get(beginning.len()).copied())
+        .collect();
     tokens.sort_unstable();
     tokens.dedup();
     tokens
@@ -79,7 +84,11 @@ fn plan_feeds(
     factors: &[Vec<Factor>],
 ) -> (Vec<Vec<TokenId>>, Vec<Option<usize>>) {
     let needed = |index: usize| {
-        let deepest = factors[index].iter().map(|factor| factor.depth).max().unwrap_or(0);
+        let deepest = factors[index]
+            .iter()
+            .map(|factor| factor.depth)
+            .max()
+            .unwrap_or(0);
         &options[index][..deepest]
     };
     let mut by_length: Vec<usize> = (0..options.len()).collect();
@@ -115,7 +124,11 @@ mod tests {
         assert!(plan.feeds.is_empty());
         assert_eq!(
             plan.factors[1],
-            [Factor { depth: 0, token: 7, rivals: Some(vec![5, 7]) }]
+            [Factor {
+                depth: 0,
+                token: 7,
+                rivals: Some(vec![5, 7])
+            }]
         );
     }
 
@@ -139,12 +152,21 @@ mod tests {
     fn over_the_vocabulary_every_token_has_a_factor() {
         let plan = plan(&[&[1, 2, 3], &[4]], Normalise::Vocabulary);
         assert_eq!(plan.feeds, [vec![1, 2]]);
-        assert_eq!(plan.factors.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1]);
-        assert!(plan.needs_vocabulary());
+        assert_eq!(
+            plan.factors.iter().map(Vec::len).collect::<Vec<_>>(),
+            [3, 1]
+        );
+        assert!(plan.factors[0].iter().all(|factor| factor.rivals.is_none()));
     }
 
     #[test]
     fn an_option_that_begins_another_one_makes_all_use_the_vocabulary() {
-        assert!(plan(&[&[1], &[1, 2]], Normalise::Options).needs_vocabulary());
+        let plan = plan(&[&[1], &[1, 2]], Normalise::Options);
+        assert!(
+            plan.factors
+                .iter()
+                .flatten()
+                .all(|factor| factor.rivals.is_none())
+        );
     }
 }

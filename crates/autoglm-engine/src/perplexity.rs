@@ -48,7 +48,11 @@ fn predict(
     let inputs = &window[..window.len().saturating_sub(1)];
     for (chunk, tokens) in inputs.chunks(crate::runner::PASS_TOKENS).enumerate() {
         let first = chunk * crate::runner::PASS_TOKENS;
-        runner.forward(&mut [Step { sequence, tokens, outputs: Outputs::All }])?;
+        runner.forward(&mut [Step {
+            sequence,
+            tokens,
+            outputs: Outputs::All,
+        }])?;
         let rows: Vec<usize> = (0..tokens.len()).collect();
         for rows in rows.chunks(LOGIT_ROWS) {
             if cancel.is_cancelled() {

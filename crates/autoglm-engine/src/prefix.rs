@@ -41,12 +41,7 @@ impl PrefixCache {
     }
 
     /// Keeps a sequence for later. Entries that are beginnings of it are dropped.
-    pub(crate) fn insert(
-        &mut self,
-        cache: &mut KvCache,
-        tokens: Vec<TokenId>,
-        sequence: Sequence,
-    ) {
+    pub(crate) fn insert(&mut self, cache: &mut KvCache, tokens: Vec<TokenId>, sequence: Sequence) {
         debug_assert_eq!(tokens.len(), sequence.len(), "one cached position a token");
         self.clock += 1;
         let (covered, kept) = std::mem::take(&mut self.entries)
@@ -56,7 +51,11 @@ impl PrefixCache {
         for entry in Vec::<Entry>::into_iter(covered) {
             cache.release(entry.sequence);
         }
-        self.entries.push(Entry { tokens, sequence, used: self.clock });
+        self.entries.push(Entry {
+            tokens,
+            sequence,
+            used: self.clock,
+        });
         if self.entries.len() > MAX_ENTRIES {
             self.evict(cache);
         }
@@ -64,7 +63,11 @@ impl PrefixCache {
 
     /// Drops the entry that was not used for longest; `false` when there is none.
     pub(crate) fn evict(&mut self, cache: &mut KvCache) -> bool {
-        let oldest = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.used);
+        let oldest = self
+            .entries
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, entry)| entry.used);
         let Some((index, _)) = oldest else {
             return false;
         };

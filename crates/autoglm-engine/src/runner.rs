@@ -3,8 +3,7 @@
 
 use std::ops::Range;
 
-use autoglm_kernel::Pool;
-use autoglm_model::{BLOCK_TOKENS, KvCache, Model, Outputs, Sequence, Step, Workspace};
+use autoglm_model::{BLOCK_TOKENS, KvCache, Model, Outputs, Pool, Sequence, Step, Workspace};
 use autoglm_spec::EngineError;
 use autoglm_token::TokenId;
 
@@ -38,7 +37,11 @@ impl Runner<'_> {
         &mut self,
         steps: &mut [Step<'_>],
     ) -> Result<Vec<Range<usize>>, EngineError> {
-        let State { cache, workspace, prefixes } = &mut *self.state;
+        let State {
+            cache,
+            workspace,
+            prefixes,
+        } = &mut *self.state;
         loop {
             match self.model.forward(self.pool, cache, workspace, steps) {
                 Ok(rows) => return Ok(rows),
@@ -59,7 +62,11 @@ impl Runner<'_> {
     ) -> Result<&'t [TokenId], EngineError> {
         while tokens.len() > PASS_TOKENS {
             let (now, later) = tokens.split_at(PASS_TOKENS);
-            self.forward(&mut [Step { sequence, tokens: now, outputs: Outputs::None }])?;
+            self.forward(&mut [Step {
+                sequence,
+                tokens: now,
+                outputs: Outputs::None,
+            }])?;
             tokens = later;
         }
         Ok(tokens)
@@ -69,16 +76,23 @@ impl Runner<'_> {
     /// hidden state has to be computed.
     pub(crate) fn begin(&mut self, tokens: &[TokenId]) -> Sequence {
         let limit = tokens.len().saturating_sub(1);
-        let State { cache, prefixes, .. } = &mut *self.state;
+        let State {
+            cache, prefixes, ..
+        } = &mut *self.state;
         prefixes.fork(cache, tokens, limit)
     }
 
     /// Makes sure that the beginning that all prompts share is in the cache.
-    pub(crate) fn cache_shared_prefix(&mut self, prompts: &[&[TokenId]]) -> Result<(), EngineError> {
+    pub(crate) fn cache_shared_prefix(
+        &mut self,
+        prompts: &[&[TokenId]],
+    ) -> Result<(), EngineError> {
         let Some(shared) = shared_prefix(prompts) else {
             return Ok(());
         };
-        let State { cache, prefixes, .. } = &mut *self.state;
+        let State {
+            cache, prefixes, ..
+        } = &mut *self.state;
         let mut sequence = prefixes.fork(cache, shared, shared.len());
         if sequence.len() == shared.len() {
             cache.release(sequence);
@@ -86,7 +100,9 @@ impl Runner<'_> {
         }
         match self.feed_all(&mut sequence, shared) {
             Ok(()) => {
-                let State { cache, prefixes, .. } = &mut *self.state;
+                let State {
+                    cache, prefixes, ..
+                } = &mut *self.state;
                 prefixes.insert(cache, shared.to_vec(), sequence);
                 Ok(())
             }
@@ -97,25 +113,31 @@ impl Runner<'_> {
         }
     }
 
-    fn feed_all(
-        &mut self,
-        sequence: &mut Sequence,
-        tokens: &[TokenId],
-    ) -> Result<(), EngineError> {
+    fn feed_all(&mut self, sequence: &mut Sequence, tokens: &[TokenId]) -> Result<(), EngineError> {
         let left = self.feed_beginning(sequence, &tokens[sequence.len()..])?;
-        self.forward(&mut [Step { sequence, tokens: left, outputs: Outputs::None }])?;
+        self.forward(&mut [Step {
+            sequence,
+            tokens: left,
+            outputs: Outputs::None,
+        }])?;
         Ok(())
     }
 
     /// Logits of rows of the last pass for the given tokens: `[R, N]`.
     pub(crate) fn logits_of(&mut self, rows: &[usize], tokens: &[TokenId]) -> Vec<f32> {
-        self.model.logits_of(self.pool, &mut self.state.workspace, rows, tokens)
+        self.model
+            .logits_of(self.pool, &mut self.state.workspace, rows, tokens)
     }
 
     /// Logits of rows of the last pass over the vocabulary, one vector a row.
     pub(crate) fn logits(&mut self, rows: &[usize]) -> Vec<Vec<f32>> {
-        let logits = self.model.logits(self.pool, &mut self.state.workspace, rows);
-        logits.chunks_exact(self.model.config().vocabulary).map(<[f32]>::to_vec).collect()
+        let logits = self
+            .model
+            .logits(self.pool, &mut self.state.workspace, rows);
+        logits
+            .chunks_exact(self.model.config().vocabulary)
+            .map(<[f32]>::to_vec)
+            .collect()
     }
 
     /// A fork of a whole sequence.
@@ -125,7 +147,9 @@ impl Runner<'_> {
 
     /// Whether `blocks` are free, after giving up cached prefixes as far as that helps.
     pub(crate) fn make_room(&mut self, blocks: usize) -> bool {
-        let State { cache, prefixes, .. } = &mut *self.state;
+        let State {
+            cache, prefixes, ..
+        } = &mut *self.state;
         while cache.free_blocks() < blocks {
             if !prefixes.evict(cache) {
                 return false;
@@ -136,7 +160,9 @@ impl Runner<'_> {
 
     /// Keeps a sequence for later requests that begin like it.
     pub(crate) fn keep(&mut self, tokens: Vec<TokenId>, sequence: Sequence) {
-        let State { cache, prefixes, .. } = &mut *self.state;
+        let State {
+            cache, prefixes, ..
+        } = &mut *self.state;
         prefixes.insert(cache, tokens, sequence);
     }
 

@@ -16,7 +16,11 @@ pub(crate) struct Sampler {
 impl Sampler {
     pub(crate) fn new(settings: Sampling) -> Self {
         let random = ChaCha8Rng::seed_from_u64(settings.seed);
-        Self { settings, random, candidates: Vec::new() }
+        Self {
+            settings,
+            random,
+            candidates: Vec::new(),
+        }
     }
 
     /// Chooses a token. `history` is the prompt and what was generated; it only matters to the
@@ -51,13 +55,19 @@ impl Sampler {
         if penalty == 1.0 {
             return;
         }
-        let first = history.len().saturating_sub(self.settings.repetition_window);
+        let first = history
+            .len()
+            .saturating_sub(self.settings.repetition_window);
         let mut recent = history[first..].to_vec();
         recent.sort_unstable();
         recent.dedup();
         for token in recent {
             let logit = &mut logits[token as usize];
-            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            *logit = if *logit > 0.0 {
+                *logit / penalty
+            } else {
+                *logit * penalty
+            };
         }
     }
 
@@ -65,13 +75,18 @@ impl Sampler {
     fn fill_candidates(&mut self, logits: &[f32]) {
         let temperature = self.settings.temperature;
         self.candidates.clear();
-        let finite = logits.iter().enumerate().filter(|(_, logit)| logit.is_finite());
-        self.candidates.extend(finite.map(|(id, logit)| (id as TokenId, logit / temperature)));
+        let finite = logits
+            .iter()
+            .enumerate()
+            .filter(|(_, logit)| logit.is_finite());
+        self.candidates
+            .extend(finite.map(|(id, logit)| (id as TokenId, logit / temperature)));
     }
 
     /// Keeps the k likeliest and leaves the candidates sorted, likeliest first.
     fn keep_top_k(&mut self) {
-        let order = |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let order =
+            |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let k = self.settings.top_k;
         if k > 0 && k < self.candidates.len() {
             self.candidates.select_nth_unstable_by(k - 1, order);
@@ -114,13 +129,19 @@ impl Sampler {
     /// Nguyen et al. 2024, min-p sampling, §3.
     fn keep_min_p(&mut self) {
         let floor = self.candidates.first().map_or(0.0, |(_, p)| *p) * self.settings.min_p;
-        let kept = self.candidates.partition_point(|(_, probability)| *probability >= floor);
+        let kept = self
+            .candidates
+            .partition_point(|(_, probability)| *probability >= floor);
         self.candidates.truncate(kept.max(1));
     }
 
     /// Draws a candidate in proportion to its probability.
     fn draw(&mut self) -> TokenId {
-        let total: f32 = self.candidates.iter().map(|(_, probability)| probability).sum();
+        let total: f32 = self
+            .candidates
+            .iter()
+            .map(|(_, probability)| probability)
+            .sum();
         let mut left = self.random.random::<f32>() * total;
         for (token, probability) in &self.candidates {
             left -= probability;
@@ -145,7 +166,10 @@ mod tests {
             .collect()
     }
 
-    const WARM: Sampling = Sampling { temperature: 1.0, ..Sampling::GREEDY };
+    const WARM: Sampling = Sampling {
+        temperature: 1.0,
+        ..Sampling::GREEDY
+    };
 
     #[test]
     fn greedy_takes_the_largest_logit() {
@@ -158,7 +182,10 @@ mod tests {
         let drawn = draws(WARM, &logits, 8_000);
         let share = drawn.iter().filter(|&&t| t == 0).count() as f32 / 8_000.0;
         // Five standard deviations of a share of one half over 8,000 draws.
-        assert!((share - 0.5).abs() < 5.0 * (0.25_f32 / 8_000.0).sqrt(), "{share}");
+        assert!(
+            (share - 0.5).abs() < 5.0 * (0.25_f32 / 8_000.0).sqrt(),
+            "{share}"
+        );
     }
 
     #[test]
@@ -184,7 +211,10 @@ mod tests {
 
     #[test]
     fn the_penalty_lowers_recent_tokens_of_either_sign_once() {
-        let settings = Sampling { repetition_penalty: 2.0, ..Sampling::GREEDY };
+        let settings = Sampling {
+            repetition_penalty: 2.0,
+            ..Sampling::GREEDY
+        };
         let mut logits = [4.0, 3.0, -1.0];
         assert_eq!(Sampler::new(settings).choose(&mut logits, &[0, 0, 2]), 1);
         assert_eq!(logits, [2.0, 3.0, -2.0]);
@@ -192,8 +222,11 @@ mod tests {
 
     #[test]
     fn the_penalty_forgets_tokens_outside_its_window() {
-        let settings =
-            Sampling { repetition_penalty: 2.0, repetition_window: 1, ..Sampling::GREEDY };
+        let settings = Sampling {
+            repetition_penalty: 2.0,
+            repetition_window: 1,
+            ..Sampling::GREEDY
+        };
         assert_eq!(Sampler::new(settings).choose(&mut [4.0, 3.0], &[0, 1]), 0);
     }
 

@@ -57,10 +57,12 @@ pub(crate) fn score(
             results.push(Err(EngineError::Cancelled));
             continue;
         }
-        let (mut running, outcome) = score_pass(runner, &jobs[results.len()..], most_jobs);
+        let (running, outcome) = score_pass(runner, &jobs[results.len()..], most_jobs);
         let scorings: Vec<Scoring> = running.iter().map(Running::scoring).collect();
         let count = running.len();
-        running.drain(..).for_each(|item| runner.release(item.sequence));
+        for item in running {
+            runner.release(item.sequence);
+        }
         match outcome {
             Ok(()) => results.extend(scorings.into_iter().map(Ok)),
             Err(error) if count <= 1 => results.push(Err(error)),
@@ -104,7 +106,11 @@ fn run_prompts(runner: &mut Runner<'_>, running: &mut [Running<'_>]) -> Result<(
     for item in running.iter_mut() {
         let left = &item.job.prompt[item.sequence.len()..];
         let tokens = runner.feed_beginning(&mut item.sequence, left)?;
-        steps.push(Step { sequence: &mut item.sequence, tokens, outputs: Outputs::Last });
+        steps.push(Step {
+            sequence: &mut item.sequence,
+            tokens,
+            outputs: Outputs::Last,
+        });
     }
     let rows = runner.forward(&mut steps)?;
     drop(steps);
@@ -112,7 +118,12 @@ fn run_prompts(runner: &mut Runner<'_>, running: &mut [Running<'_>]) -> Result<(
     for (job, (item, row)) in running.iter().zip(rows).enumerate() {
         for (option, factors) in item.job.plan.factors.iter().enumerate() {
             let root = factors.iter().filter(|factor| factor.depth == 0);
-            needs.extend(root.map(|factor| Need { row: row.start, job, option, factor }));
+            needs.extend(root.map(|factor| Need {
+                row: row.start,
+                job,
+                option,
+                factor,
+            }));
         }
     }
     add_factors(runner, running, &needs);
@@ -127,10 +138,14 @@ fn run_feeds(runner: &mut Runner<'_>, running: &mut [Running<'_>]) -> Result<(),
         .flat_map(|(job, item)| (0..item.job.plan.feeds.len()).map(move |feed| (job, feed)))
         .collect();
     for chunk in feeds.chunks(FEEDS_PER_PASS) {
-        let mut forks: Vec<Sequence> =
-            chunk.iter().map(|&(job, _)| runner.fork(&running[job].sequence)).collect();
+        let mut forks: Vec<Sequence> = chunk
+            .iter()
+            .map(|&(job, _)| runner.fork(&running[job].sequence))
+            .collect();
         let outcome = run_feed_chunk(runner, running, chunk, &mut forks);
-        forks.into_iter().for_each(|fork| runner.release(fork));
+        for fork in forks {
+            runner.release(fork);
+        }
         outcome?;
     }
     Ok(())
@@ -171,9 +186,14 @@ fn feed_needs<'j>(
     let options = (0..job.options.len()).filter(|&o| job.plan.feed_of[o] == Some(feed));
     options
         .flat_map(|option| {
-            let deeper = job.plan.factors[option].iter().filter(|factor| factor.depth > 0);
-            deeper.map(move |factor| {
-                Need { row: rows.start + factor.depth - 1, job: index, option, factor }
+            let deeper = job.plan.factors[option]
+                .iter()
+                .filter(|factor| factor.depth > 0);
+            deeper.map(move |factor| Need {
+                row: rows.start + factor.depth - 1,
+                job: index,
+                option,
+                factor,
             })
         })
         .collect()
@@ -201,17 +221,12 @@ fn add_confined(runner: &mut Runner<'_>, running: &mut [Running<'_>], needs: &[&
         let row = position(&rows, &need.row) * tokens.len();
         let logit = |token: &TokenId| logits[row + position(&tokens, token)];
         let rivals: Vec<f32> = need.factor.rivals.iter().flatten().map(logit).collect();
-        running[need.job].logprobs[need.option] +=
-            logit(&need.factor.token) - log_sum_exp(&rivals);
+        running[need.job].logprobs[need.option] += logit(&need.factor.token) - log_sum_exp(&rivals);
     }
 }
 
 /// Factors over the whole vocabulary, some rows at a time.
-fn add_over_vocabulary(
-    runner: &mut Runner<'_>,
-    running: &mut [Running<'_>],
-    needs: &[&Need<'_>],
-) {
+fn add_over_vocabulary(runner: &mut Runner<'_>, running: &mut [Running<'_>], needs: &[&Need<'_>]) {
     let rows = sorted(needs.iter().map(|need| need.row).collect());
     for chunk in rows.chunks(VOCABULARY_ROWS) {
         let logits = runner.logits(chunk);
@@ -232,7 +247,9 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
 }
 
 fn position<T: Ord>(sorted: &[T], item: &T) -> usize {
-    sorted.binary_search(item).expect("the list was made from all items")
+    sorted
+        .binary_search(item)
+        .expect("the list was made from all items")
 }
 
 impl Running<'_> {
@@ -240,7 +257,10 @@ impl Running<'_> {
         let options = self.job.options.iter().zip(&self.logprobs);
         Scoring {
             options: options
-                .map(|(tokens, &logprob)| OptionScore { logprob, tokens: tokens.len() })
+                .map(|(tokens, &logprob)| OptionScore {
+                    logprob,
+                    tokens: tokens.len(),
+                })
                 .collect(),
             usage: Usage {
                 prompt_tokens: self.job.prompt.len(),

@@ -9,15 +9,26 @@ pub(crate) struct StopMatcher {
 impl StopMatcher {
     /// A matcher for these strings; empty ones are ignored.
     pub(crate) fn new(stops: &[String]) -> Self {
-        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { stops, held: String::new() }
+        let stops = stops
+            .iter()
+            .filter(|stop| !stop.is_empty())
+            .cloned()
+            .collect();
+        Self {
+            stops,
+            held: String::new(),
+        }
     }
 
     /// Takes further text; returns what has become final, and whether a stop string ended it.
     /// After that nothing more may be pushed.
     pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        let found = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let found = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         if let Some(at) = found {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);

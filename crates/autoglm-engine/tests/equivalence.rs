@@ -1,6 +1,8 @@
 //! What must not matter to a request's result: the batch, the cache, the number of threads,
 //! streaming, and what ran before.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -222,14 +224,14 @@ fn a_cancelled_generation_keeps_what_it_has() {
     let engine = engine(FIXTURES[0], 2);
     let cancel = Cancel::default();
     let mut request = generate_requests().remove(0);
-    request.max_tokens = 200;
+    request.max_tokens = 80;
     let flag = cancel.clone();
     let result = engine
         .generate(&[request], &cancel, &mut |_, _| flag.cancel())
         .remove(0)
         .unwrap();
     assert_eq!(result.finish, FinishReason::Cancelled);
-    assert!(!result.text.is_empty() && result.tokens.len() < 200);
+    assert!(!result.text.is_empty() && result.tokens.len() < 80);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod model;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
-pub use autoglm_kernel::{argmax, log_sum_exp};
+pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
 pub use config::{LayerConfig, ModelConfig, NormPlacement};

@@ -1,5 +1,7 @@
 //! Logits of tiny random models beside those of llama.cpp (`tools/reference/tiny_models.py`).
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! What a reader of words or files noticed without failing.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -55,9 +56,47 @@ impl Remark {
         self
     }
 
+    /// The remark with its place in the text: the line where the text has several, and the words
+    /// that it is about where they are few.
+    pub fn tell(&self, text: &str) -> String {
+        let line = match text.trim_end().contains('\n') {
+            true => format!("line {}: ", self.line(text)),
+            false => String::new(),
+        };
+        let words = text.get(self.span.clone()).unwrap_or_default();
+        let few = !words.is_empty() && words.len() < text.trim().len() && !words.contains('\n');
+        let about = match few && words.chars().count() <= SHOWN {
+            true => format!(" (at `{words}`)"),
+            false => String::new(),
+        };
+        let message = format!("{line}{}{about}", self.message);
+        Self {
+            message,
+            ..self.clone()
+        }
+        .to_string()
+    }
+
     /// The line of the text on which the remark's span begins, counted from 1.
     pub fn line(&self, text: &str) -> usize {
         line_of(text, self.span.start)
+    }
+}
+
+/// Words up to this many characters are shown with a remark.
+const SHOWN: usize = 60;
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}: {}", self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, "\nhint: {suggestion}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -65,4 +104,25 @@ impl Remark {
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     1 + before.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_tells_its_place() {
+        let remark = Remark::warning(8..9, "odd").suggest("even");
+        assert_eq!(remark.to_string(), "warning: odd\nhint: even");
+        assert_eq!(
+            remark.tell("one two 3"),
+            "warning: odd (at `3`)\nhint: even"
+        );
+        assert_eq!(
+            remark.tell("one two\n3 four"),
+            "warning: line 2: odd (at `3`)\nhint: even"
+        );
+        let whole = Remark::note(0..3, "odd");
+        assert_eq!(whole.tell("one"), "note: odd");
+    }
 }

@@ -1,1 +1,66 @@
-fn main() {}
+//! `autoglm`: turns a task told in plain words into a program that runs on a language model.
+//!
+//! Standard output is data, standard error is talk. Only this crate reads the environment and the
+//! command line.
+
+mod commands;
+mod engine;
+mod environment;
+mod exit;
+mod interrupt;
+mod models;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    chat, eval, generate, init, model, perplexity, run, runs, score, tokenize,
+};
+
+/// Turns a task told in plain words into a program that runs on a language model.
+#[derive(Debug, Parser)]
+#[command(name = "autoglm", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::InitArgs),
+    Run(run::RunArgs),
+    Eval(eval::EvalArgs),
+    Runs(runs::RunsArgs),
+    Model(model::ModelArgs),
+    Generate(generate::GenerateArgs),
+    Chat(chat::ChatArgs),
+    Score(score::ScoreArgs),
+    Perplexity(perplexity::PerplexityArgs),
+    Tokenize(tokenize::TokenizeArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match environment::home().and_then(|home| dispatch(&cli.command, &home)) {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(args) => init::run(args, home)?,
+        Command::Run(args) => return run::run(args, home),
+        Command::Eval(args) => eval::run(args, home)?,
+        Command::Runs(args) => runs::run(args, home)?,
+        Command::Model(args) => model::run(args, home)?,
+        Command::Generate(args) => generate::run(args, home)?,
+        Command::Chat(args) => chat::run(args, home)?,
+        Command::Score(args) => score::run(args, home)?,
+        Command::Perplexity(args) => perplexity::run(args, home)?,
+        Command::Tokenize(args) => tokenize::run(args, home)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -25,7 +25,8 @@ pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};
 pub use render::table;
 pub use report::{
-    ClosedQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality, Report, Scores, UnknownGold,
+    ClosedQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality, Report, Scores,
+    UnknownGold,
 };
 
 /// What is evaluated.

@@ -11,6 +11,6 @@ mod tests;
 mod write;
 
 pub use error::FileError;
-pub use read::read;
+pub use read::read_task_file;
 pub use settings::{TaskFile, TaskSettings};
-pub use write::write;
+pub use write::write_task_file;

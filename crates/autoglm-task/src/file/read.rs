@@ -23,7 +23,7 @@ const MOST_TOKENS: u64 = 1_000_000;
 /// # Errors
 /// When the text is no TOML, the instruction is missing, or a key holds something else than it
 /// must. The error names the line.
-pub fn read(text: &str) -> Result<(TaskFile, Vec<Remark>), FileError> {
+pub fn read_task_file(text: &str) -> Result<(TaskFile, Vec<Remark>), FileError> {
     let root = DeTable::parse(text).map_err(|error| FileError::Syntax {
         line: line_of(text, error.span().map_or(0, |span| span.start)),
         reason: error.message().trim().to_owned(),

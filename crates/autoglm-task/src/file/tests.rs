@@ -12,11 +12,11 @@ use super::*;
 use crate::parse::{KINDS, parse};
 
 fn error(text: &str) -> String {
-    read(text).expect_err("an error").to_string()
+    read_task_file(text).expect_err("an error").to_string()
 }
 
 fn remarks(text: &str) -> Vec<(usize, String)> {
-    let (_, remarks) = read(text).expect("a task file");
+    let (_, remarks) = read_task_file(text).expect("a task file");
     let line = |remark: crate::Remark| {
         let suggestion = remark.suggestion.clone().unwrap_or_default();
         (
@@ -29,7 +29,7 @@ fn remarks(text: &str) -> Vec<(usize, String)> {
 
 #[test]
 fn an_instruction_alone_is_a_task_file() {
-    let (file, remarks) = read("instruction = \"判断以下句子的情感倾向\"").unwrap();
+    let (file, remarks) = read_task_file("instruction = \"判断以下句子的情感倾向\"").unwrap();
     assert_eq!(file.spec, parse("判断以下句子的情感倾向").0);
     assert_eq!(file.settings, TaskSettings::default());
     assert_eq!(remarks.len(), 1);
@@ -74,7 +74,7 @@ output = "bad"
 input = { title = "So", body = "so" }
 output = 3
 "#;
-    let (file, remarks) = read(text).unwrap();
+    let (file, remarks) = read_task_file(text).unwrap();
     assert_eq!(remarks, []);
     let spec = file.spec;
     let labels = [("good", "good"), ("bad", "terrible"), ("3", "3")];
@@ -106,7 +106,7 @@ output = 3
 
 #[test]
 fn labels_make_a_classification_of_any_words() {
-    let (file, _) = read("instruction = 'Bananas'\nlabels = ['ripe', 'green']").unwrap();
+    let (file, _) = read_task_file("instruction = 'Bananas'\nlabels = ['ripe', 'green']").unwrap();
     assert_eq!(file.spec.kind, TaskKind::Classification);
     assert_eq!(file.spec.output.max_tokens(), 0);
 }
@@ -121,7 +121,7 @@ fn a_schema_is_a_table_or_json_text() {
     "#;
     let want = json!({"type": "object", "properties": {"a": {"type": "string"}}});
     for file in [table, text] {
-        let Output::Json { schema, .. } = read(file).unwrap().0.spec.output else {
+        let Output::Json { schema, .. } = read_task_file(file).unwrap().0.spec.output else {
             panic!("no JSON: {file}");
         };
         assert_eq!(schema, want);
@@ -346,7 +346,7 @@ fn what_is_written_is_readable() {
         input,
         output: "好评".to_owned(),
     });
-    let written = write(&TaskFile {
+    let written = write_task_file(&TaskFile {
         spec,
         settings: TaskSettings::default(),
     });
@@ -399,7 +399,7 @@ fn the_documents_task_files_can_be_read_without_a_remark() {
     let blocks = blocks(include_str!("../../../../docs/tasks.md"));
     assert!(blocks.len() >= 4);
     for block in blocks {
-        let (_, remarks) = read(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        let (_, remarks) = read_task_file(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
         let warnings = remarks
             .iter()
             .filter(|r| r.severity > crate::Severity::Note);
@@ -560,16 +560,16 @@ proptest! {
     #[test]
     fn what_is_written_reads_back(spec in any_spec(), settings in any_settings()) {
         let file = TaskFile { spec, settings };
-        let written = write(&file);
-        let (back, remarks) = read(&written).map_err(|e| TestCaseError::fail(format!("{e}\n{written}")))?;
+        let written = write_task_file(&file);
+        let (back, remarks) = read_task_file(&written).map_err(|e| TestCaseError::fail(format!("{e}\n{written}")))?;
         prop_assert_eq!(&back, &file, "{}", written);
         prop_assert!(remarks.is_empty(), "{:?}\n{}", remarks, written);
     }
 
     #[test]
     fn reading_never_panics(text in "[a-z\\[\\]{}=.,'\" \n#0-9]{0,80}") {
-        let _ = read(&text);
-        let _ = read(&format!("instruction = 'x'\n{text}"));
+        let _ = read_task_file(&text);
+        let _ = read_task_file(&format!("instruction = 'x'\n{text}"));
     }
 
     #[test]
@@ -577,7 +577,54 @@ proptest! {
         let (spec, _) = parse(&text);
         if !spec.instruction.is_empty() {
             let file = TaskFile { spec, settings: TaskSettings::default() };
-            prop_assert_eq!(read(&write(&file)).unwrap().0, file);
+            prop_assert_eq!(read_task_file(&write_task_file(&file)).unwrap().0, file);
         }
     }
+}
+
+/// What `autoglm init` writes and says for the document's first example.
+#[test]
+fn the_document_shows_what_init_writes() {
+    let words = "判断以下句子的情感倾向";
+    let (spec, remarks) = parse(words);
+    let written = write_task_file(&TaskFile {
+        spec,
+        settings: TaskSettings::default(),
+    });
+    let document = include_str!("../../../../docs/tasks.md");
+    assert!(
+        document.contains(&format!("```toml\n{written}```")),
+        "{written}"
+    );
+    for remark in remarks {
+        assert!(
+            document.contains(&remark.tell(words)),
+            "{}",
+            remark.tell(words)
+        );
+    }
+}
+
+/// The prompt for a record of the document's example.
+#[test]
+fn the_document_shows_a_prompt() {
+    let document = include_str!("../../../../docs/tasks.md");
+    let block = blocks(document)
+        .into_iter()
+        .find(|block| block.contains("用了三个月"));
+    let (file, _) = read_task_file(block.expect("the example")).unwrap();
+    let facts = autoglm_spec::ModelFacts {
+        name: "any".into(),
+        context_tokens: 512,
+        chat: false,
+    };
+    let composer = crate::compose::Composer::new(&file.spec, &facts).unwrap();
+    let record = [("text".to_owned(), json!("颜色和图片一样，\n很喜欢。"))]
+        .into_iter()
+        .collect();
+    let prompt = composer.compose(&record).unwrap().prompt.display_text();
+    assert!(
+        document.contains(&format!("```text\n{prompt}\n```")),
+        "{prompt}"
+    );
 }

@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use super::keys::meaning;
 use super::settings::{TaskFile, TaskSettings};
-use crate::parse::kind_name;
+use crate::parse::{is_han, kind_name};
 
 /// Lists up to this many characters stand on one line.
 const LINE: usize = 88;
 
-/// Writes a task file; [`read`](super::read) gives the same task back.
-pub fn write(file: &TaskFile) -> String {
+/// Writes a task file; [`read_task_file`](super::read_task_file) gives the same task back.
+pub fn write_task_file(file: &TaskFile) -> String {
     let spec = &file.spec;
     let mut out = Out {
         text: String::new(),
         language: spec.language,
+        table_begins: false,
     };
     out.line(match spec.language {
         Language::English => "# A task of AutoGLM. Every key but `instruction` may be left out.",
@@ -55,6 +56,8 @@ pub fn write(file: &TaskFile) -> String {
 struct Out {
     text: String,
     language: Language,
+    /// Nothing stands below the table's name yet.
+    table_begins: bool,
 }
 
 impl Out {
@@ -65,14 +68,18 @@ impl Out {
 
     fn table(&mut self, name: &str) {
         self.line(&format!("\n[{name}]"));
+        self.table_begins = true;
     }
 
     /// A key of the table that was begun last, under its explanation.
     fn key(&mut self, path: &str, value: &str) {
-        if !self.text.ends_with("]\n") {
+        if !self.table_begins {
             self.line("");
         }
-        self.line(&format!("# {}", meaning(path, self.language)));
+        self.table_begins = false;
+        for line in wrapped(meaning(path, self.language)) {
+            self.line(&format!("# {line}"));
+        }
         let name = path.rsplit('.').next().unwrap_or(path);
         self.line(&format!("{name} = {value}"));
     }
@@ -212,6 +219,36 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[\n  {},\n]", items.join(",\n  "))
 }
 
+/// A comment in lines of at most [`LINE`] columns, broken behind spaces and Chinese punctuation.
+fn wrapped(comment: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for piece in comment.split_inclusive([' ', '、', '，', '；']) {
+        let line = lines.last_mut().expect("there is a first line");
+        if !line.is_empty() && columns(line) + columns(piece.trim_end()) > LINE {
+            lines.push(piece.to_owned());
+        } else {
+            line.push_str(piece);
+        }
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// The columns that a text takes on a terminal.
+fn columns(text: &str) -> usize {
+    text.chars()
+        .map(|c| {
+            if is_han(c) || "，、；：。（）".contains(c) {
+                2
+            } else {
+                1
+            }
+        })
+        .sum()
+}
+
 /// A text in quotes; one of several lines between triple quotes.
 fn text(text: &str) -> String {
     if !text.contains('\n') {
@@ -245,12 +282,39 @@ fn escaped(text: &str) -> String {
 
 /// JSON between triple quotes that need no escapes, where it can stand there.
 fn json_text(value: &Value) -> String {
-    let pretty = format!("{value:#}");
+    let pretty = pretty(value, 0);
     let plain = |c: char| !c.is_control() || c == '\n';
     if pretty.contains("'''") || !pretty.chars().all(plain) {
         return basic(&value.to_string());
     }
     format!("'''\n{pretty}\n'''")
+}
+
+/// JSON with short values on one line.
+fn pretty(value: &Value, depth: usize) -> String {
+    let line = value.to_string();
+    let indent = "  ".repeat(depth + 1);
+    let end = "  ".repeat(depth);
+    if line.chars().count() <= LINE / 2 {
+        return line;
+    }
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            let items = items
+                .iter()
+                .map(|item| format!("{indent}{}", pretty(item, depth + 1)));
+            format!("[\n{}\n{end}]", items.collect::<Vec<_>>().join(",\n"))
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            let pair = |(name, value): (&String, &Value)| {
+                let name = Value::from(name.as_str());
+                format!("{indent}{name}: {}", pretty(value, depth + 1))
+            };
+            let pairs: Vec<String> = fields.iter().map(pair).collect();
+            format!("{{\n{}\n{end}}}", pairs.join(",\n"))
+        }
+        _ => line,
+    }
 }
 
 fn key_name(name: &str) -> String {

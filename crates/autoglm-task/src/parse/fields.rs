@@ -101,7 +101,7 @@ pub(super) fn fields(
         .or_else(|| single(reading, kind))
         .or_else(|| passage_and_question(reading, kind));
     let Some((names, span)) = found else {
-        let title = input_title(reading);
+        let title = input_title(reading, kind);
         return (
             vec![Field {
                 name: DEFAULT_FIELD.to_owned(),
@@ -114,7 +114,7 @@ pub(super) fn fields(
     let only = names.len() == 1;
     let field = |name: String| {
         let title = if only {
-            input_title(reading)
+            input_title(reading, kind)
         } else {
             field_title(&name, chinese)
         };

@@ -24,6 +24,7 @@ use kind::{Evidence, Strength};
 use labels::{Labels, Source};
 pub(crate) use nouns::field_title;
 use reading::Reading;
+pub(crate) use reading::is_han;
 
 /// An instruction beyond this many characters is remarked on: it is sent with every record.
 const LONG_INSTRUCTION: usize = 4_000;

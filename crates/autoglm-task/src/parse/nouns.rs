@@ -207,6 +207,7 @@ struct Table {
     pointed: Regex,
     subjects: Vec<Regex>,
     handled: Regex,
+    source: Regex,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
@@ -219,6 +220,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
         r"(?:\b(?:following|this|these|each|given|every|the|a|an|all|my|our|whether a|incoming|user|customer|support|input|movie|film)(?: \w+)?\s|(?:以下|下面|下列|给定|每[条篇个句封段则]|这[条篇个句封段则份些]|此|该|用户|一[条篇个句封段则])(?:的)?\s*\p{Han}{0,2}|(?:把|对|将|从|给|根据|为)\s*\p{Han}{0,4})$",
     ),
     subjects: SUBJECTS.iter().map(|(source, _)| pattern(source)).collect(),
+    source: pattern(r"\b(?:from|in|of (?:the|each|every|this|these)|for each)\b"),
     handled: pattern(
         r"\b(?:following|this|these|each|given|every)(?: \w+)?\s$|(?:以下|下面|下列|给定|这[条篇个句封段则份些])(?:的)?\s*\p{Han}{0,2}$",
     ),
@@ -226,9 +228,18 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
 
 /// How the input is called: the noun that the text points at (`the following review`, `这条评论`),
 /// else the first that it names, else simply text.
-pub(super) fn input_title(reading: &Reading<'_>) -> String {
+pub(super) fn input_title(reading: &Reading<'_>, kind: TaskKind) -> String {
     let table = &*TABLE;
     let text = reading.folded.as_str();
+    // What an extraction names before the source are keys.
+    let source = table
+        .source
+        .find(text)
+        .filter(|_| kind == TaskKind::Extraction);
+    let from = match (kind, source) {
+        (TaskKind::Extraction, None) if !reading.chinese() => text.len(),
+        (_, source) => source.map_or(0, |hit| hit.start()),
+    };
     let mut found: Vec<(u8, usize, Reverse<usize>, String)> = Vec::new();
     let rank = |start: usize| {
         let before = &text[..start];
@@ -251,7 +262,7 @@ pub(super) fn input_title(reading: &Reading<'_>) -> String {
         }
     } else {
         for (noun, title) in &table.english {
-            for hit in noun.find_iter(text) {
+            for hit in noun.find_iter(text).filter(|hit| hit.start() >= from) {
                 note(hit.range(), (*title).to_owned());
             }
         }

@@ -71,7 +71,7 @@ pub(super) fn pattern(source: &str) -> Regex {
 }
 
 /// Whether a character is a Chinese one.
-pub(super) fn is_han(c: char) -> bool {
+pub(crate) fn is_han(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
 }
 

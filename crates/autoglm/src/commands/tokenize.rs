@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use autoglm_model::{GgufFile, vocabulary};
+use autoglm_model::GgufFile;
 use autoglm_token::{Specials, Tokenizer};
 use clap::Args;
 use serde_json::json;
@@ -36,7 +36,7 @@ pub struct TokenizeArgs {
 /// A model that cannot be used, or text that cannot be read.
 pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
     let path = resolve_model(home, args.model.as_deref(), Need::Closed)?;
-    let tokenizer = Tokenizer::new(vocabulary(&GgufFile::open(&path)?)?)?;
+    let tokenizer = Tokenizer::new(GgufFile::open(&path)?.vocabulary()?)?;
     let text = match &args.text {
         Some(text) => text.clone(),
         None => {
