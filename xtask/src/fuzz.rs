@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let root = root();
+    let root = crate::root();
     let fuzz = root.join("fuzz");
     let source = fuzz.join(format!("fuzz_targets/{}.rs", arguments.target));
     ensure!(
@@ -66,13 +66,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         artifacts.display()
     );
     Ok(())
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the repository")
-        .to_owned()
 }
 
 fn build(fuzz: &Path, target: &str) -> anyhow::Result<PathBuf> {

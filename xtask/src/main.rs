@@ -4,6 +4,8 @@ mod check;
 mod fuzz;
 mod test;
 
+use std::path::{Path, PathBuf};
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -29,4 +31,12 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the repository")
+        .to_owned()
 }

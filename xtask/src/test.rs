@@ -36,7 +36,7 @@ impl Step {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let root = check::root();
+    let root = crate::root();
     say("repository checks");
     check::run()?;
     for step in steps(arguments) {

@@ -9,7 +9,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("autoglm-spec", &[]),
     ("autoglm-kernel", &[]),
     ("autoglm-token", &["autoglm-spec"]),
-    ("autoglm-model", &["autoglm-spec", "autoglm-kernel", "autoglm-token"]),
+    (
+        "autoglm-model",
+        &["autoglm-spec", "autoglm-kernel", "autoglm-token"],
+    ),
     (
         "autoglm-engine",
         &["autoglm-spec", "autoglm-token", "autoglm-model"],
@@ -71,7 +74,7 @@ fn check_manifest(file: &File) -> Vec<Finding> {
     }
     match ALLOWED.iter().find(|(member, _)| *member == name) {
         Some((_, allowed)) => {
-            findings.extend(forbidden_edges(&file.path, &manifest, name, allowed))
+            findings.extend(forbidden_edges(&file.path, &manifest, name, allowed));
         }
         None => findings.push(Finding::new(
             &file.path,

@@ -30,7 +30,7 @@ pub(super) fn check(files: &[File]) -> Vec<Finding> {
         .iter()
         .filter(|name| !files.iter().any(|file| file.path == **name))
         .map(|name| Finding::new(name, "does not exist"));
-    let documents = files.iter().filter(|file| file.path.ends_with(".md"));
+    let documents = files.iter().filter(|file| file.has_extension("md"));
     missing
         .chain(documents.flat_map(|document| check_document(document, files)))
         .collect()

@@ -11,7 +11,7 @@ mod text;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -64,6 +64,14 @@ pub(crate) struct File {
     text: Option<String>,
 }
 
+impl File {
+    fn has_extension(&self, wanted: &str) -> bool {
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|extension| extension == wanted)
+    }
+}
+
 #[cfg(test)]
 impl File {
     fn with_text(path: &str, text: &str) -> Self {
@@ -77,7 +85,7 @@ impl File {
 
 /// Runs every check on the repository and prints what they find.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let files = read_files(&root())?;
+    let files = read_files(&crate::root())?;
     let findings = check_all(&files);
     for finding in &findings {
         eprintln_finding(finding);
@@ -105,14 +113,6 @@ fn check_all(files: &[File]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check(files)).collect();
     findings.sort();
     findings
-}
-
-/// The repository's root.
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the repository")
-        .to_owned()
 }
 
 /// Every file that git tracks or would add.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn this_repository_has_no_findings() {
-        let files = read_files(&root()).unwrap();
+        let files = read_files(&crate::root()).unwrap();
         assert!(files.iter().any(|file| file.path == "Cargo.toml"));
         let findings: Vec<String> = check_all(&files).iter().map(ToString::to_string).collect();
         assert_eq!(findings, Vec::<String>::new());

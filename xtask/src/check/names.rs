@@ -15,7 +15,7 @@ pub(super) fn check(files: &[File]) -> Vec<Finding> {
     let ours = files
         .iter()
         .filter(|file| file.path.starts_with("crates/") || file.path.starts_with("xtask/"));
-    ours.filter(|file| file.path.ends_with(".rs"))
+    ours.filter(|file| file.has_extension("rs"))
         .filter_map(|file| {
             let name = names_of(&file.path).find(|name| is_forbidden(name))?;
             let message = format!("{name} is no name: say what the module is about");
