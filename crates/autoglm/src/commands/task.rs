@@ -48,16 +48,24 @@ impl TaskArgs {
 fn from_words(words: &str) -> TaskFile {
     let (spec, remarks) = parse(words);
     tell(&remarks);
-    TaskFile { spec, settings: TaskSettings::default() }
+    TaskFile {
+        spec,
+        settings: TaskSettings::default(),
+    }
 }
 
 /// Whether words that name no file were meant to.
 fn looks_like_a_path(words: &str) -> bool {
-    let is_toml = Path::new(words).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    let is_toml = Path::new(words)
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
     is_toml && !words.contains(char::is_whitespace)
 }
 
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 fn tell(remarks: &[Remark]) {
     for remark in remarks {
         eprintln!("{remark}");
@@ -75,7 +83,10 @@ pub(crate) fn need(spec: &TaskSpec) -> Need {
 /// The engine that is asked for: the command line's model, or else the task's.
 pub(crate) fn engine_args(args: &EngineArgs, task: &TaskFile) -> EngineArgs {
     let model = args.model.clone().or_else(|| task.settings.model.clone());
-    EngineArgs { model, ..args.clone() }
+    EngineArgs {
+        model,
+        ..args.clone()
+    }
 }
 
 /// Where runs are kept.
