@@ -40,7 +40,7 @@ fn answered(index: u64) -> Row {
     Row {
         prompt_hash: Some("ab".to_owned()),
         raw: Some(Raw::Scores {
-            logprobs: vec![-0.1, -2.302_585],
+            logprobs: vec![-0.1, -2.5],
         }),
         verdict: Some(Verdict {
             answer: "好".to_owned(),
