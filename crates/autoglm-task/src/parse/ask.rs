@@ -227,6 +227,7 @@ mod tests {
             ));
             let answer = self.1.map(|text| Completion {
                 text: text.to_owned(),
+                tokens: Vec::new(),
                 logprobs: Vec::new(),
                 finish: FinishReason::Stop,
                 usage: Usage::default(),
