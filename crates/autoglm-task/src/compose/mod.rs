@@ -302,43 +302,18 @@ impl Composer {
 
     /// What stands before the examples and the record.
     fn heading(&self, spec: &TaskSpec) -> String {
-        let headings = &self.wording.heading;
-        let template = match (self.chat, spec.examples.is_empty()) {
-            (true, _) => &headings.chat,
-            (false, true) => &headings.plain_zero_shot,
-            (false, false) => &headings.plain_few_shot,
-        };
         let values = [
-            ("instruction", self.instruction(spec)),
-            ("rule", self.rule()),
+            ("instruction", many_lines(&spec.instruction)),
+            ("rule", self.rule(spec)),
             ("constraints", unsaid_constraints(spec).join("\n")),
         ];
         let values = values
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
-        let filled = template.lines().map(|line| fill(line, &values));
+        let filled = self.wording.heading.lines().map(|line| fill(line, &values));
         let mut lines: Vec<String> = filled.filter(|line| !line.trim().is_empty()).collect();
         lines.push("\n".to_owned());
         lines.join("\n")
-    }
-
-    /// The instruction. A model that continues text does better where it names the labels.
-    fn instruction(&self, spec: &TaskSpec) -> String {
-        let instruction = many_lines(&spec.instruction);
-        let said = instruction.to_lowercase();
-        match &self.output {
-            Output::Labels { labels }
-                if !self.chat && !labels.iter().all(|l| said.contains(&l.word.to_lowercase())) =>
-            {
-                let ends = |c: char| c.is_whitespace() || ".?!:。？！：".contains(c);
-                let values = [
-                    ("instruction", instruction.trim_end_matches(ends)),
-                    ("labels", &self.label_list(labels)),
-                ];
-                fill(&self.wording.heading.naming, &values)
-            }
-            _ => instruction,
-        }
     }
 
     fn label_list(&self, labels: &[Label]) -> String {
@@ -347,10 +322,11 @@ impl Composer {
     }
 
     /// What shall come out, in words.
-    fn rule(&self) -> String {
+    fn rule(&self, spec: &TaskSpec) -> String {
         let rules = &self.wording.rules;
         match &self.output {
-            Output::Labels { .. } if !self.chat => String::new(),
+            // A model that continues text needs no rule where the instruction names the labels.
+            Output::Labels { labels } if !self.chat && names_all(spec, labels) => String::new(),
             Output::Labels { labels } => {
                 fill(&rules.labels, &[("labels", &self.label_list(labels))])
             }
@@ -369,6 +345,14 @@ impl Composer {
             Output::Text { .. } => self.kind.rule.clone(),
         }
     }
+}
+
+/// Whether the instruction names every label.
+fn names_all(spec: &TaskSpec, labels: &[Label]) -> bool {
+    let said = spec.instruction.to_lowercase();
+    labels
+        .iter()
+        .all(|label| said.contains(&label.word.to_lowercase()))
 }
 
 /// The constraints that the instruction does not contain in the same words.

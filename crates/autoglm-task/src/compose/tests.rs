@@ -261,12 +261,15 @@ fn chinese_values_are_quoted_and_labels_have_no_space() {
 fn labels_that_the_instruction_does_not_name_are_added() {
     let (spec, _) = parse("判断以下评论的情感倾向。");
     let prefix = composer(&spec, false).stable_prefix();
-    assert_eq!(prefix, "判断以下评论的情感倾向：正面、负面。\n\n");
+    assert_eq!(
+        prefix,
+        "判断以下评论的情感倾向。\n只回答一个标签：正面、负面。\n\n"
+    );
     let (spec, _) = parse("What is the sentiment of the review?");
     let prefix = composer(&spec, false).stable_prefix();
     assert_eq!(
         prefix,
-        "What is the sentiment of the review: positive, negative.\n\n"
+        "What is the sentiment of the review?\nAnswer with one label only: positive, negative.\n\n"
     );
 }
 

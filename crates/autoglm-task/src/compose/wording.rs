@@ -23,24 +23,13 @@ pub(super) struct Wording {
     pub(super) quotes: [String; 2],
     /// Values without content, for contextual calibration.
     pub(super) blanks: Vec<String>,
-    /// What stands before the examples and the record.
-    pub(super) heading: Headings,
+    /// What stands before the examples and the record, with the placeholders `{instruction}`,
+    /// `{constraints}` (those that the instruction does not contain) and `{rule}`. Lines that come
+    /// out empty are left out.
+    pub(super) heading: String,
     /// What shall come out, in words.
     pub(super) rules: Rules,
     kinds: HashMap<TaskKind, KindWording>,
-}
-
-/// What stands before the examples and the record, with the placeholders `{instruction}`,
-/// `{constraints}` (those that the instruction does not contain) and `{rule}`. Lines that come out empty are left out.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Headings {
-    pub(super) plain_zero_shot: String,
-    pub(super) plain_few_shot: String,
-    pub(super) chat: String,
-    /// The instruction where it does not name the labels itself, for models that continue text;
-    /// `{instruction}` and `{labels}`.
-    pub(super) naming: String,
 }
 
 /// What shall come out, in words, where the output says more than the kind of task does.

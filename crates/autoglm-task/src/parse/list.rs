@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::reading::{Reading, is_han, pattern};
+use super::scan::{Mark, OPENING, Separator, marks_in, opening_quote, quoted_spans, segment_end};
 
 /// A list found in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,37 +16,6 @@ pub(super) struct List {
     /// Whether the last item was joined by a word such as `or` or `还是`.
     pub(super) joined_by_or: bool,
 }
-
-const QUOTES: &[(char, char)] = &[
-    ('"', '"'),
-    ('“', '”'),
-    ('‘', '’'),
-    ('\'', '\''),
-    ('「', '」'),
-    ('『', '』'),
-    ('《', '》'),
-    ('【', '】'),
-    ('`', '`'),
-    ('«', '»'),
-    ('”', '”'),
-    ('„', '“'),
-];
-const OPENING: &[char] = &['(', '（', '[', '{'];
-const CLOSING: &[char] = &[')', '）', ']', '}'];
-const ENDS: &[char] = &['!', '?', '。', '！', '？', '\u{1}', '—', '…', '→'];
-
-/// What may part items, the outermost first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Separator {
-    Pause,
-    Pipe,
-    Semicolon,
-    Slash,
-    Comma,
-}
-
-/// A separator at its place.
-type Mark = (Separator, Range<usize>);
 
 struct Words {
     joint: Regex,
@@ -152,54 +122,6 @@ fn cut_explanation(text: &str, span: Range<usize>) -> Range<usize> {
     span.start..span.start + end.unwrap_or(line.len())
 }
 
-/// Where the sentence or the bracket that a list stands in ends.
-fn segment_end(text: &str, start: usize) -> usize {
-    let mut depth = 0usize;
-    let mut closing_quote = None;
-    let mut previous = ' ';
-    let numbered = text[start..].trim_start().starts_with("1.");
-    for (offset, c) in text[start..].char_indices() {
-        let at = start + offset;
-        let next = text[at + c.len_utf8()..].chars().next();
-        if let Some(quote) = closing_quote {
-            if c == quote {
-                closing_quote = None;
-            }
-        } else if let Some(quote) = opening_quote(c, previous, &text[at + c.len_utf8()..]) {
-            closing_quote = Some(quote);
-        } else if OPENING.contains(&c) {
-            depth += 1;
-        } else if CLOSING.contains(&c) {
-            if depth == 0 {
-                return at;
-            }
-            depth -= 1;
-        } else if ends_segment(c, next) && !(numbered && c == '.' && previous.is_ascii_digit()) {
-            return at;
-        }
-        previous = c;
-    }
-    text.len()
-}
-
-fn ends_segment(c: char, next: Option<char>) -> bool {
-    ENDS.contains(&c)
-        || c == '\n'
-        || matches!(c, ':' | '：') && next != Some('/')
-        || c == '.' && next.is_none_or(char::is_whitespace)
-}
-
-/// The quote that closes what a character opens: an apostrophe inside a word opens nothing, nor
-/// does a mark that nothing closes.
-fn opening_quote(c: char, previous: char, rest: &str) -> Option<char> {
-    let (_, close) = QUOTES.iter().find(|(open, _)| *open == c)?;
-    if matches!(c, '\'' | '’') && previous.is_alphanumeric() && !is_han(previous) {
-        return None;
-    }
-    let length = rest.find(*close)?;
-    (length <= 60 && !rest[..length].contains('\n')).then_some(*close)
-}
-
 /// Splits a segment at its outermost separators; a comma behind the first item of a list that
 /// something else parts ends the list.
 fn split(text: &str, segment: Range<usize>) -> Vec<Range<usize>> {
@@ -269,48 +191,6 @@ fn primary(marks: &[Mark]) -> Option<Separator> {
         Some(Separator::Semicolon)
     } else {
         None
-    }
-}
-
-/// The separators outside quotes and brackets.
-fn marks_in(text: &str, segment: Range<usize>) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = Vec::new();
-    let mut depth = 0usize;
-    let mut closing_quote = None;
-    let mut previous = ' ';
-    for (offset, c) in text[segment.clone()].char_indices() {
-        let at = segment.start + offset;
-        let span = at..at + c.len_utf8();
-        if let Some(quote) = closing_quote {
-            if c == quote {
-                closing_quote = None;
-            }
-        } else if let Some(quote) = opening_quote(c, previous, &text[span.end..segment.end]) {
-            closing_quote = Some(quote);
-        } else if OPENING.contains(&c) {
-            depth += 1;
-        } else if CLOSING.contains(&c) {
-            depth = depth.saturating_sub(1);
-        } else if depth == 0
-            && let Some(separator) = separator_of(c, &text[span.end..])
-        {
-            marks.push((separator, span));
-        }
-        previous = c;
-    }
-    marks
-}
-
-fn separator_of(c: char, rest: &str) -> Option<Separator> {
-    match c {
-        '、' => Some(Separator::Pause),
-        '|' | '｜' => Some(Separator::Pipe),
-        ';' | '；' => Some(Separator::Semicolon),
-        '/' | '／' => Some(Separator::Slash),
-        '，' => Some(Separator::Comma),
-        // A comma inside a number parts nothing.
-        ',' if !rest.starts_with("000") => Some(Separator::Comma),
-        _ => None,
     }
 }
 
@@ -400,24 +280,6 @@ fn joints_in(text: &str, part: Range<usize>) -> Vec<Range<usize>> {
     });
     hits.map(|hit| part.start + hit.start()..part.start + hit.end())
         .collect()
-}
-
-fn quoted_spans(content: &str) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let mut skip_to = 0;
-    let mut previous = ' ';
-    for (at, c) in content.char_indices() {
-        let rest = &content[at + c.len_utf8()..];
-        if at >= skip_to
-            && let Some(close) = opening_quote(c, previous, rest)
-        {
-            let end = at + c.len_utf8() + rest.find(close).unwrap_or(rest.len());
-            spans.push(at..end + close.len_utf8());
-            skip_to = end + close.len_utf8();
-        }
-        previous = c;
-    }
-    spans
 }
 
 /// An item without numbering, articles, quotes, explanations in brackets and what trails it.

@@ -7,10 +7,12 @@ mod constraints;
 mod fields;
 mod kind;
 mod labels;
+mod labels_table;
 mod list;
 mod nouns;
 mod output;
 mod reading;
+mod scan;
 #[cfg(test)]
 mod tests;
 

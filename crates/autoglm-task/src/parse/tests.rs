@@ -145,6 +145,27 @@ fn every_case_is_read_as_it_is_meant() {
     );
 }
 
+#[test]
+fn ten_thousand_characters_are_read_and_remarked_on() {
+    for filler in [
+        "classify translate 是否 还是 、or, ",
+        "情感还是分类、",
+        "a/b or (c, d) \"e\" ",
+    ] {
+        let text = format!(
+            "Classify as good or bad. {}",
+            filler.repeat(10_000 / filler.chars().count())
+        );
+        let (spec, remarks) = parse(&text);
+        assert_eq!(spec.instruction, text.trim());
+        assert!(
+            remarks
+                .iter()
+                .any(|remark| remark.message.contains("sent with every record"))
+        );
+    }
+}
+
 /// Prints what the rules get wrong on the instructions that were written before them.
 #[test]
 #[ignore = "a measurement: cargo test -p autoglm-task held_out -- --ignored --nocapture"]
