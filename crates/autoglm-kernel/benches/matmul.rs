@@ -6,8 +6,6 @@
 //! Usage: `cargo bench -p autoglm-kernel --bench matmul`. The number of threads is that of the
 //! machine.
 
-#![expect(missing_docs, reason = "the macros of criterion make public functions")]
-
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;

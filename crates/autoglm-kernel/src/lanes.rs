@@ -50,7 +50,7 @@ pub(crate) fn filled_in_chunks<T: Copy + Send + Sync>(
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<Vec<T>, KernelError> {
     let size_bytes = |len: usize| len.saturating_mul(size_of::<T>());
-    let len = chunks.checked_mul(chunk_len).unwrap_or(usize::MAX);
+    let len = chunks.saturating_mul(chunk_len);
     let mut values: Vec<T> = Vec::new();
     values
         .try_reserve_exact(len)

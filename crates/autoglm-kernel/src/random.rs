@@ -46,8 +46,7 @@ fn random_block(random: &mut Random, format: BlockFormat) -> Vec<u8> {
     let scale_offsets: &[usize] = match format {
         BlockFormat::F32 => return random.number().to_le_bytes().to_vec(),
         BlockFormat::Bf16 => return random.number().to_le_bytes()[2..].to_vec(),
-        BlockFormat::F16 => &[0],
-        BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
+        BlockFormat::F16 | BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
         BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q4K | BlockFormat::Q5K => &[0, 2],
         BlockFormat::Q6K => &[208],
     };

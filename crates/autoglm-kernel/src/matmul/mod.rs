@@ -225,6 +225,10 @@ fn multiply_share(
     y: &Output<'_>,
     share: Range<usize>,
 ) {
+    #[expect(
+        clippy::large_stack_arrays,
+        reason = "threads have megabytes, and the heap would be asked for every product"
+    )]
     let mut panel = [Unpacked::EMPTY; PANEL];
     for first_group in share.clone().step_by(PANEL) {
         let groups = first_group..share.end.min(first_group + PANEL);
