@@ -165,6 +165,15 @@ fn json_is_spelt_on_one_line_without_free_space() {
 }
 
 #[test]
+fn a_schema_may_choose_another_spelling() {
+    let schema = json!({"type": "object", "required": ["a"], "additionalProperties": false,
+                        "properties": {"a": {"const": 1}},
+                        "x-guidance": {"whitespace_flexible": false, "key_separator": ":"}});
+    let text = sample(&Constraint::JsonSchema(schema), &[1, 2, 3]);
+    assert_eq!(text, "{\"a\":1}");
+}
+
+#[test]
 fn a_text_may_end_where_it_is_complete_and_only_there() {
     let (tokenizer, mut state) = start(&Constraint::Regex("a+".to_owned())).unwrap();
     let end = tokenizer.end_ids()[0];

@@ -36,12 +36,6 @@ impl Floats {
     pub(crate) const ZERO: Self = Self([0.0; LANES]);
 }
 
-impl AsRef<[f32]> for Floats {
-    fn as_ref(&self) -> &[f32] {
-        &self.0
-    }
-}
-
 /// `chunks` chunks of `chunk_len` copies of `zero`, each then handed to `fill` with its number.
 ///
 /// The memory is first touched by the thread that fills it, so that the page faults of a large

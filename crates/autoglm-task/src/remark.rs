@@ -59,15 +59,17 @@ impl Remark {
     /// The remark with its place in the text: the line where the text has several, and the words
     /// that it is about where they are few.
     pub fn tell(&self, text: &str) -> String {
-        let line = match text.trim_end().contains('\n') {
-            true => format!("line {}: ", self.line(text)),
-            false => String::new(),
+        let line = if text.trim_end().contains('\n') {
+            format!("line {}: ", self.line(text))
+        } else {
+            String::new()
         };
         let words = text.get(self.span.clone()).unwrap_or_default();
         let few = !words.is_empty() && words.len() < text.trim().len() && !words.contains('\n');
-        let about = match few && words.chars().count() <= SHOWN {
-            true => format!(" (at `{words}`)"),
-            false => String::new(),
+        let about = if few && words.chars().count() <= SHOWN {
+            format!(" (at `{words}`)")
+        } else {
+            String::new()
         };
         let message = format!("{line}{}{about}", self.message);
         Self {
@@ -102,8 +104,8 @@ impl fmt::Display for Remark {
 
 /// The line, counted from 1, on which a byte stands.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    1 + before.iter().filter(|&&byte| byte == b'\n').count()
+    let before = text.get(..offset).unwrap_or(text);
+    1 + before.matches('\n').count()
 }
 
 #[cfg(test)]

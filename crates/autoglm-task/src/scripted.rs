@@ -125,6 +125,7 @@ impl Generate for Scripted {
             on_text(index, &text);
             Ok(Completion {
                 text,
+                tokens: Vec::new(),
                 logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
                 finish: FinishReason::Stop,
                 usage: usage(),

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::merge::{Merge, Merger, NO_TOKEN, Symbol};
 use crate::pre_tokenizer::PreTokenizer;
 use crate::table::{TokenTable, byte_characters, spelt_bytes};
+use crate::whole_words::WholeWords;
 use crate::{TokenError, TokenId, TokenKind, Vocabulary};
 
 /// What merging needs beside the tokens' bytes.
@@ -18,6 +19,7 @@ pub(crate) struct ByteBpe {
     /// The token for each byte, or [`NO_TOKEN`].
     byte_tokens: Vec<TokenId>,
     pre_tokenizer: PreTokenizer,
+    whole_words: WholeWords,
 }
 
 impl ByteBpe {
@@ -31,6 +33,7 @@ impl ByteBpe {
                 .map(|byte| table.find(&[byte]).unwrap_or(NO_TOKEN))
                 .collect(),
             pre_tokenizer: PreTokenizer::named(&vocabulary.pre)?,
+            whole_words: WholeWords::new(table.len()),
         })
     }
 
@@ -44,19 +47,17 @@ impl ByteBpe {
     ) {
         for word in self.pre_tokenizer.split(text) {
             let word = &text.as_bytes()[word];
-            let whole = self
-                .pre_tokenizer
-                .looks_up_whole_words()
-                .then(|| table.find(word));
-            if let Some(id) = whole.flatten() {
-                out.push(id);
-            } else {
-                self.encode_word(word, merger, out);
+            let whole = table.find(word);
+            match whole.filter(|_| self.pre_tokenizer.looks_up_whole_words()) {
+                Some(id) => out.push(id),
+                None => self
+                    .whole_words
+                    .encode(whole, out, |out| self.merge(word, merger, out)),
             }
         }
     }
 
-    fn encode_word(&self, word: &[u8], merger: &mut Merger, out: &mut Vec<TokenId>) {
+    fn merge(&self, word: &[u8], merger: &mut Merger, out: &mut Vec<TokenId>) {
         merger.clear();
         for (start, &byte) in word.iter().enumerate() {
             merger.push(start, 1, self.byte_tokens[usize::from(byte)]);

@@ -15,6 +15,7 @@ mod table;
 mod text_stream;
 mod tokenizer;
 mod vocabulary;
+mod whole_words;
 
 pub use chat_template::{ChatTemplate, Message};
 pub use error::TokenError;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::merge::{Merge, Merger, NO_TOKEN, Symbol};
 use crate::table::{SPACE_MARK, TokenTable};
+use crate::whole_words::WholeWords;
 use crate::{TokenError, TokenId, TokenKind, Vocabulary};
 
 /// What merging needs beside the tokens' bytes.
@@ -20,6 +21,7 @@ pub(crate) struct SentencePiece {
     /// Bytes behind which some token has a space: text is not cut between the two.
     sticks_to_space: Vec<bool>,
     add_space_prefix: bool,
+    whole_words: WholeWords,
 }
 
 impl SentencePiece {
@@ -32,6 +34,7 @@ impl SentencePiece {
             byte_tokens: byte_tokens(vocabulary, table)?,
             sticks_to_space: bytes_before_spaces(table),
             add_space_prefix: vocabulary.add_space_prefix,
+            whole_words: WholeWords::new(table.len()),
         })
     }
 
@@ -47,7 +50,9 @@ impl SentencePiece {
         let mut rest = &*text;
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(self.piece_len(rest.as_bytes()));
-            self.encode_piece(table, piece, merger, out);
+            let whole = table.find(piece.as_bytes());
+            self.whole_words
+                .encode(whole, out, |out| self.merge(table, piece, merger, out));
             rest = behind;
         }
     }
@@ -71,13 +76,7 @@ impl SentencePiece {
             .unwrap_or(text.len())
     }
 
-    fn encode_piece(
-        &self,
-        table: &TokenTable,
-        piece: &str,
-        merger: &mut Merger,
-        out: &mut Vec<TokenId>,
-    ) {
+    fn merge(&self, table: &TokenTable, piece: &str, merger: &mut Merger, out: &mut Vec<TokenId>) {
         let bytes = piece.as_bytes();
         merger.clear();
         for (start, char) in piece.char_indices() {

@@ -16,19 +16,23 @@ use std::process::ExitCode;
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 use autoglm_task::compose::ComposeError;
+use autoglm_task::file::FileError;
 use autoglm_task::records::RecordError;
 
 /// The code of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
-pub const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// The exit code for work that its user has stopped.
-pub fn interrupted() -> ExitCode {
+pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(INTERRUPTED as u8)
 }
 
 /// Tells an error on standard error and gives its exit code.
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
-pub fn report(error: &anyhow::Error) -> ExitCode {
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         // The reader has seen enough, as in `autoglm run … | head`.
         return ExitCode::SUCCESS;
@@ -55,6 +59,7 @@ fn blame(error: &anyhow::Error) -> Blame {
     let told = error.chain().find_map(|cause| {
         blame_as::<TaskError>(cause)
             .or_else(|| blame_as::<ComposeError>(cause))
+            .or_else(|| blame_as::<FileError>(cause))
             .or_else(|| blame_as::<RecordError>(cause))
             .or_else(|| blame_as::<EngineError>(cause))
     });
@@ -103,15 +108,31 @@ mod tests {
     #[test]
     fn each_blame_has_its_code() {
         let check = |error: anyhow::Error, wanted: u8| assert_eq!(code(&error), wanted, "{error}");
-        check(TaskError::ResultCount { given: 1, wanted: 2 }.into(), 1);
+        check(
+            TaskError::ResultCount {
+                given: 1,
+                wanted: 2,
+            }
+            .into(),
+            1,
+        );
         check(anyhow::anyhow!("no prompt is given"), 2);
         check(TaskError::NoSuchRun { run: 3 }.into(), 2);
         check(RecordError::UnclosedQuote { line: 3 }.into(), 3);
         let missing = io::Error::from(io::ErrorKind::NotFound);
         check(anyhow::Error::from(missing).context("cannot read x"), 3);
-        let full = TaskError::Write { source: io::ErrorKind::StorageFull.into() };
+        let full = TaskError::Write {
+            source: io::ErrorKind::StorageFull.into(),
+        };
         check(full.into(), 4);
-        check(TaskError::Engine { line: 1, source: EngineError::Cancelled }.into(), 130);
+        check(
+            TaskError::Engine {
+                line: 1,
+                source: EngineError::Cancelled,
+            }
+            .into(),
+            130,
+        );
     }
 
     #[test]

@@ -71,9 +71,11 @@ fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> 
 }
 
 /// The schema with the spelling that Python's `json.dumps` has by default, which models have seen
-/// most. Free whitespace is not allowed: small models run away in it.
+/// most. Free whitespace is not allowed: small models run away in it. A schema that chooses a
+/// spelling itself keeps it.
 fn tight(schema: &Value) -> Result<Value, ConstraintError> {
     let mut schema = match schema {
+        Value::Object(fields) if fields.contains_key("x-guidance") => return Ok(schema.clone()),
         Value::Object(_) => schema.clone(),
         Value::Bool(_) => serde_json::json!({ "allOf": [schema] }),
         _ => {

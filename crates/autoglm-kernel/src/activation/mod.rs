@@ -10,7 +10,7 @@ use crate::pack::coding::{BLOCK, Coding};
 use crate::pack::unpack::CHUNK;
 use crate::pool::Pool;
 
-pub(crate) use tile::{RECORD, Record, load_tile};
+pub(crate) use tile::{QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of};
 
 /// Rows (token positions) that a kernel multiplies at once: with 16 rows of weights, eight
 /// integer and eight float accumulators, half of the 32 vector registers.

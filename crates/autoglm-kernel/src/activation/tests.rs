@@ -1,8 +1,10 @@
 use std::num::NonZeroUsize;
 
 use super::{Activations, RECORD, Record, TILE, load_tile};
+use crate::format::BlockFormat;
 use crate::isa::Isa;
 use crate::matmul::Kernels;
+use crate::pack::coding::{Coding, Meaning};
 use crate::pool::Pool;
 use crate::random::Random;
 
@@ -17,14 +19,23 @@ fn load_block(x: &[f32]) -> (Vec<i8>, Vec<u32>) {
 #[test]
 fn a_block_is_scaled_by_its_largest_magnitude() {
     let mut x = [0.0; 32];
-    (x[3], x[4], x[20]) = (-254.0, 100.0, 1.0);
+    (x[3], x[4], x[20]) = (-254.0, 100.0, 0.5);
     let (q, record) = load_block(&x);
     assert_eq!((q[3], q[4], q[20], q[0]), (-127, 50, 0, 0));
     assert_eq!(f32::from_bits(record[Record::SCALE]), 2.0);
-    assert_eq!(record[Record::NEGATIVE_SUM] as i32, 77);
-    assert_eq!(record[Record::NEGATIVE_HALF_SUMS] as i32, 77);
-    assert_eq!(record[Record::NEGATIVE_HALF_SUMS + 1] as i32, 0);
     assert_eq!(f32::from_bits(record[Record::SCALED_SUM]), -154.0);
+    for (format, sums) in [("Q4_0", 8), ("Q5_0", 16), ("Q8_0", 128)] {
+        let word = Record::offset(meaning(format));
+        assert_eq!(record[word] as i32, 77 * sums, "{format}");
+    }
+    let word = Record::offset(meaning("Q6_K"));
+    assert_eq!([record[word] as i32, record[word + 1] as i32], [77 * 32, 0]);
+}
+
+fn meaning(format: &str) -> Meaning {
+    let mut all = BlockFormat::ALL.into_iter();
+    let format = all.find(|known| known.name() == format).unwrap();
+    Coding::of(format).unwrap().meaning
 }
 
 #[test]
@@ -55,7 +66,7 @@ fn tiny_blocks_are_zero_and_infinite_ones_are_not_a_number() {
     for tiny in [0.0, -0.0, 1e-45, 2.0_f32.powi(-120)] {
         let (q, record) = load_block(&[tiny; 32]);
         assert_eq!(q, [0; 32]);
-        assert_eq!(record[Record::SCALE..], [0; 5]);
+        assert_eq!(record[Record::SCALE..], [0; 7]);
     }
     for wild in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
         let mut x = [1.0; 32];

@@ -1,103 +1,137 @@
 //! One tile of quantised activations, in words that a kernel broadcasts one after the other.
 
-use crate::pack::coding::{BLOCK, QUADS};
+use crate::pack::coding::{BLOCK, Meaning, QUADS};
 
 /// Words of a block of one row; a tile of `width` rows has `width` of each, side by side.
-pub(crate) const RECORD: usize = QUADS + 5;
+pub(crate) const RECORD: usize = QUADS + 7;
 
 /// Where the words of a record are, in units of the tile's width. Words 0 to 7 are the quads: four
-/// signed bytes each.
+/// signed bytes `q` each.
 pub(crate) struct Record;
 
 impl Record {
-    /// The scale, single precision.
+    /// The scale `s`, single precision.
     pub(crate) const SCALE: usize = QUADS;
-    /// Minus the sum of the integers.
-    pub(crate) const NEGATIVE_SUM: usize = QUADS + 1;
-    /// Minus the sum of the first 16 integers; the word after it, of the last 16.
-    pub(crate) const NEGATIVE_HALF_SUMS: usize = QUADS + 2;
-    /// The scale times the sum of the integers, single precision.
-    pub(crate) const SCALED_SUM: usize = QUADS + 4;
-}
+    /// `s·Σq`, single precision.
+    pub(crate) const SCALED_SUM: usize = QUADS + 1;
+    /// `-32·Σq` over the first 16 integers; the word after it, over the last 16.
+    const HALF_OFFSETS: usize = QUADS + 2;
+    /// `-8·Σq`, `-16·Σq`, `-128·Σq`.
+    const OFFSETS: [usize; 3] = [QUADS + 4, QUADS + 5, QUADS + 6];
 
-/// Quantises the rows of a tile into records; columns beyond the last are zero.
-///
-/// It is inlined into functions of every instruction set, where the compiler vectorises it.
-#[inline(always)]
-pub(crate) fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
-    let width = rows.len() / cols;
-    for (n, row) in rows.chunks_exact(cols).enumerate() {
-        let records = records.chunks_exact_mut(RECORD * width);
-        let (whole, rest) = row.as_chunks::<BLOCK>();
-        for (record, x) in records.zip(whole.iter().copied().chain(padded(rest))) {
-            put_block(&quantize(&x), &mut record[n..], width);
+    /// The word that holds `-2^shift·Σq`: what is added to the product with unsigned weights to
+    /// give that with weights around zero. For weights with two scales, the word after it holds
+    /// the second half.
+    #[inline]
+    pub(crate) fn offset(meaning: Meaning) -> usize {
+        match meaning {
+            Meaning::Centred { shift: 3 } => Self::OFFSETS[0],
+            Meaning::Centred { shift: 4 } => Self::OFFSETS[1],
+            Meaning::Centred { shift: 7 } => Self::OFFSETS[2],
+            Meaning::CentredHalves { shift: 5 } => Self::HALF_OFFSETS,
+            other => unreachable!("no format has values that mean {other:?}"),
         }
     }
 }
 
-/// The last columns filled up to a block; none if there are none.
-#[inline(always)]
-fn padded(rest: &[f32]) -> Option<[f32; BLOCK]> {
-    let mut block = [0.0; BLOCK];
-    block[..rest.len()].copy_from_slice(rest);
-    (!rest.is_empty()).then_some(block)
+/// A block of one row, quantised.
+pub(crate) struct QuantisedBlock {
+    /// The integers, four a word.
+    pub(crate) quads: [u32; QUADS],
+    pub(crate) scale: f32,
+    /// The sums of the first and the last 16 integers.
+    pub(crate) half_sums: [i32; 2],
 }
 
-struct QuantisedBlock {
-    values: [i8; BLOCK],
-    scale: f32,
+impl QuantisedBlock {
+    /// What a block becomes whose numbers are all tiny, or not all finite.
+    #[inline(always)]
+    pub(crate) fn zero(scale: f32) -> Self {
+        Self {
+            quads: [0; QUADS],
+            scale,
+            half_sums: [0; 2],
+        }
+    }
+
+    /// Writes the words of one row, `width` apart.
+    #[inline(always)]
+    fn write(&self, record: &mut [u32], width: usize) {
+        let mut put = |word: usize, value: u32| record[word * width] = value;
+        for (i, quad) in self.quads.into_iter().enumerate() {
+            put(i, quad);
+        }
+        let sum = self.half_sums[0] + self.half_sums[1];
+        put(Record::SCALE, self.scale.to_bits());
+        put(Record::SCALED_SUM, (self.scale * sum as f32).to_bits());
+        put(Record::HALF_OFFSETS, (-32 * self.half_sums[0]) as u32);
+        put(Record::HALF_OFFSETS + 1, (-32 * self.half_sums[1]) as u32);
+        put(Record::OFFSETS[0], (-8 * sum) as u32);
+        put(Record::OFFSETS[1], (-16 * sum) as u32);
+        put(Record::OFFSETS[2], (-128 * sum) as u32);
+    }
 }
 
-/// See [`super::Activations`].
+/// Quantises the rows of a tile into records, each block with `quantize`; columns beyond the last
+/// are zero.
 #[inline(always)]
-fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
-    // Magnitudes compare like their bits; infinity and NaN are the largest.
-    let largest = x
-        .iter()
-        .fold(0, |largest, x| largest.max(x.to_bits() & (u32::MAX >> 1)));
+pub(crate) fn load_tile_with(
+    rows: &[f32],
+    cols: usize,
+    records: &mut [u32],
+    quantize: impl Fn(&[f32; BLOCK]) -> QuantisedBlock,
+) {
+    let width = rows.len() / cols;
+    for (n, row) in rows.chunks_exact(cols).enumerate() {
+        let mut records = records.chunks_exact_mut(RECORD * width);
+        let (whole, rest) = row.as_chunks::<BLOCK>();
+        // The records second: a zip takes from its first iterator even when the second has ended.
+        for (x, record) in whole.iter().zip(records.by_ref()) {
+            quantize(x).write(&mut record[n..], width);
+        }
+        if let Some(record) = records.next() {
+            let mut x = [0.0; BLOCK];
+            x[..rest.len()].copy_from_slice(rest);
+            quantize(&x).write(&mut record[n..], width);
+        }
+    }
+}
+
+/// The scale of a block and its inverse, from the bits of its largest magnitude; the scale alone if
+/// all integers are zero.
+#[inline(always)]
+pub(crate) fn scale_of(largest: u32) -> Result<(f32, f32), f32> {
     let largest = f32::from_bits(largest);
     if largest < f32::from_bits((127 - 119) << 23) {
-        return QuantisedBlock {
-            values: [0; BLOCK],
-            scale: 0.0,
-        };
+        Err(0.0)
+    } else if largest.is_finite() {
+        Ok((largest / 127.0, 127.0 / largest))
+    } else {
+        Err(f32::NAN)
     }
-    if !largest.is_finite() {
-        return QuantisedBlock {
-            values: [0; BLOCK],
-            scale: f32::NAN,
-        };
+}
+
+/// The definition of the quantisation; see [`super::Activations`].
+pub(crate) fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
+    load_tile_with(rows, cols, records, quantize);
+}
+
+fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
+    // Magnitudes compare like their bits; infinity and NaN are the largest.
+    let magnitudes = x.iter().map(|x| x.to_bits() & (u32::MAX >> 1));
+    let (scale, inverse) = match scale_of(magnitudes.fold(0, u32::max)) {
+        Ok(scales) => scales,
+        Err(scale) => return QuantisedBlock::zero(scale),
+    };
+    let values = x.map(|x| (x * inverse).round_ties_even() as i8);
+    let sum = |values: &[i8]| values.iter().map(|q| i32::from(*q)).sum();
+    let mut quads = [0; QUADS];
+    for (quad, values) in quads.iter_mut().zip(values.as_chunks::<4>().0) {
+        *quad = u32::from_le_bytes(values.map(|q| q as u8));
     }
-    let inverse = 127.0 / largest;
     QuantisedBlock {
-        values: x.map(|x| round(x * inverse)),
-        scale: largest / 127.0,
+        quads,
+        scale,
+        half_sums: [sum(&values[..BLOCK / 2]), sum(&values[BLOCK / 2..])],
     }
-}
-
-/// Rounds a number of at most 127 in magnitude to the nearest integer, to the even one of two.
-#[inline(always)]
-fn round(x: f32) -> i8 {
-    // From 1.5·2²³ on, a unit in the last place is one, so the addition rounds to an integer, and
-    // the low bits of the sum are its two's complement.
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT).to_bits() as i8
-}
-
-/// Writes the words of one row, `width` apart.
-#[inline(always)]
-fn put_block(block: &QuantisedBlock, record: &mut [u32], width: usize) {
-    for (i, quad) in block.values.as_chunks::<4>().0.iter().enumerate() {
-        record[i * width] = u32::from_le_bytes(quad.map(|q| q as u8));
-    }
-    let sum = |values: &[i8]| values.iter().map(|q| i32::from(*q)).sum::<i32>();
-    let (first, second) = block.values.split_at(BLOCK / 2);
-    let (first, second) = (sum(first), sum(second));
-    let scaled_sum = block.scale * (first + second) as f32;
-    let mut put = |word: usize, value: u32| record[word * width] = value;
-    put(Record::SCALE, block.scale.to_bits());
-    put(Record::NEGATIVE_SUM, -(first + second) as u32);
-    put(Record::NEGATIVE_HALF_SUMS, -first as u32);
-    put(Record::NEGATIVE_HALF_SUMS + 1, -second as u32);
-    put(Record::SCALED_SUM, scaled_sum.to_bits());
 }

@@ -79,9 +79,10 @@ pub struct AttentionParams {
 /// `q, out: [T, H, D]`.
 ///
 /// # Accuracy
-/// With exact scores `x` and `n` positions, each output is within
-/// `(2·(D+3)·2⁻²⁴·scale·Σ|q·k| + 2⁻²¹ + 2(n+8)·2⁻²⁴) · max|v|` of the exact one, to first order: an
-/// error of the scores, of their exponentials, and of the sums.
+/// With `n` positions seen, each output is within
+/// `(2·(D+3)·2⁻²⁴·scale·Σ|q·k| + 2⁻¹⁶ + 2·(n+8)·2⁻²⁴) · max|v|` of the exact one, to first order: the
+/// errors of the scores (with a soft cap `c`, another `c·2⁻²⁰`), of their exponentials (a relative
+/// `128·2⁻²⁴` at most), and of the two sums.
 ///
 /// # Panics
 /// If a slice has another length than the shapes say, a width or block length is not a multiple of

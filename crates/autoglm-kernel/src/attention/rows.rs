@@ -332,7 +332,10 @@ fn add_columns<S: Simd, const R: usize, const N: usize, const C: usize>(
         }
     }
     for (sums, out) in sums.into_iter().zip(out) {
-        for (sum, out) in sums.into_iter().zip(out[d..][..C * LANES].as_chunks_mut().0) {
+        for (sum, out) in sums
+            .into_iter()
+            .zip(out[d..][..C * LANES].as_chunks_mut().0)
+        {
             s.store(sum, out);
         }
     }

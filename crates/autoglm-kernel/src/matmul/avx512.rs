@@ -5,9 +5,11 @@
 
 use std::arch::x86_64::*;
 
-use crate::activation::{FloatTile, RECORD, Record, Tile};
+use crate::activation::{
+    FloatTile, QuantisedBlock, RECORD, Record, Tile, load_tile_with, scale_of,
+};
 use crate::lanes::{Floats, Halves, Line};
-use crate::pack::coding::{Meaning, QUADS};
+use crate::pack::coding::{BLOCK, Meaning, QUADS};
 use crate::pack::unpack::{PackedChunk, Unpacked};
 
 use super::{FloatColumns, Kernels};
@@ -37,7 +39,37 @@ pub(super) const KERNELS: Kernels = Kernels {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
-    crate::activation::load_tile(rows, cols, records);
+    load_tile_with(rows, cols, records, |x| quantize(x));
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
+    let (first, second) = load_block(x);
+    let magnitude = |x: __m512| _mm512_castps_si512(_mm512_abs_ps(x));
+    let largest = _mm512_max_epi32(magnitude(first), magnitude(second));
+    let (scale, inverse) = match scale_of(_mm512_reduce_max_epi32(largest) as u32) {
+        Ok(scales) => scales,
+        Err(scale) => return QuantisedBlock::zero(scale),
+    };
+    let inverse = _mm512_set1_ps(inverse);
+    // Rounds to the nearest integer, to the even one of two.
+    let round = |x: __m512| _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse)));
+    let values = _mm256_set_m128i(round(second), round(first));
+    // The sums of eight bytes each, plus 128.
+    let unsigned = _mm256_xor_si256(values, _mm256_set1_epi8(-128));
+    let sums = _mm256_sad_epu8(unsigned, _mm256_setzero_si256());
+    let half_sum = |sums: __m128i| {
+        (_mm_extract_epi64::<0>(sums) + _mm_extract_epi64::<1>(sums)) as i32 - 16 * 128
+    };
+    QuantisedBlock {
+        quads: words(values),
+        scale,
+        half_sums: [
+            half_sum(_mm256_castsi256_si128(sums)),
+            half_sum(_mm256_extracti128_si256::<1>(sums)),
+        ],
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
@@ -79,9 +111,9 @@ fn multiply_tile<const MEANING: u8, const N: usize>(
     sums: &mut [Floats],
 ) {
     let mut sums = Sums::<N>::load(sums);
-    let shift = shift(w.coding.meaning);
+    let offset = offset::<MEANING>(w.coding.meaning);
     for (b, (quads, record)) in w.values.iter().zip(records::<N>(x)).enumerate() {
-        let dots = dots::<MEANING, N>(record, shift, |i| (load(&quads[i]), load(&quads[i + 4])));
+        let dots = dots::<MEANING, N>(record, offset, |i| (load(&quads[i]), load(&quads[i + 4])));
         sums.add::<MEANING>(w, b, record, dots);
     }
     sums.store();
@@ -120,11 +152,11 @@ fn stream_tile<const MEANING: u8, const BITS: usize, const N: usize>(
     sums: &mut [Floats],
 ) {
     let mut sums = Sums::<N>::load(sums);
-    let shift = shift(chunk.coding.meaning);
+    let offset = offset::<MEANING>(chunk.coding.meaning);
     let blocks = chunk.values.as_chunks::<BITS>().0;
     for (b, (lines, record)) in blocks.iter().zip(records::<N>(x)).enumerate() {
         let mut high = HighBits::load(lines);
-        let dots = dots::<MEANING, N>(record, shift, |i| quad_pair(lines, i, &mut high));
+        let dots = dots::<MEANING, N>(record, offset, |i| quad_pair(lines, i, &mut high));
         sums.add::<MEANING>(scratch, b, record, dots);
     }
     sums.store();
@@ -197,15 +229,12 @@ fn quad_pair<const BITS: usize>(
     pair
 }
 
-/// The exponent of the centre of the values, in every lane.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn shift(meaning: Meaning) -> __m512i {
-    match meaning {
-        Meaning::Centred { shift } | Meaning::CentredHalves { shift } => {
-            _mm512_set1_epi32(shift as i32)
-        }
-        Meaning::WithMinimum => _mm512_setzero_si512(),
+/// The word of a record that a product begins with; none for weights with a minimum.
+fn offset<const MEANING: u8>(meaning: Meaning) -> usize {
+    if MEANING == MINIMUM {
+        0
+    } else {
+        Record::offset(meaning)
     }
 }
 
@@ -214,21 +243,16 @@ fn shift(meaning: Meaning) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn dots<const MEANING: u8, const N: usize>(
     record: &[[u32; N]; RECORD],
-    shift: __m512i,
+    offset: usize,
     mut quad_pair: impl FnMut(usize) -> (__m512i, __m512i),
 ) -> [[__m512i; N]; 2] {
     let second = usize::from(MEANING == HALVES);
     let mut dots = [[_mm512_setzero_si512(); N]; 2];
-    for n in 0..N {
-        let offset = |word: usize| _mm512_sllv_epi32(broadcast(record[word][n]), shift);
-        match MEANING {
-            CENTRED => dots[0][n] = offset(Record::NEGATIVE_SUM),
-            HALVES => {
-                dots[0][n] = offset(Record::NEGATIVE_HALF_SUMS);
-                dots[1][n] = offset(Record::NEGATIVE_HALF_SUMS + 1);
-            }
-            _ => {}
-        }
+    if MEANING != MINIMUM {
+        dots[0] = record[offset].map(|word| broadcast(word));
+    }
+    if MEANING == HALVES {
+        dots[1] = record[offset + 1].map(|word| broadcast(word));
     }
     for i in 0..QUADS / 2 {
         let (w, w_second) = quad_pair(i);
@@ -244,17 +268,15 @@ fn dots<const MEANING: u8, const N: usize>(
 /// The running sums of a tile, in registers.
 struct Sums<'a, const N: usize> {
     sums: [__m512; N],
-    home: &'a mut [Floats],
+    home: &'a mut [Floats; N],
 }
 
 impl<'a, const N: usize> Sums<'a, N> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
     fn load(home: &'a mut [Floats]) -> Self {
-        let mut sums = [_mm512_setzero_ps(); N];
-        for (sum, home) in sums.iter_mut().zip(&*home) {
-            *sum = load_floats(home);
-        }
+        let home: &mut [Floats; N] = home.try_into().expect("a sum for each token");
+        let sums = home.each_ref().map(|home| load_floats(home));
         Self { sums, home }
     }
 
@@ -367,6 +389,26 @@ fn broadcast_float(word: u32) -> __m512 {
 fn load(line: &Line) -> __m512i {
     // SAFETY: a line is 64 bytes on a multiple of 64.
     unsafe { _mm512_load_si512(std::ptr::from_ref(line).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn load_block(x: &[f32; BLOCK]) -> (__m512, __m512) {
+    let (first, second) = x.split_at(BLOCK / 2);
+    // SAFETY: a half has 16 floats.
+    let first = unsafe { _mm512_loadu_ps(first.as_ptr()) };
+    // SAFETY: as above.
+    let second = unsafe { _mm512_loadu_ps(second.as_ptr()) };
+    (first, second)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn words(values: __m256i) -> [u32; QUADS] {
+    let mut words = [0; QUADS];
+    // SAFETY: these are 32 bytes.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), values) };
+    words
 }
 
 #[inline]

@@ -122,20 +122,16 @@ fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations
     check_shapes(w, w.rows(), x, y);
     let groups = w.rows().div_ceil(LANES);
     let y = Output::new(y, w.rows());
-    for_each_share(pool, groups, |groups| {
-        let mut scratch = Unpacked::EMPTY;
-        for group in groups {
-            let first_row = group * LANES;
-            let rows = first_row..w.rows().min(first_row + LANES);
-            match w.body() {
-                Body::Quantised(body) if x.tiles() > 1 => {
-                    multiply_group(kernels, body, x, &mut scratch, (&y, rows));
-                }
-                _ => {
-                    for tile in 0..x.tiles() {
-                        let sums = group_sums(kernels, w, group, (x, tile), &mut scratch);
-                        y.store(tile, rows.clone(), &sums);
-                    }
+    for_each_share(pool, groups, |groups| match w.body() {
+        Body::Quantised(body) if x.tiles() > 1 => {
+            multiply_share(kernels, body, x, &y, groups);
+        }
+        _ => {
+            let mut scratch = Unpacked::EMPTY;
+            for group in groups {
+                for tile in 0..x.tiles() {
+                    let sums = group_sums(kernels, w, group, (x, tile), &mut scratch);
+                    y.store(tile, rows_of(group, w.rows()), &sums);
                 }
             }
         }
@@ -165,7 +161,7 @@ fn matmul_rows_with(
                     _ => group_sums(kernels, w, group, (x, tile), &mut scratch),
                 };
                 known = Some((group, sums));
-                y.store(tile, i..i + 1, &sums.map(|sums| [sums.0[lane]]));
+                y.store_lane(tile, i, &sums, lane);
             }
         }
     });
@@ -216,27 +212,45 @@ fn group_sums(
     sums
 }
 
-/// The products of 16 rows with all tiles. Every chunk is unpacked once; between the chunks, the
-/// sums wait in `y`.
-fn multiply_group(
+/// Groups of rows that are unpacked together. A chunk of a tile (13 KiB) is read into the first
+/// level cache once and multiplied with all of them, which lie in the second (88 KiB).
+const PANEL: usize = 4;
+
+/// The products of a share of the groups with more than one tile. Every chunk is unpacked once;
+/// between the chunks, the sums wait in `y`.
+fn multiply_share(
     kernels: &Kernels,
     w: &Quantised,
     x: &Activations,
-    scratch: &mut Unpacked,
-    (y, rows): (&Output<'_>, Range<usize>),
+    y: &Output<'_>,
+    share: Range<usize>,
 ) {
-    for (i, chunk) in w.chunks(rows.start / LANES).enumerate() {
-        (kernels.unpack)(&chunk, scratch);
-        for tile in 0..x.tiles() {
-            let x = x.tile(tile, i * CHUNK);
-            let mut sums = [Floats::ZERO; TILE];
-            if i > 0 {
-                y.load(tile, rows.clone(), &mut sums);
+    let mut panel = [Unpacked::EMPTY; PANEL];
+    for first_group in share.clone().step_by(PANEL) {
+        let groups = first_group..share.end.min(first_group + PANEL);
+        for first_block in (0..w.blocks).step_by(CHUNK) {
+            for (group, unpacked) in groups.clone().zip(&mut panel) {
+                (kernels.unpack)(&w.chunk(group, first_block), unpacked);
             }
-            (kernels.multiply)(scratch, x, &mut sums[..x.width]);
-            y.store(tile, rows.clone(), &sums);
+            for tile in 0..x.tiles() {
+                let part = x.tile(tile, first_block);
+                for (group, unpacked) in groups.clone().zip(&panel) {
+                    let rows = rows_of(group, y.outputs);
+                    let mut sums = [Floats::ZERO; TILE];
+                    if first_block > 0 {
+                        y.load(tile, rows.clone(), &mut sums);
+                    }
+                    (kernels.multiply)(unpacked, part, &mut sums[..part.width]);
+                    y.store(tile, rows, &sums);
+                }
+            }
         }
     }
+}
+
+/// The rows of a group; the last one may be short of some.
+fn rows_of(group: usize, rows: usize) -> Range<usize> {
+    group * LANES..rows.min((group + 1) * LANES)
 }
 
 /// `y: [T, outputs]`, of which every task reads and writes columns of its own.
@@ -256,15 +270,23 @@ impl<'a> Output<'a> {
     }
 
     fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats; TILE]) {
-        self.for_each_row(tile, columns, |n, y| {
-            sums[n].0[..y.len()].copy_from_slice(y);
+        self.for_each_row(tile, columns, |n, y| match <&[f32; LANES]>::try_from(&*y) {
+            Ok(y) => sums[n].0 = *y,
+            Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
         });
     }
 
-    fn store<R: AsRef<[f32]>>(&self, tile: usize, columns: Range<usize>, sums: &[R; TILE]) {
+    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats; TILE]) {
         self.for_each_row(tile, columns, |n, y| {
-            y.copy_from_slice(&sums[n].as_ref()[..y.len()]);
+            match <&mut [f32; LANES]>::try_from(&mut *y) {
+                Ok(y) => *y = sums[n].0,
+                Err(_) => y.copy_from_slice(&sums[n].0[..y.len()]),
+            }
         });
+    }
+
+    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats; TILE], lane: usize) {
+        self.for_each_row(tile, column..column + 1, |n, y| y[0] = sums[n].0[lane]);
     }
 
     /// Hands over these columns of every row of a tile, with its number in the tile.

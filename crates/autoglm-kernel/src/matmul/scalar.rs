@@ -48,14 +48,15 @@ fn add_block(
 ) -> f32 {
     let scale = |i: usize| w.scales.scales[i].0[lane] * f32::from_bits(x(Record::SCALE));
     let quads = &w.values[block];
-    match w.coding.meaning {
-        Meaning::Centred { shift } => {
-            let offset = (x(Record::NEGATIVE_SUM) as i32) << shift;
+    let meaning = w.coding.meaning;
+    match meaning {
+        Meaning::Centred { .. } => {
+            let offset = x(Record::offset(meaning)) as i32;
             let dot = offset + dot(quads, lane, &x, 0);
             (dot as f32).mul_add(scale(block), sum)
         }
-        Meaning::CentredHalves { shift } => (0..2).fold(sum, |sum, half| {
-            let offset = (x(Record::NEGATIVE_HALF_SUMS + half) as i32) << shift;
+        Meaning::CentredHalves { .. } => (0..2).fold(sum, |sum, half| {
+            let offset = x(Record::offset(meaning) + half) as i32;
             let quads = &quads[4 * half..4 * half + 4];
             let dot = offset + dot(quads, lane, &x, 4 * half);
             (dot as f32).mul_add(scale(2 * block + half), sum)

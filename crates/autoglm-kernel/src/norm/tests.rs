@@ -7,7 +7,7 @@ const EPS: f32 = 1e-6;
 fn exact(x: &[f32], weight: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let columns = weight.len();
     let half_step = 1.0 / f64::from(1 << 24);
-    let relative = (columns as f64 / 32.0 + 2.0 + 6.0) * half_step;
+    let relative = (columns as f64 / 128.0 + 4.0 + 5.0) * half_step;
     let row = |row: &[f32]| -> Vec<f64> {
         let squares: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
         let inverse = 1.0 / (squares / columns as f64 + f64::from(EPS)).sqrt();

@@ -7,10 +7,9 @@ use crate::lanes::{Floats, Halves, LANES, Line};
 
 use super::coding::{Coding, Meaning, QUADS, SUPER_BLOCKS, ScaleLayout};
 
-/// Blocks that are unpacked at a time: 512 columns of 16 rows are 8 KiB of values and 3 KiB of
-/// scales, a third of a 32 KiB first-level cache; the rest is for the activations. It is a
-/// multiple of a super-block.
-pub(crate) const CHUNK: usize = 16;
+/// Blocks that are unpacked at a time: 1,024 columns of 16 rows are 16 KiB of values and 6 KiB of
+/// scales. It is a multiple of a super-block.
+pub(crate) const CHUNK: usize = 32;
 
 const _: () = assert!(CHUNK.is_multiple_of(SUPER_BLOCKS));
 

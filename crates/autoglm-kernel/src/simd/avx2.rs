@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 use half::f16;
 
 use super::{LANES, Simd};
+use crate::isa::Isa;
 
 /// Exists only where the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +18,7 @@ pub(crate) struct Avx2(());
 
 impl Avx2 {
     pub(crate) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
-        found.then_some(Self(()))
+        Isa::Avx2.is_available().then_some(Self(()))
     }
 }
 

@@ -11,6 +11,7 @@ use std::arch::x86_64::{
 use half::f16;
 
 use super::{LANES, Simd};
+use crate::isa::Isa;
 
 /// Exists only where the processor has AVX-512F.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Avx512(());
 
 impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then_some(Self(()))
+        Isa::Avx512.is_available().then_some(Self(()))
     }
 }
 

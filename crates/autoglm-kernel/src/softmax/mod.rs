@@ -6,8 +6,8 @@ mod tests;
 use crate::elementwise::map_in_place;
 use crate::simd::{LANES, Simd, Variant, exp, horizontal_max, padded, sum_lanes, with_simd};
 
-/// Elements whose exponentials are summed in `f32` before the sum goes into an `f64`: 64 additions
-/// a lane, so that the error stays at a few units in the last place for any length.
+/// Elements that are looked at together. Their exponentials are summed in `f32` before the sum goes
+/// into an `f64`: 64 additions a lane, so that the error does not grow with the length.
 const BLOCK: usize = 64 * LANES;
 
 /// `ln Σ exp(x)`; −∞ for an empty row.
@@ -19,7 +19,7 @@ pub fn log_sum_exp(x: &[f32]) -> f32 {
     log_sum_exp_with(Variant::best(), x)
 }
 
-/// The index of the greatest element, the first of equals; a NaN is passed over.
+/// The index of the greatest element, the first of equals; NaNs are passed over.
 ///
 /// # Panics
 /// If `x` is empty.
@@ -47,8 +47,17 @@ fn log_sum_exp_with(variant: Variant, x: &[f32]) -> f32 {
 
 fn argmax_with(variant: Variant, x: &[f32]) -> usize {
     assert!(!x.is_empty(), "argmax of 0 elements");
-    let greatest = with_simd!(variant, s => greatest(s, x));
-    x.iter().position(|x| *x == greatest).unwrap_or(0)
+    let (mut block, mut found) = (0, f32::NEG_INFINITY);
+    with_simd!(variant, s => {
+        for (i, x) in x.chunks(BLOCK).enumerate() {
+            let greatest = greatest(s, x);
+            if greatest > found {
+                (block, found) = (i, greatest);
+            }
+        }
+    });
+    let first = block * BLOCK;
+    first + x[first..].iter().position(|x| *x == found).unwrap_or(0)
 }
 
 fn softmax_with(variant: Variant, x: &mut [f32]) {

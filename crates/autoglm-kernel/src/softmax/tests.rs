@@ -85,6 +85,9 @@ fn argmax_finds_the_first_of_the_greatest() {
             3
         );
         assert_eq!(argmax_with(variant, &[f32::NEG_INFINITY; 40]), 0);
+        let mut long = row(1, 5_000, 1.0);
+        (long[3_000], long[4_000]) = (2.0, 2.0);
+        assert_eq!(argmax_with(variant, &long), 3_000);
     }
 }
 

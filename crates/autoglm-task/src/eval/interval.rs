@@ -10,7 +10,7 @@ const Z_95: f64 = 1.959_963_984_540_054;
 /// the usual p ± 1.96·√(p(1−p)/n) is far too narrow.
 ///
 /// # Source
-/// Wilson 1927; Brown, Cai, DasGupta 2001, Interval Estimation for a Binomial Proportion, §3.1.
+/// Wilson 1927; Brown, Cai, `DasGupta` 2001, Interval Estimation for a Binomial Proportion, §3.1.
 pub fn wilson_interval(right: usize, all: usize) -> [f64; 2] {
     if all == 0 {
         return [0.0, 1.0];

@@ -53,7 +53,7 @@ fn same_json(answer: &str, gold: &str) -> bool {
 /// Whether an answer is the right one but for case, punctuation, articles and blanks.
 ///
 /// # Source
-/// Rajpurkar et al. 2016, SQuAD, the published evaluation script; characters of scripts that do
+/// Rajpurkar et al. 2016, `SQuAD`, the published evaluation script; characters of scripts that do
 /// not separate words count as words.
 pub fn exact_match(answer: &str, gold: &str) -> bool {
     answer_words(answer) == answer_words(gold)

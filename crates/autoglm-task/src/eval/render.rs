@@ -137,7 +137,7 @@ fn confusion_list(closed: &ClosedQuality, names: &[&str]) -> String {
             }
         }
     }
-    pairs.sort_by(|a, b| b.0.cmp(&a.0));
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.0));
     let mut rows = vec![
         ["right answer", "given", "rows"]
             .map(str::to_owned)

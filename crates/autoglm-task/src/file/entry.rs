@@ -112,16 +112,12 @@ impl<'a> Section<'a> {
 
 fn unknown_key(table: &str, name: &str, span: Range<usize>) -> Remark {
     let remark = Remark::warning(span, format!("unknown key `{name}`, it has no effect"));
-    match likely_key(table, name) {
-        Some(likely) => remark.suggest(format!("did you mean `{likely}`?")),
-        None => {
-            let here = KEYS
-                .iter()
-                .filter(|key| key.table() == table)
-                .map(Key::name);
-            remark.suggest(format!("known are {}", here.collect::<Vec<_>>().join(", ")))
-        }
+    if let Some(likely) = likely_key(table, name) {
+        return remark.suggest(format!("did you mean `{likely}`?"));
     }
+    let here = KEYS.iter().filter(|key| key.table() == table);
+    let names: Vec<&str> = here.map(Key::name).collect();
+    remark.suggest(format!("known are {}", names.join(", ")))
 }
 
 impl<'a> Entry<'a> {

@@ -217,12 +217,13 @@ impl Reader {
             Some(entry) => Some((one_of(&entry, &FORMS)?, entry)),
             None => None,
         };
-        let implied = implied_form(
-            spec,
-            labels.is_some(),
-            schema.is_some(),
-            get("language").is_some(),
-        );
+        let keys = [
+            (labels.is_some(), Form::Labels),
+            (schema.is_some(), Form::Json),
+            (get("language").is_some(), Form::Code),
+        ];
+        let given = keys.iter().find(|(given, _)| *given).map(|(_, form)| *form);
+        let implied = given.unwrap_or_else(|| form_of(&spec.output));
         let max_tokens = match get("max_tokens") {
             Some(entry) => entry.whole(1..=MOST_TOKENS)? as usize,
             None => spec.output.max_tokens().max(16),
@@ -403,12 +404,8 @@ fn usual_title(spec: &TaskSpec, name: &str, count: usize) -> String {
     }
 }
 
-/// The form that the other keys imply, or else what the words ask for.
-fn implied_form(spec: &TaskSpec, labels: bool, schema: bool, code: bool) -> Form {
-    match &spec.output {
-        _ if labels => Form::Labels,
-        _ if schema => Form::Json,
-        _ if code => Form::Code,
+fn form_of(output: &Output) -> Form {
+    match output {
         Output::Labels { .. } => Form::Labels,
         Output::Json { .. } => Form::Json,
         Output::Text { .. } => Form::Text,
@@ -438,9 +435,10 @@ fn refuse_contradiction<'a>(
 
 fn schema(entry: &Entry<'_>) -> Result<Value, FileError> {
     let wanted = "a JSON Schema: a table, or a JSON object as text";
-    let value = match entry.is_string() {
-        true => serde_json::from_str(entry.string(wanted)?).ok(),
-        false => entry.json(),
+    let value = if entry.is_string() {
+        serde_json::from_str(entry.string(wanted)?).ok()
+    } else {
+        entry.json()
     };
     value
         .filter(|value| value.is_object() || value.is_boolean())

@@ -128,167 +128,169 @@ fn a_schema_is_a_table_or_json_text() {
     }
 }
 
+/// Wrong task files, with a part of what is said of each.
+const WRONG: &[(&str, &str)] = &[
+    ("a = ", "line 1: no TOML"),
+    (
+        "name = 'x'",
+        "line 1: `instruction` is missing, want the task in words",
+    ),
+    (
+        "instruction = ''",
+        "line 1: `instruction`: got `''`, want the task in words",
+    ),
+    ("instruction = '  '", "want the task in words"),
+    (
+        "instruction = 3",
+        "line 1: `instruction`: got `3`, want the task in words",
+    ),
+    (
+        "\ninstruction = 'x'\nkind = 'classify'",
+        "line 3: `kind`: got `'classify'`, want one of classification",
+    ),
+    (
+        "instruction = 'x'\nkind = 'sumarisation'",
+        "did you mean `summarisation`?",
+    ),
+    (
+        "instruction = 'x'\nlanguage = 'fr'",
+        "line 2: `language`: got `'fr'`, want one of en, zh",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a']",
+        "line 2: `labels`: got the one label `a`, want a list of at least two labels",
+    ),
+    (
+        "instruction = 'x'\nlabels = []",
+        "got an empty list, want a list of at least two labels",
+    ),
+    (
+        "instruction = 'x'\nlabels = 'a, b'",
+        "got `'a, b'`, want a list of at least two labels",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a',\n'b',\n'a']",
+        "line 4: `labels[3]`: got `a` twice, want labels that differ",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', {name = 'b', word = 'a'}]",
+        "got the word `a` twice",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', '']",
+        "`labels[2]`: got `''`, want a label",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', {word = 'b'}]",
+        "`labels[2].name` is missing",
+    ),
+    (
+        "instruction = 'x'\nanswer = ['a']",
+        "line 2: `answer`: got a list, want a text",
+    ),
+    (
+        "instruction = 'x'\nconstraints = [1]",
+        "`constraints[1]`: got `1`, want a list of texts",
+    ),
+    (
+        "instruction = 'x'\n[input]\nfields = []",
+        "line 3: `input.fields`: got an empty list",
+    ),
+    (
+        "instruction = 'x'\n[input]\nfields = ['a', 'a']",
+        "`input.fields[2]`: got `a` twice",
+    ),
+    (
+        "instruction = 'x'\ninput = 3",
+        "line 2: `input`: got `3`, want a table",
+    ),
+    (
+        "instruction = 'x'\n[output]\nmax_tokens = 0",
+        "line 3: `output.max_tokens`: got `0`, want a whole number from 1",
+    ),
+    (
+        "instruction = 'x'\n[output]\nmax_tokens = 1.5",
+        "got `1.5`, want a whole number",
+    ),
+    (
+        "instruction = 'x'\n[output]\nschema = 'no'",
+        "`output.schema`: got `'no'`, want a JSON Schema",
+    ),
+    (
+        "instruction = 'x'\n[output]\nform = 'labels'",
+        "`labels` is missing",
+    ),
+    (
+        "instruction = 'x'\n[output]\nform = 'text'\nschema = '{}'",
+        "line 4: `output.schema`: got `schema` beside an answer of the form `text`",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', 'b']\n[output]\nform = 'json'",
+        "line 2: `labels`: got `labels` beside",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', 'b']\n[output]\nschema = '{}'",
+        "beside an answer of the form `labels`",
+    ),
+    (
+        "instruction = 'x'\n[decoding]\ntemperature = 'hot'",
+        "line 3: `decoding.temperature`: got `'hot'`, want a number from 0 to 10",
+    ),
+    (
+        "instruction = 'x'\n[decoding]\ntop_p = 1.5",
+        "got `1.5`, want a number from 0 to 1",
+    ),
+    ("instruction = 'x'\n[decoding]\ntop_p = nan", "got `nan`"),
+    (
+        "instruction = 'x'\n[decoding]\ntop_k = -1",
+        "got `-1`, want a whole number from 0",
+    ),
+    (
+        "instruction = 'x'\n[decoding]\nseed = true",
+        "`decoding.seed`: got `true`",
+    ),
+    (
+        "instruction = 'x'\n[decoding]\nstop = ['']",
+        "`decoding.stop[1]`",
+    ),
+    (
+        "instruction = 'x'\n[judge]\ncalibration = 'bach'",
+        "did you mean `batch`?",
+    ),
+    ("instruction = 'x'\nmodel = ' '", "`model`: got `' '`"),
+    (
+        "instruction = 'x'\n[[examples]]\ninput = 'a'",
+        "line 2: `examples[1].output` is missing",
+    ),
+    (
+        "instruction = 'x'\n[[examples]]\noutput = 'a'",
+        "`examples[1].input` is missing",
+    ),
+    (
+        "instruction = 'x'\nexamples = 3",
+        "`examples`: got `3`, want tables",
+    ),
+    (
+        "instruction = 'x'\nlabels = ['a', 'b']\n[[examples]]\ninput = 't'\noutput = 'c'",
+        "line 5: `examples[1].output`: got `'c'`, want one of the labels a, b",
+    ),
+    (
+        "instruction = 'x'\n[[examples]]\ninput = { tex = 't' }\noutput = 'c'",
+        "line 3: `examples[1].input`: got the field(s) tex, want the field `text` too",
+    ),
+    (
+        "instruction = 'x'\n[input]\nfields = ['a', 'b']\n[[examples]]\ninput = 't'\noutput = 'c'",
+        "`examples[1].input`: got `'t'`, want a table",
+    ),
+    (
+        "instruction = 'x'\n[output]\nschema = '{}'\n[[examples]]\ninput = 't'\noutput = 'c'",
+        "want JSON text",
+    ),
+];
+
 #[test]
 fn errors_name_line_key_value_and_what_is_wanted() {
-    let cases = [
-        ("a = ", "line 1: no TOML"),
-        (
-            "name = 'x'",
-            "line 1: `instruction` is missing, want the task in words",
-        ),
-        (
-            "instruction = ''",
-            "line 1: `instruction`: got `''`, want the task in words",
-        ),
-        ("instruction = '  '", "want the task in words"),
-        (
-            "instruction = 3",
-            "line 1: `instruction`: got `3`, want the task in words",
-        ),
-        (
-            "\ninstruction = 'x'\nkind = 'classify'",
-            "line 3: `kind`: got `'classify'`, want one of classification",
-        ),
-        (
-            "instruction = 'x'\nkind = 'sumarisation'",
-            "did you mean `summarisation`?",
-        ),
-        (
-            "instruction = 'x'\nlanguage = 'fr'",
-            "line 2: `language`: got `'fr'`, want one of en, zh",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a']",
-            "line 2: `labels`: got the one label `a`, want a list of at least two labels",
-        ),
-        (
-            "instruction = 'x'\nlabels = []",
-            "got an empty list, want a list of at least two labels",
-        ),
-        (
-            "instruction = 'x'\nlabels = 'a, b'",
-            "got `'a, b'`, want a list of at least two labels",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a',\n'b',\n'a']",
-            "line 4: `labels[3]`: got `a` twice, want labels that differ",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', {name = 'b', word = 'a'}]",
-            "got the word `a` twice",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', '']",
-            "`labels[2]`: got `''`, want a label",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', {word = 'b'}]",
-            "`labels[2].name` is missing",
-        ),
-        (
-            "instruction = 'x'\nanswer = ['a']",
-            "line 2: `answer`: got a list, want a text",
-        ),
-        (
-            "instruction = 'x'\nconstraints = [1]",
-            "`constraints[1]`: got `1`, want a list of texts",
-        ),
-        (
-            "instruction = 'x'\n[input]\nfields = []",
-            "line 3: `input.fields`: got an empty list",
-        ),
-        (
-            "instruction = 'x'\n[input]\nfields = ['a', 'a']",
-            "`input.fields[2]`: got `a` twice",
-        ),
-        (
-            "instruction = 'x'\ninput = 3",
-            "line 2: `input`: got `3`, want a table",
-        ),
-        (
-            "instruction = 'x'\n[output]\nmax_tokens = 0",
-            "line 3: `output.max_tokens`: got `0`, want a whole number from 1",
-        ),
-        (
-            "instruction = 'x'\n[output]\nmax_tokens = 1.5",
-            "got `1.5`, want a whole number",
-        ),
-        (
-            "instruction = 'x'\n[output]\nschema = 'no'",
-            "`output.schema`: got `'no'`, want a JSON Schema",
-        ),
-        (
-            "instruction = 'x'\n[output]\nform = 'labels'",
-            "`labels` is missing",
-        ),
-        (
-            "instruction = 'x'\n[output]\nform = 'text'\nschema = '{}'",
-            "line 4: `output.schema`: got `schema` beside an answer of the form `text`",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', 'b']\n[output]\nform = 'json'",
-            "line 2: `labels`: got `labels` beside",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', 'b']\n[output]\nschema = '{}'",
-            "beside an answer of the form `labels`",
-        ),
-        (
-            "instruction = 'x'\n[decoding]\ntemperature = 'hot'",
-            "line 3: `decoding.temperature`: got `'hot'`, want a number from 0 to 10",
-        ),
-        (
-            "instruction = 'x'\n[decoding]\ntop_p = 1.5",
-            "got `1.5`, want a number from 0 to 1",
-        ),
-        ("instruction = 'x'\n[decoding]\ntop_p = nan", "got `nan`"),
-        (
-            "instruction = 'x'\n[decoding]\ntop_k = -1",
-            "got `-1`, want a whole number from 0",
-        ),
-        (
-            "instruction = 'x'\n[decoding]\nseed = true",
-            "`decoding.seed`: got `true`",
-        ),
-        (
-            "instruction = 'x'\n[decoding]\nstop = ['']",
-            "`decoding.stop[1]`",
-        ),
-        (
-            "instruction = 'x'\n[judge]\ncalibration = 'bach'",
-            "did you mean `batch`?",
-        ),
-        ("instruction = 'x'\nmodel = ' '", "`model`: got `' '`"),
-        (
-            "instruction = 'x'\n[[examples]]\ninput = 'a'",
-            "line 2: `examples[1].output` is missing",
-        ),
-        (
-            "instruction = 'x'\n[[examples]]\noutput = 'a'",
-            "`examples[1].input` is missing",
-        ),
-        (
-            "instruction = 'x'\nexamples = 3",
-            "`examples`: got `3`, want tables",
-        ),
-        (
-            "instruction = 'x'\nlabels = ['a', 'b']\n[[examples]]\ninput = 't'\noutput = 'c'",
-            "line 5: `examples[1].output`: got `'c'`, want one of the labels a, b",
-        ),
-        (
-            "instruction = 'x'\n[[examples]]\ninput = { tex = 't' }\noutput = 'c'",
-            "line 3: `examples[1].input`: got the field(s) tex, want the field `text` too",
-        ),
-        (
-            "instruction = 'x'\n[input]\nfields = ['a', 'b']\n[[examples]]\ninput = 't'\noutput = 'c'",
-            "`examples[1].input`: got `'t'`, want a table",
-        ),
-        (
-            "instruction = 'x'\n[output]\nschema = '{}'\n[[examples]]\ninput = 't'\noutput = 'c'",
-            "want JSON text",
-        ),
-    ];
-    for (text, want) in cases {
+    for (text, want) in WRONG {
         let got = error(text);
         assert!(got.contains(want), "{text}\n got: {got}\nwant: {want}");
     }

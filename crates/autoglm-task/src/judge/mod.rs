@@ -7,7 +7,7 @@ mod tests;
 
 use autoglm_spec::{FinishReason, Label, Output, Usage, Verdict};
 
-pub use prior::{BATCH_FULL_RECORDS, BATCH_RECORDS, BATCH_TEMPERATURE, Prior};
+pub use prior::{BATCH_FULL_RECORDS, BATCH_RECORDS, Prior};
 
 use crate::row::Raw;
 

@@ -38,30 +38,60 @@ fn without_calibration_the_most_likely_label_is_the_answer() {
 
 #[test]
 fn a_bias_towards_a_label_is_divided_out() {
-    let content_free = [logs(&[0.9, 0.1]), logs(&[0.5, 0.5])];
+    let content_free = [logs(&[0.9, 0.1]), logs(&[0.7, 0.3])];
     let verdict = verdict(Prior::contextual(&content_free), &[0.7, 0.3]);
-    // The prior's odds are the geometric mean of 9 and 1, that is 3; those of the answer 7/3.
+    // Prior 0.8 and 0.2: odds 0.7/0.8 to 0.3/0.2.
     assert_eq!(verdict.answer, "b");
-    let odds = 3.0 / (0.7 / 0.3);
-    assert!((verdict.confidence - odds / (1.0 + odds)).abs() < 1e-5);
+    let wanted = (0.3 / 0.2) / (0.3 / 0.2 + 0.7 / 0.8);
+    assert!((verdict.confidence - wanted).abs() < 1e-5);
+}
+
+/// A batch in which `share` of 100 records speak for the first label, all too much for it.
+fn biased_batch(share: usize) -> Vec<Vec<f32>> {
+    let record = |i: usize| if i < share { [0.98, 0.02] } else { [0.6, 0.4] };
+    (0..100).map(|i| logs(&record(i))).collect()
 }
 
 #[test]
-fn a_batch_prior_centres_its_batch_and_sharpens_confidence() {
-    let pairs = [[0.9, 0.1], [0.5, 0.5]].repeat(16);
-    let batch: Vec<Vec<f32>> = pairs.iter().map(|p| logs(p)).collect();
-    let prior = Prior::batch(&batch);
-    assert_eq!(prior.records, 32);
-    let verdict = verdict(prior, &[0.9, 0.1]);
-    assert_eq!(verdict.answer, "a");
-    let odds = 3f32.powf(1.0 / BATCH_TEMPERATURE);
-    assert!((verdict.confidence - odds / (1.0 + odds)).abs() < 1e-5);
+fn a_batch_prior_finds_the_point_between_the_labels() {
+    let prior = Prior::batch(&biased_batch(50), true);
+    assert_eq!(prior.records, 100);
+    assert_eq!(verdict(prior.clone(), &[0.6, 0.4]).answer, "b");
+    assert_eq!(verdict(prior, &[0.98, 0.02]).answer, "a");
+}
+
+#[test]
+fn an_uneven_batch_moves_the_prior_less_than_its_mean_alone() {
+    let lean = |share| {
+        let prior = Prior::batch(&biased_batch(share), false);
+        prior.logprobs[0] - prior.logprobs[1]
+    };
+    let mean_lean = |share: f32| {
+        let p = 0.98 * share + 0.6 * (1.0 - share);
+        (p / (1.0 - p)).ln()
+    };
+    assert!(lean(80) - lean(50) < mean_lean(0.8) - mean_lean(0.5));
+}
+
+#[test]
+fn confidence_follows_the_spread_where_there_are_examples() {
+    let narrow: Vec<Vec<f32>> = (0..64)
+        .map(|i| logs(if i % 2 == 0 { &[0.6, 0.4] } else { &[0.4, 0.6] }))
+        .collect();
+    let confidence = |has_examples| {
+        let prior = Prior::batch(&narrow, has_examples);
+        verdict(prior, &[0.6, 0.4]).confidence
+    };
+    assert!((confidence(false) - 0.6).abs() < 1e-5);
+    // The spread is half of ln 1.5, 0.7 of it less than the least temperature, 0.3.
+    let odds = 1.5f32.powf(1.0 / 0.3);
+    assert!((confidence(true) - odds / (1.0 + odds)).abs() < 1e-5);
 }
 
 #[test]
 fn few_records_are_believed_in_part() {
     let of_one_kind = vec![logs(&[0.9, 0.1]); 8];
-    let prior = Prior::batch(&of_one_kind);
+    let prior = Prior::batch(&of_one_kind, false);
     let lean = prior.logprobs[0] - prior.logprobs[1];
     assert!((lean - 0.25 * 9f32.ln()).abs() < 1e-5);
     // One more of that kind is still answered as the others are.
@@ -70,16 +100,19 @@ fn few_records_are_believed_in_part() {
 
 #[test]
 fn without_records_a_batch_has_no_bias() {
-    let verdict = verdict(Prior::batch(&[]), &[0.6, 0.4]);
-    assert_eq!(verdict.answer, "a");
+    let prior = Prior::batch(&[], true);
+    assert_eq!(prior.temperature, 1.0);
+    assert_eq!(verdict(prior, &[0.6, 0.4]).answer, "a");
 }
 
 #[test]
 fn one_record_beyond_doubt_does_not_decide_for_all() {
-    let mut batch = vec![logs(&[0.5, 0.5]); 63];
+    let mut batch = biased_batch(50);
+    let before = Prior::batch(&batch, false);
     batch.push(vec![0.0, -5000.0]);
-    let prior = Prior::batch(&batch);
-    assert_eq!(verdict(prior, &[0.45, 0.55]).answer, "b");
+    let after = Prior::batch(&batch, false);
+    let lean = |prior: &Prior| prior.logprobs[0] - prior.logprobs[1];
+    assert!((lean(&after) - lean(&before)).abs() < 0.1);
 }
 
 #[test]
@@ -145,7 +178,7 @@ proptest! {
         scores in prop::collection::vec(-30f32..0.0, 2),
         records in prop::collection::vec(prop::collection::vec(-30f32..0.0, 2), 0..50),
     ) {
-        let prior = Prior::batch(&records);
+        let prior = Prior::batch(&records, true);
         let raw = Raw::Scores { logprobs: scores };
         let verdict = Judge::new(&labels(&["a", "b"]), prior).verdict(&raw).unwrap();
         let sum: f32 = verdict.distribution.iter().map(|(_, p)| p).sum();

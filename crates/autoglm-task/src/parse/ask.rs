@@ -56,7 +56,7 @@ pub fn parse_with_model(text: &str, model: &dyn Generate) -> (TaskSpec, Vec<Rema
     let mut draft = Draft::of(text, Known::default());
     if (draft.kind_open || draft.labels_open) && !text.trim().is_empty() {
         match suggestion(text, model) {
-            Ok(suggestion) => draft = draft.with(text, suggestion),
+            Ok(suggestion) => draft = draft.with(text, &suggestion),
             Err(reason) => {
                 let message = format!("the model was asked and gave no usable answer: {reason}");
                 draft.remarks.push(Remark::warning(0..text.len(), message));
@@ -68,7 +68,7 @@ pub fn parse_with_model(text: &str, model: &dyn Generate) -> (TaskSpec, Vec<Rema
 
 impl Draft {
     /// Takes what is plausible of a suggestion.
-    fn with(self, text: &str, suggestion: Suggestion) -> Self {
+    fn with(self, text: &str, suggestion: &Suggestion) -> Self {
         let whole = 0..text.len();
         let mut draft = self;
         if draft.kind_open {
@@ -87,12 +87,12 @@ impl Draft {
                 .push(Remark::note(whole.clone(), message).suggest(suggestion));
         }
         if draft.labels_open {
-            draft.take_labels(text, suggestion.labels);
+            draft.take_labels(text, &suggestion.labels);
         }
         draft
     }
 
-    fn take_labels(&mut self, text: &str, labels: Vec<String>) {
+    fn take_labels(&mut self, text: &str, labels: &[String]) {
         let whole = 0..text.len();
         let labels: Vec<String> = labels.iter().map(|label| label.trim().to_owned()).collect();
         if let Some(reason) = implausible(&labels) {
@@ -170,10 +170,8 @@ fn prompt(text: &str, chat: bool) -> Prompt {
     let shown: String = text.chars().take(SHOWN).collect();
     let task = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     if !chat {
-        let examples: String = EXAMPLES
-            .iter()
-            .map(|(task, answer)| format!("Task: {task}\nJSON: {answer}\n\n"))
-            .collect();
+        let shown = |(task, answer): &(&str, &str)| format!("Task: {task}\nJSON: {answer}\n\n");
+        let examples = EXAMPLES.iter().map(shown).collect::<Vec<_>>().concat();
         return Prompt::Plain(format!("{REQUEST}\n\n{examples}Task: {task}\nJSON:"));
     }
     let turn = |role, text: String| Segment { role, text };

@@ -181,7 +181,7 @@ fn is_name(name: &str, han: bool) -> bool {
 /// Whether names that nothing announces as fields can be some: they are written as code, they
 /// stand in a Chinese sentence, or a premise and its like are among them.
 fn marked(reading: &Reading<'_>, span: &Range<usize>, names: &[String]) -> bool {
-    let known = |name: &String| field_title(name, true).chars().all(|c| is_han(c));
+    let known = |name: &String| field_title(name, true).chars().all(is_han);
     let text = reading.text(span.clone());
     text.contains('`') || names.iter().any(|name| name.contains('_')) || names.iter().all(known)
 }

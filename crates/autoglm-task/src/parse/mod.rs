@@ -135,7 +135,8 @@ impl Draft {
             && let [Field { name, title }] = self.spec.fields.as_mut_slice()
             && name == fields::DEFAULT_FIELD
         {
-            *title = if reading.chinese() { "代码" } else { "Code" }.to_owned();
+            let code = if reading.chinese() { "代码" } else { "Code" };
+            code.clone_into(title);
         }
     }
 

@@ -43,7 +43,8 @@ const ENGLISH_INPUTS: &[(&str, &str)] = &[
         r"conversations?|dialogues?|dialogs?|chats?|transcripts?",
         "Conversation",
     ),
-    (r"meeting (?:notes|minutes)|minutes|notes?", "Notes"),
+    (r"meeting (?:notes|minutes)|minutes", "Notes"),
+    (r"(?:clinical |doctor's )?notes?", "Note"),
     (r"reports?", "Report"),
     (r"letters?", "Letter"),
     (r"invoices?", "Invoice"),
@@ -101,7 +102,7 @@ pub(super) struct Answer {
 /// Subjects of classification with the answer's titles and the task's name.
 const SUBJECTS: &[(&str, Answer)] = &[
     (
-        r"\bsentiments?\b|\bpolarity\b|\bpositive\b|\bpraise\b|情感|好评|正面|褒贬|态度|积极|口碑|倾向",
+        r"\bsentiments?\b|\bpolarity\b|\bpositive\b|\bpraise\b|\bgood\b.{1,12}\bbad\b|情感|好评|正面|褒贬|态度|积极|口碑|倾向",
         Answer {
             english: "Sentiment",
             chinese: "情感倾向",
@@ -253,6 +254,10 @@ pub(super) fn input_title(reading: &Reading<'_>, kind: TaskKind) -> String {
         }
     };
     let mut note = |place: Range<usize>, title: String| {
+        // What is to be written is not what is given.
+        if kind == TaskKind::CodeGeneration && matches!(title.as_str(), "Code" | "代码") {
+            return;
+        }
         found.push((rank(place.start), place.start, Reverse(place.len()), title));
     };
     if reading.chinese() {
@@ -268,11 +273,17 @@ pub(super) fn input_title(reading: &Reading<'_>, kind: TaskKind) -> String {
         }
     }
     let best = found.into_iter().min();
-    best.map_or_else(|| default_input(reading), |(.., title)| title)
+    best.map_or_else(|| default_input(reading, kind), |(.., title)| title)
 }
 
-fn default_input(reading: &Reading<'_>) -> String {
-    if reading.chinese() { "文本" } else { "Text" }.to_owned()
+fn default_input(reading: &Reading<'_>, kind: TaskKind) -> String {
+    let title = match (kind, reading.chinese()) {
+        (TaskKind::CodeGeneration, false) => "Description",
+        (TaskKind::CodeGeneration, true) => "描述",
+        (_, false) => "Text",
+        (_, true) => "文本",
+    };
+    title.to_owned()
 }
 
 fn chinese_title(folded: &str, written: &str) -> String {

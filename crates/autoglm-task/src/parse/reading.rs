@@ -137,11 +137,11 @@ fn language_of(folded: &str) -> Language {
         .iter()
         .filter(|word| ENGLISH_FRAME.contains(word))
         .count();
-    match chinese.cmp(&english) {
-        std::cmp::Ordering::Greater => Language::Chinese,
-        std::cmp::Ordering::Less => Language::English,
-        std::cmp::Ordering::Equal if han >= latin.len() => Language::Chinese,
-        std::cmp::Ordering::Equal => Language::English,
+    let mostly_chinese = chinese > english || chinese == english && han >= latin.len();
+    if mostly_chinese {
+        Language::Chinese
+    } else {
+        Language::English
     }
 }
 

@@ -211,9 +211,10 @@ fn renamed(record: &Record) -> Record {
 
 fn distribution(verdict: &Verdict) -> Value {
     let pairs = verdict.distribution.iter();
-    Value::Object(Map::from_iter(
-        pairs.map(|(label, p)| (label.clone(), json!(rounded(*p)))),
-    ))
+    let object: Map<String, Value> = pairs
+        .map(|(label, p)| (label.clone(), json!(rounded(*p))))
+        .collect();
+    Value::Object(object)
 }
 
 /// Four decimals: finer steps of a confidence mean nothing.

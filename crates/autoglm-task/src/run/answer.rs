@@ -1,21 +1,13 @@
 //! One window of records: composed, answered by the engine, made into rows.
 
-use autoglm_spec::{
-    Blame, Blamed, Cancel, Completion, EngineError, GenerateRequest, Normalise, Record, Sampling,
-    ScoreRequest, Scoring, Usage,
-};
-use sha2::{Digest, Sha256};
+use autoglm_spec::{Blame, Blamed, Cancel, EngineError};
 
-use super::survey::hexadecimal;
-use super::{Engine, Job};
+use super::Job;
+use super::ask::{Answer, Asker, prompt_hash};
 use crate::TaskError;
-use crate::compose::{Composed, Composer};
-use crate::judge::mean_logprob;
+use crate::compose::Composed;
 use crate::records::{NumberedRecord, RecordError};
 use crate::row::{Raw, Row};
-
-/// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
-const LOGPROB_FLOOR: f32 = -1e4;
 
 /// Why work ends before the input does.
 pub(super) enum Stop {
@@ -39,42 +31,29 @@ pub(super) struct Numbered {
 
 /// Answers records of one task.
 pub(super) struct Answerer<'a> {
-    engine: &'a dyn Engine,
-    composer: Composer,
-    sampling: Sampling,
-    stop: Vec<String>,
+    asker: Asker<'a>,
     strict: bool,
 }
 
-/// What the engine said to one request.
-type Answer = Result<(Raw, Usage), EngineError>;
-
 impl<'a> Answerer<'a> {
     pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
-        let composer =
-            Composer::new(job.spec, job.engine.facts()).map_err(|error| TaskError::Compose {
-                source: Box::new(error),
-            })?;
         Ok(Self {
-            engine: job.engine,
-            composer,
-            sampling: job.settings.sampling,
-            stop: job.settings.stop.clone(),
+            asker: Asker::new(job)?,
             strict: job.settings.strict,
         })
     }
 
     /// Hash of all that determines the prompts.
     pub(super) fn task_hash(&self) -> &str {
-        self.composer.version()
+        self.asker.task_hash()
     }
 
     /// The scores of records without content.
     pub(super) fn content_free(&self, cancel: &Cancel) -> Result<Vec<Vec<f32>>, Stop> {
-        let prompts = self.composer.content_free();
-        let prompts: Vec<&Composed> = prompts.iter().collect();
+        let blanks = self.asker.content_free();
+        let blanks: Vec<&[Composed]> = blanks.iter().map(Vec::as_slice).collect();
         let mut scores = Vec::new();
-        for answer in self.ask(&prompts, cancel)? {
+        for answer in self.asker.ask(&blanks, cancel)? {
             match answer {
                 Ok((Raw::Scores { logprobs }, _)) => scores.push(logprobs),
                 Ok((Raw::Text { .. }, _)) => {}
@@ -95,14 +74,19 @@ impl<'a> Answerer<'a> {
             return (Vec::new(), Some(Stop::Cancelled));
         }
         let drafts: Vec<Draft> = window.into_iter().map(|n| self.draft(n)).collect();
-        let prompts: Vec<&Composed> = drafts.iter().filter_map(|d| d.composed.as_ref()).collect();
-        let mut answers = match self.ask(&prompts, cancel) {
+        let asked = |draft: &Draft| !draft.prompts.is_empty();
+        let prompts: Vec<&[Composed]> = drafts
+            .iter()
+            .filter(|draft| asked(draft))
+            .map(|draft| draft.prompts.as_slice())
+            .collect();
+        let mut answers = match self.asker.ask(&prompts, cancel) {
             Ok(answers) => answers.into_iter(),
             Err(error) => return (Vec::new(), Some(Stop::Failed(error))),
         };
         let mut rows = Vec::new();
         for draft in drafts {
-            let answer = draft.composed.is_some().then(|| answers.next()).flatten();
+            let answer = asked(&draft).then(|| answers.next()).flatten();
             match self.finish(draft.row, answer) {
                 Ok(row) => rows.push(row),
                 Err(stop) => return (rows, Some(stop)),
@@ -120,15 +104,15 @@ impl<'a> Answerer<'a> {
                 return Draft::failed(Row::failed(index, error.line(), None, message));
             }
         };
-        match self.composer.compose(&record) {
+        match self.asker.prompts(&record) {
             Err(error) => Draft::failed(Row::failed(index, line, Some(record), chain(&error))),
-            Ok(composed) => Draft {
+            Ok(prompts) => Draft {
                 row: Row {
-                    prompt_hash: Some(prompt_hash(&composed)),
+                    prompt_hash: prompts.first().map(prompt_hash),
                     error: None,
                     ..Row::failed(index, line, Some(record), String::new())
                 },
-                composed: Some(composed),
+                prompts,
             },
         }
     }
@@ -157,104 +141,21 @@ impl<'a> Answerer<'a> {
             _ => Ok(row),
         }
     }
-
-    /// Asks the engine; closed sets are scored, everything else is generated.
-    pub(super) fn ask(
-        &self,
-        prompts: &[&Composed],
-        cancel: &Cancel,
-    ) -> Result<Vec<Answer>, TaskError> {
-        let Some(first) = prompts.first() else {
-            return Ok(Vec::new());
-        };
-        let answers: Vec<Answer> = if first.options.is_some() {
-            let requests: Vec<ScoreRequest> = prompts.iter().map(|c| score_request(c)).collect();
-            let results = self.engine.score(&requests, cancel);
-            results.into_iter().map(|r| r.map(scored)).collect()
-        } else {
-            let requests: Vec<GenerateRequest> =
-                prompts.iter().map(|c| self.generate_request(c)).collect();
-            let results = self.engine.generate(&requests, cancel, &mut |_, _| {});
-            results.into_iter().map(|r| r.and_then(generated)).collect()
-        };
-        if answers.len() == prompts.len() {
-            Ok(answers)
-        } else {
-            Err(TaskError::ResultCount {
-                given: answers.len(),
-                wanted: prompts.len(),
-            })
-        }
-    }
-
-    fn generate_request(&self, composed: &Composed) -> GenerateRequest {
-        let stop = composed.stop.iter().chain(&self.stop).cloned();
-        GenerateRequest {
-            prompt: composed.prompt.clone(),
-            max_tokens: composed.max_tokens,
-            sampling: self.sampling,
-            stop: stop.collect(),
-            constraint: composed.constraint.clone(),
-        }
-    }
-
-    /// The prompt and request of a record.
-    pub(super) fn compose(&self, record: &Record) -> Result<Composed, TaskError> {
-        self.composer
-            .compose(record)
-            .map_err(|error| TaskError::Compose {
-                source: Box::new(error),
-            })
-    }
 }
 
-/// A row on its way, with its prompt where it has one.
+/// A row on its way, with its prompts where it has any.
 struct Draft {
     row: Row,
-    composed: Option<Composed>,
+    prompts: Vec<Composed>,
 }
 
 impl Draft {
     fn failed(row: Row) -> Self {
         Self {
             row,
-            composed: None,
+            prompts: Vec::new(),
         }
     }
-}
-
-fn score_request(composed: &Composed) -> ScoreRequest {
-    ScoreRequest {
-        prompt: composed.prompt.clone(),
-        options: composed.options.clone().unwrap_or_default(),
-        normalise: Normalise::Options,
-    }
-}
-
-fn scored(scoring: Scoring) -> (Raw, Usage) {
-    let options = scoring.options.iter();
-    let logprobs = options.map(|o| o.logprob.max(LOGPROB_FLOOR)).collect();
-    (Raw::Scores { logprobs }, scoring.usage)
-}
-
-/// A completion that a cancellation has cut is no answer.
-fn generated(completion: Completion) -> Answer {
-    if completion.finish == autoglm_spec::FinishReason::Cancelled {
-        return Err(EngineError::Cancelled);
-    }
-    let raw = Raw::Text {
-        mean_logprob: mean_logprob(&completion.logprobs).max(LOGPROB_FLOOR),
-        tokens: completion.logprobs.len(),
-        text: completion.text,
-        finish: completion.finish,
-    };
-    Ok((raw, completion.usage))
-}
-
-/// The first 128 bits of the prompt's SHA-256, enough to tell prompts apart.
-pub(super) fn prompt_hash(composed: &Composed) -> String {
-    let hash = Sha256::digest(composed.prompt.display_text());
-    hexadecimal(&hash[..16])
 }
 
 /// A record's error without the line, which stands in a field of its own.

@@ -3,7 +3,7 @@
 use autoglm_spec::{Cancel, Prompt, Record, Verdict};
 use serde::Serialize;
 
-use super::answer::{Answerer, prompt_hash};
+use super::ask::{Asker, cannot_compose, prompt_hash};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::compose::{Composed, Composer};
@@ -42,10 +42,7 @@ pub struct Replay {
 pub fn show(store: &dyn Store, run: RunId, index: u64) -> Result<Shown, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
-    let composer =
-        Composer::new(&info.spec, &info.key.model).map_err(|error| TaskError::Compose {
-            source: Box::new(error),
-        })?;
+    let composer = Composer::new(&info.spec, &info.key.model).map_err(cannot_compose)?;
     let compose = |record: &Record| composer.compose(record).ok();
     let composed = row.input.as_ref().and_then(compose);
     Ok(shown(row, composed))
@@ -67,13 +64,13 @@ pub fn replay(
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
-    let answerer = Answerer::new(&job_of(&info, engine))?;
-    let composed = answerer.compose(record)?;
+    let asker = Asker::new(&job_of(&info, engine))?;
+    let prompts = asker.prompts(record).map_err(cannot_compose)?;
     let failed = |source| TaskError::Engine {
         line: row.line,
         source,
     };
-    let mut answers = answerer.ask(&[&composed], cancel)?;
+    let mut answers = asker.ask(&[prompts.as_slice()], cancel)?;
     let (raw, _) = answers.remove(0).map_err(failed)?;
     let prior = info.prior.clone().unwrap_or_else(Prior::none);
     let verdict = Judge::new(&info.spec.output, prior).verdict(&raw);
@@ -81,7 +78,7 @@ pub fn replay(
         same_verdict: verdict.as_ref().ok() == row.verdict.as_ref(),
         error: verdict.as_ref().err().cloned(),
         verdict: verdict.ok(),
-        shown: shown(row, Some(composed)),
+        shown: shown(row, prompts.into_iter().next()),
     })
 }
 
@@ -93,6 +90,7 @@ fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
             calibration: info.key.calibration,
             sampling: info.key.sampling,
             stop: info.key.stop.clone(),
+            both_orders: info.key.both_orders,
             ..RunSettings::default()
         },
         source: info.key.source.clone(),

@@ -80,6 +80,12 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
     same(info, "calibration", &stored.calibration, &key.calibration)?;
     same(info, "sampling", &stored.sampling, &key.sampling)?;
     same(info, "list of stop texts", &stored.stop, &key.stop)?;
+    same(
+        info,
+        "use of both orders",
+        &stored.both_orders,
+        &key.both_orders,
+    )?;
     same(info, "limit", &stored.limit, &key.limit)
 }
 

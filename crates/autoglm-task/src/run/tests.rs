@@ -481,6 +481,35 @@ fn an_engine_that_breaks_stops_the_run_and_says_where() {
 }
 
 #[test]
+fn both_orders_of_the_examples_are_scored_and_averaged() {
+    let mut bench = Bench::new(9);
+    bench.spec.examples = ["positive", "negative"]
+        .map(|label| autoglm_spec::Example {
+            input: crate::scripted::record(&serde_json::json!({"text": label})),
+            output: label.to_owned(),
+        })
+        .to_vec();
+    bench.settings.calibration = Calibration::None;
+    let scores = |bench: &Bench| -> Vec<Vec<f32>> {
+        let engine = Scripted::new(Script::default());
+        let mut store = SqliteStore::in_memory().unwrap();
+        let report = bench.run(&engine, &mut store).1.unwrap();
+        let rows = store.rows(report.run, 0, 99).unwrap();
+        rows.iter().filter_map(scores_of).collect()
+    };
+    let both = scores(&bench);
+    bench.settings.both_orders = false;
+    let one = scores(&bench);
+    bench.spec.examples.reverse();
+    let other = scores(&bench);
+    assert_eq!(both.len(), 9);
+    for ((both, one), other) in both.iter().zip(one).zip(other) {
+        let mean: Vec<f32> = one.iter().zip(other).map(|(a, b)| (a + b) / 2.0).collect();
+        assert_eq!(both, &mean);
+    }
+}
+
+#[test]
 fn the_limit_holds() {
     let mut bench = Bench::new(100);
     bench.settings.limit = Some(5);

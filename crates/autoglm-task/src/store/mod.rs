@@ -53,6 +53,8 @@ pub struct RunKey {
     pub sampling: Sampling,
     /// Texts that end a generated answer, besides those of the template.
     pub stop: Vec<String>,
+    /// Whether scores are the mean over the examples in their order and in reverse.
+    pub both_orders: bool,
     /// Records at most.
     pub limit: Option<u64>,
 }

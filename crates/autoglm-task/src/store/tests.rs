@@ -21,6 +21,7 @@ fn key() -> RunKey {
         calibration: Calibration::Batch,
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
+        both_orders: false,
         limit: None,
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use anyhow::Context;
 use autoglm_spec::{Cancel, Record, TaskSpec};
@@ -18,15 +17,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, need, store_path};
+use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
-use crate::streams::{FileRows, Meter, OpenInput};
+use crate::streams::{FileRows, Meter, OpenInput, now};
 
 /// Measure how good a task's answers are on records whose right answers are known.
 #[derive(Debug, Args)]
-pub struct EvalArgs {
+pub(crate) struct EvalArgs {
     #[command(flatten)]
     task: TaskArgs,
     /// Labelled records: JSON lines, CSV or TSV.
@@ -70,7 +69,7 @@ pub struct EvalArgs {
 /// # Errors
 /// A task, model or file that cannot be used, too few examples of a label, records without right
 /// answers, an engine or store that fails on the way.
-pub fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         args.seed.len() == 1 || args.output.is_none(),
         "--output holds the rows of one seed, {} are given",
@@ -78,13 +77,15 @@ pub fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     );
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = args.engine.or_model(task.settings.model.as_deref());
-    let engine = engine.open(home, need(&task.spec))?;
+    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let mut reports = Vec::new();
     for &seed in &args.seed {
         let spec = with_examples(args, &task.spec, seed)?;
-        let task = TaskFile { spec, settings: task.settings.clone() };
+        let task = TaskFile {
+            spec,
+            settings: task.settings.clone(),
+        };
         match evaluate(args, &task, &engine, &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
@@ -99,11 +100,18 @@ fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<
     let Some(pool) = &args.examples else {
         return Ok(spec.clone());
     };
-    let draw = Draw { per_label: args.per_label, seed, gold_field: args.gold.as_deref() };
+    let draw = Draw {
+        per_label: args.per_label,
+        seed,
+        gold_field: args.gold.as_deref(),
+    };
     let pool = readable(pool, spec)?;
     let held_out = readable(&args.data, spec)?;
     let examples = draw_examples(spec, pool, &held_out, &draw)?;
-    Ok(TaskSpec { examples, ..spec.clone() })
+    Ok(TaskSpec {
+        examples,
+        ..spec.clone()
+    })
 }
 
 /// The records of a file that can be read.
@@ -131,18 +139,27 @@ fn evaluate(
 ) -> anyhow::Result<Option<Report>> {
     let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
-    let mut sink = Kept { rows: Vec::new(), file: open_rows(args, &task.spec, &input.source)? };
+    let mut sink = Kept {
+        rows: Vec::new(),
+        file: open_rows(args, &task.spec, &input.source)?,
+    };
     let job = Job {
         spec: &task.spec,
         engine,
-        settings: RunSettings { limit: args.limit, ..args.calibration.settings(&task.settings) },
+        settings: RunSettings {
+            limit: args.limit,
+            ..args.calibration.settings(&task.settings)
+        },
         source: input.source,
         survey: input.survey,
-        output: args.output.as_ref().map_or("-".to_owned(), |path| path.display().to_string()),
+        output: args
+            .output
+            .as_ref()
+            .map_or("-".to_owned(), |path| path.display().to_string()),
         resume: Resume::No,
     };
     let hooks = Hooks {
-        now: &SystemTime::now,
+        now: &now,
         cancel,
         progress: &|progress| meter.show(progress),
     };
@@ -183,7 +200,9 @@ impl RowSink for Kept {
 
     fn write_rows(&mut self, rows: &[Row]) -> io::Result<()> {
         self.rows.extend_from_slice(rows);
-        self.file.as_mut().map_or(Ok(()), |file| file.write_rows(rows))
+        self.file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_rows(rows))
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -200,7 +219,9 @@ fn print(args: &EvalArgs, reports: &[Report]) -> anyhow::Result<()> {
     }
     if args.json {
         let seeded = args.seed.iter().zip(reports);
-        let reports: Vec<_> = seeded.map(|(s, r)| json!({"seed": s, "report": r})).collect();
+        let reports: Vec<_> = seeded
+            .map(|(s, r)| json!({"seed": s, "report": r}))
+            .collect();
         let all = json!({"reports": reports, "mean": mean});
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(());

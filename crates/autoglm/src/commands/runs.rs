@@ -17,7 +17,7 @@ use crate::interrupt::cancel_on_interrupt;
 
 /// List, show and replay earlier runs.
 #[derive(Debug, Args)]
-pub struct RunsArgs {
+pub(crate) struct RunsArgs {
     #[command(subcommand)]
     command: Option<RunsCommand>,
     /// Print JSON.
@@ -60,7 +60,7 @@ struct ReplayArgs {
 ///
 /// # Errors
 /// A store that cannot be read, a run or record that does not exist, a model that cannot be used.
-pub fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
     let store = SqliteStore::open(&store_path(home))?;
     match &args.command {
         None => list(args, &store, 20),
@@ -69,9 +69,10 @@ pub fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
             let info = store.run(RunId(*id))?;
             print(args, &info, run_text)
         }
-        Some(RunsCommand::Show { id, record: Some(record) }) => {
-            print(args, &show(&store, RunId(*id), *record)?, record_text)
-        }
+        Some(RunsCommand::Show {
+            id,
+            record: Some(record),
+        }) => print(args, &show(&store, RunId(*id), *record)?, record_text),
         Some(RunsCommand::Replay(replayed)) => again(args, replayed, &store, home),
     }
 }
@@ -119,7 +120,16 @@ fn list_text(runs: &[RunInfo]) -> String {
     if runs.is_empty() {
         return "no runs yet\n".to_owned();
     }
-    let head = ["run  ", "begun (UTC)", "status", "records", "errors", "task", "model", "input"];
+    let head = [
+        "run",
+        "begun (UTC)",
+        "status",
+        "records",
+        "errors",
+        "task",
+        "model",
+        "input",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(runs.iter().map(|run| {
         vec![
@@ -142,11 +152,17 @@ fn run_text(run: &RunInfo) -> String {
         ["status".to_owned(), status(run.status).to_owned()],
         ["begun".to_owned(), utc(run.created_ms) + " UTC"],
         ["last change".to_owned(), utc(run.updated_ms) + " UTC"],
-        ["records".to_owned(), format!("{} ({} with errors)", run.records, run.errors)],
+        [
+            "records".to_owned(),
+            format!("{} ({} with errors)", run.records, run.errors),
+        ],
         ["model".to_owned(), run.key.model.name.clone()],
         ["input".to_owned(), run.key.source.clone()],
         ["output".to_owned(), run.key.output.clone()],
-        ["task".to_owned(), format!("{} ({})", run.spec.name, short(&run.key.task_hash))],
+        [
+            "task".to_owned(),
+            format!("{} ({})", run.spec.name, short(&run.key.task_hash)),
+        ],
         ["instruction".to_owned(), run.spec.instruction.clone()],
         ["calibration".to_owned(), json_text(&run.key.calibration)],
     ];
@@ -167,7 +183,11 @@ fn record_text(shown: &Shown) -> String {
         let _ = writeln!(text, "input      {}", json_text(input));
     }
     if let Some(prompt) = &shown.prompt {
-        let same = if shown.same_prompt { "as it was used" } else { "composed differently now" };
+        let same = if shown.same_prompt {
+            "as it was used"
+        } else {
+            "composed differently now"
+        };
         let _ = writeln!(text, "--- prompt, {same}\n{}\n---", prompt.display_text());
     }
     if let Some(raw) = &row.raw {
@@ -200,7 +220,11 @@ fn replay_text(replayed: &Replay) -> String {
     let _ = match (&replayed.verdict, replayed.same_verdict) {
         (Some(_), true) => writeln!(text, "again      the same answer with the same confidence"),
         (Some(now), false) => {
-            writeln!(text, "again      {} ({:.4}): not the same", now.answer, now.confidence)
+            writeln!(
+                text,
+                "again      {} ({:.4}): not the same",
+                now.answer, now.confidence
+            )
         }
         (None, _) => {
             let error = replayed.error.as_deref().unwrap_or("no answer");
@@ -221,9 +245,8 @@ fn status(status: RunStatus) -> &'static str {
 
 /// A value as JSON text, strings without quotes.
 fn json_text(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(text)) => text,
-        Ok(value) => value.to_string(),
+    match serde_json::to_string(value) {
+        Ok(json) => serde_json::from_str::<String>(&json).unwrap_or(json),
         Err(error) => error.to_string(),
     }
 }
@@ -234,7 +257,10 @@ fn short(hash: &str) -> &str {
 
 fn file_name(source: &str) -> String {
     let name = Path::new(source).file_name();
-    name.map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned())
+    name.map_or_else(
+        || source.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// A time in milliseconds since 1970 as `2026-01-31 23:59:59`, in UTC.
@@ -253,7 +279,11 @@ fn utc(millis: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",

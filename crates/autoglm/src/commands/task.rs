@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_spec::{Output, TaskSpec};
+use autoglm_task::Remark;
 use autoglm_task::file::{TaskFile, TaskSettings, read_task_file};
 use autoglm_task::parse::parse;
 use clap::Args;
 
+use crate::engine::EngineArgs;
 use crate::models::Need;
 
 /// The task.
 #[derive(Debug, Clone, Args)]
-pub struct TaskArgs {
+pub(crate) struct TaskArgs {
     /// A task file, or the task in plain words.
     #[arg(value_name = "TASK")]
-    pub task: String,
+    pub(crate) task: String,
 }
 
 impl TaskArgs {
@@ -23,13 +25,16 @@ impl TaskArgs {
     ///
     /// # Errors
     /// When there is no such file, or it is no task.
-    pub fn load(&self) -> anyhow::Result<TaskFile> {
+    pub(crate) fn load(&self) -> anyhow::Result<TaskFile> {
         let path = Path::new(&self.task);
         if path.is_file() {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read the task file {}", self.task))?;
-            return read_task_file(&text)
-                .with_context(|| format!("{} is no task file", self.task));
+            let read = read_task_file(&text);
+            let (file, remarks) =
+                read.with_context(|| format!("cannot use the task file {}", self.task))?;
+            tell(&remarks);
+            return Ok(file);
         }
         anyhow::ensure!(
             !looks_like_a_path(&self.task),
@@ -42,9 +47,7 @@ impl TaskArgs {
 
 fn from_words(words: &str) -> TaskFile {
     let (spec, remarks) = parse(words);
-    for remark in &remarks {
-        say(&remark.to_string());
-    }
+    tell(&remarks);
     TaskFile { spec, settings: TaskSettings::default() }
 }
 
@@ -55,19 +58,27 @@ fn looks_like_a_path(words: &str) -> bool {
 }
 
 #[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
-fn say(text: &str) {
-    eprintln!("{text}");
+fn tell(remarks: &[Remark]) {
+    for remark in remarks {
+        eprintln!("{remark}");
+    }
 }
 
 /// What a model must be able to do for a task's answers.
-pub fn need(spec: &TaskSpec) -> Need {
+pub(crate) fn need(spec: &TaskSpec) -> Need {
     match spec.output {
         Output::Labels { .. } => Need::Closed,
         Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Need::Open,
     }
 }
 
+/// The engine that is asked for: the command line's model, or else the task's.
+pub(crate) fn engine_args(args: &EngineArgs, task: &TaskFile) -> EngineArgs {
+    let model = args.model.clone().or_else(|| task.settings.model.clone());
+    EngineArgs { model, ..args.clone() }
+}
+
 /// Where runs are kept.
-pub fn store_path(home: &Path) -> PathBuf {
+pub(crate) fn store_path(home: &Path) -> PathBuf {
     home.join("runs.db")
 }

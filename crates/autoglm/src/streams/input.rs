@@ -15,18 +15,18 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 /// Where records come from.
 #[derive(Debug, Clone, Args)]
-pub struct InputArgs {
+pub(crate) struct InputArgs {
     /// The records: a file, or - for standard input.
     #[arg(long, short = 'i', value_name = "FILE", default_value = "-")]
-    pub input: String,
+    pub(crate) input: String,
     /// How the records are laid out; told from the extension or the first bytes when not given.
     #[arg(long, value_name = "FORMAT")]
-    pub input_format: Option<InputLayout>,
+    pub(crate) input_format: Option<InputLayout>,
 }
 
 /// How records are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum InputLayout {
+pub(crate) enum InputLayout {
     /// A JSON object or string a line.
     Jsonl,
     /// Comma-separated values with a header.
@@ -49,13 +49,13 @@ impl From<InputLayout> for InputFormat {
 }
 
 /// An input that is open.
-pub struct OpenInput {
+pub(crate) struct OpenInput {
     /// Its records.
-    pub records: Records<Box<dyn BufRead>>,
+    pub(crate) records: Records<Box<dyn BufRead>>,
     /// Its absolute path, or `-`.
-    pub source: String,
+    pub(crate) source: String,
     /// What is known of it beforehand, where it can be read twice.
-    pub survey: Option<Survey>,
+    pub(crate) survey: Option<Survey>,
 }
 
 impl InputArgs {
@@ -63,7 +63,7 @@ impl InputArgs {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(&self, fields: &[Field]) -> anyhow::Result<OpenInput> {
+    pub(crate) fn open(&self, fields: &[Field]) -> anyhow::Result<OpenInput> {
         let format = self.input_format.map(InputFormat::from);
         if self.input == "-" {
             let stdin = Box::new(BufReader::with_capacity(BUFFER_BYTES, std::io::stdin()));
@@ -82,9 +82,17 @@ fn open_file(
     let context = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(context)?;
     let metadata = file.metadata().with_context(context)?;
-    anyhow::ensure!(!metadata.is_dir(), "{} is a folder, want a file", path.display());
+    anyhow::ensure!(
+        !metadata.is_dir(),
+        "{} is a folder, want a file",
+        path.display()
+    );
     let format = format.or_else(|| InputFormat::from_path(path));
-    let source = path.canonicalize().with_context(context)?.display().to_string();
+    let source = path
+        .canonicalize()
+        .with_context(context)?
+        .display()
+        .to_string();
     let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, file));
     let mut open = OpenInput::of_stream(source, reader, format, fields)?;
     if metadata.is_file() {
@@ -99,12 +107,12 @@ impl OpenInput {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn of_file(path: &Path, fields: &[Field]) -> anyhow::Result<Self> {
+    pub(crate) fn of_file(path: &Path, fields: &[Field]) -> anyhow::Result<Self> {
         open_file(path, None, fields)
     }
 
     /// How many records there are to work on, where it is known.
-    pub fn total(&self, limit: Option<u64>) -> Option<u64> {
+    pub(crate) fn total(&self, limit: Option<u64>) -> Option<u64> {
         let known = self.survey.as_ref().map(|survey| survey.records)?;
         Some(limit.map_or(known, |limit| limit.min(known)))
     }
@@ -115,14 +123,19 @@ impl OpenInput {
         format: Option<InputFormat>,
         fields: &[Field],
     ) -> anyhow::Result<Self> {
-        let format = match format {
-            Some(format) => format,
-            None => {
-                let head = reader.fill_buf().with_context(|| format!("cannot read {source}"))?;
-                InputFormat::sniff(head, fields)
-            }
+        let format = if let Some(format) = format {
+            format
+        } else {
+            let head = reader
+                .fill_buf()
+                .with_context(|| format!("cannot read {source}"))?;
+            InputFormat::sniff(head, fields)
         };
         let first = fields.first().map_or("text", |field| field.name.as_str());
-        Ok(Self { records: Records::new(reader, format, first), source, survey: None })
+        Ok(Self {
+            records: Records::new(reader, format, first),
+            source,
+            survey: None,
+        })
     }
 }

@@ -5,6 +5,6 @@ mod input;
 mod output;
 mod progress;
 
-pub use input::{InputArgs, OpenInput};
-pub use output::{FileRows, OutputArgs, open_output};
-pub use progress::{Meter, span};
+pub(crate) use input::{InputArgs, OpenInput};
+pub(crate) use output::{FileRows, OutputArgs, open_output};
+pub(crate) use progress::{Meter, now, span};

@@ -21,22 +21,22 @@ const ANSWER_COLUMNS: usize = 48;
 
 /// Where rows go.
 #[derive(Debug, Clone, Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Where the answers go: a file, or - for standard output.
     #[arg(long, short = 'o', value_name = "FILE", default_value = "-")]
-    pub output: String,
+    pub(crate) output: String,
     /// How answers are laid out; told from the extension when not given, else JSON lines. On a
     /// terminal a table to read.
     #[arg(long, value_name = "FORMAT")]
-    pub format: Option<OutputLayout>,
+    pub(crate) format: Option<OutputLayout>,
     /// Write every label's probability too.
     #[arg(long)]
-    pub distribution: bool,
+    pub(crate) distribution: bool,
 }
 
 /// How answers are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputLayout {
+pub(crate) enum OutputLayout {
     /// A JSON object a line.
     Jsonl,
     /// Comma-separated values with a header.
@@ -56,7 +56,7 @@ impl From<OutputLayout> for OutputFormat {
 ///
 /// # Errors
 /// When the file cannot be written, is the input, or another run is writing it.
-pub fn open_output(
+pub(crate) fn open_output(
     args: &OutputArgs,
     spec: &TaskSpec,
     source: &str,
@@ -91,7 +91,7 @@ pub fn open_output(
 }
 
 /// Rows in a file that nobody else writes meanwhile.
-pub struct FileRows {
+pub(crate) struct FileRows {
     file: File,
     writer: RowWriter<BufWriter<File>>,
 }
@@ -101,24 +101,22 @@ impl FileRows {
     ///
     /// # Errors
     /// When it cannot be written, is the input, or another run is writing it.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         source: &str,
         writer: impl FnOnce(BufWriter<File>) -> RowWriter<BufWriter<File>>,
     ) -> anyhow::Result<Self> {
         let context = || format!("cannot write {}", path.display());
-        let is_input = path.canonicalize().is_ok_and(|p| p.display().to_string() == source);
+        let is_input = path
+            .canonicalize()
+            .is_ok_and(|p| p.display().to_string() == source);
         anyhow::ensure!(!is_input, "{} is the input, too", path.display());
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).open(path);
         let file = file.with_context(context)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                anyhow::bail!("another run is writing {}", path.display())
-            }
-            // Not every file can be locked, a device for example.
-            Err(TryLockError::Error(_)) => {}
+        // Not every file can be locked, a device for example; that is no reason to refuse it.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            anyhow::bail!("another run is writing {}", path.display());
         }
         let writer = writer(BufWriter::new(file.try_clone().with_context(context)?));
         Ok(Self { file, writer })
@@ -172,11 +170,17 @@ impl TableRows {
             Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => ANSWER_COLUMNS,
         };
         let field = spec.fields.first().map(|field| field.name.clone());
-        Self { field: field.unwrap_or_default(), answer_columns }
+        Self {
+            field: field.unwrap_or_default(),
+            answer_columns,
+        }
     }
 
     fn line(&self, row: &Row) -> String {
-        let text = row.input.as_ref().and_then(|record| record.get(&self.field));
+        let text = row
+            .input
+            .as_ref()
+            .and_then(|record| record.get(&self.field));
         let text = match text {
             Some(serde_json::Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
@@ -191,7 +195,11 @@ impl TableRows {
             ),
             (None, error) => {
                 let error = error.as_deref().unwrap_or("no answer");
-                format!("line {}: error: {error}  {}", row.line, clipped(&text, TEXT_COLUMNS))
+                format!(
+                    "line {}: error: {error}  {}",
+                    row.line,
+                    clipped(&text, TEXT_COLUMNS)
+                )
             }
         }
     }
@@ -276,6 +284,12 @@ mod tests {
         let ended = FileRows::open(&path, &path.display().to_string(), |file| {
             RowWriter::new(file, OutputFormat::Jsonl, &output, false)
         });
-        assert!(ended.err().unwrap().to_string().ends_with("is the input, too"));
+        assert!(
+            ended
+                .err()
+                .unwrap()
+                .to_string()
+                .ends_with("is the input, too")
+        );
     }
 }

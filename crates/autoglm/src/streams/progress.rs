@@ -1,8 +1,9 @@
 //! How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use autoglm_task::run::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,23 +12,26 @@ use indicatif::{ProgressBar, ProgressStyle};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows progress.
-pub struct Meter {
+pub(crate) struct Meter {
     bar: Option<ProgressBar>,
     next_line: Cell<Duration>,
 }
 
 impl Meter {
     /// A meter for so many records, where their number is known.
-    pub fn new(total: Option<u64>) -> Self {
+    pub(crate) fn new(total: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| match total {
             Some(total) => ProgressBar::new(total).with_style(style("{bar:30} {pos}/{len} {msg}")),
             None => ProgressBar::new_spinner().with_style(style("{spinner} {pos} {msg}")),
         });
-        Self { bar, next_line: Cell::new(LINE_EVERY) }
+        Self {
+            bar,
+            next_line: Cell::new(LINE_EVERY),
+        }
     }
 
     /// Shows how far the run is.
-    pub fn show(&self, progress: &Progress) {
+    pub(crate) fn show(&self, progress: &Progress) {
         if let Some(bar) = &self.bar {
             bar.set_position(progress.done);
             bar.set_message(rate_and_rest(progress));
@@ -38,7 +42,7 @@ impl Meter {
     }
 
     /// Does something that writes to the terminal without tearing the bar.
-    pub fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -46,14 +50,17 @@ impl Meter {
     }
 
     /// Takes the bar away.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 fn say(text: &str) {
     eprintln!("{text}");
 }
@@ -64,22 +71,36 @@ fn style(template: &str) -> ProgressStyle {
 
 fn line(progress: &Progress) -> String {
     let of = progress.total.map(|total| format!(" of {total}"));
-    format!("{}{} {}", progress.done, of.unwrap_or_default(), rate_and_rest(progress))
+    format!(
+        "{}{} {}",
+        progress.done,
+        of.unwrap_or_default(),
+        rate_and_rest(progress)
+    )
 }
 
 fn rate_and_rest(progress: &Progress) -> String {
     let mut text = format!("records, {:.1}/s", progress.records_per_second());
     if let Some(left) = progress.time_left() {
-        text += &format!(", {} left", span(left));
+        let _ = write!(text, ", {} left", span(left));
     }
     if progress.errors > 0 {
-        text += &format!(", {} with errors", progress.errors);
+        let _ = write!(text, ", {} with errors", progress.errors);
     }
     text
 }
 
+/// The time, which the library takes as an argument.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the binary is where clocks are read"
+)]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A span of time as people say it.
-pub fn span(span: Duration) -> String {
+pub(crate) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
@@ -101,7 +122,10 @@ mod tests {
             errors: 2,
             elapsed: Duration::from_secs(6),
         };
-        assert_eq!(line(&progress), "640 of 1821 records, 100.0/s, 11 s left, 2 with errors");
+        assert_eq!(
+            line(&progress),
+            "640 of 1821 records, 100.0/s, 11 s left, 2 with errors"
+        );
         assert_eq!(span(Duration::from_secs(3661)), "1 h 1 min");
     }
 }

@@ -1,0 +1,203 @@
+//! Prompts of records to what the engine says to them.
+
+use autoglm_spec::{
+    Cancel, Completion, EngineError, FinishReason, GenerateRequest, Normalise, Record, Sampling,
+    ScoreRequest, Scoring, TaskSpec, Usage,
+};
+use sha2::{Digest, Sha256};
+
+use super::survey::hexadecimal;
+use super::{Engine, Job};
+use crate::TaskError;
+use crate::compose::{ComposeError, Composed, Composer};
+use crate::judge::{add_usage, mean_logprob};
+use crate::row::Raw;
+
+/// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
+const LOGPROB_FLOOR: f32 = -1e4;
+
+/// What the engine said to one record.
+pub(super) type Answer = Result<(Raw, Usage), EngineError>;
+
+/// Composes the prompts of one task and asks the engine.
+pub(super) struct Asker<'a> {
+    engine: &'a dyn Engine,
+    /// One a way to order the examples, at least one.
+    composers: Vec<Composer>,
+    sampling: Sampling,
+    stop: Vec<String>,
+}
+
+impl<'a> Asker<'a> {
+    pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
+        let composer =
+            |spec: &TaskSpec| Composer::new(spec, job.engine.facts()).map_err(cannot_compose);
+        let mut composers = vec![composer(job.spec)?];
+        if job.uses_both_orders() {
+            let mut reversed = job.spec.clone();
+            reversed.examples.reverse();
+            composers.push(composer(&reversed)?);
+        }
+        Ok(Self {
+            engine: job.engine,
+            composers,
+            sampling: job.settings.sampling,
+            stop: job.settings.stop.clone(),
+        })
+    }
+
+    /// Hash of all that determines the prompts.
+    pub(super) fn task_hash(&self) -> &str {
+        self.composers[0].version()
+    }
+
+    /// The record's prompts, one a way to order the examples.
+    pub(super) fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
+        self.composers.iter().map(|c| c.compose(record)).collect()
+    }
+
+    /// The prompts of records without content, each with one a way to order the examples.
+    pub(super) fn content_free(&self) -> Vec<Vec<Composed>> {
+        let by_order: Vec<Vec<Composed>> =
+            self.composers.iter().map(Composer::content_free).collect();
+        let blanks = by_order.first().map_or(0, Vec::len);
+        let of_blank = |blank: usize| by_order.iter().map(|order| order[blank].clone()).collect();
+        (0..blanks).map(of_blank).collect()
+    }
+
+    /// Asks the engine for records, each with its prompts; closed sets are scored, everything
+    /// else is generated. Scores are the mean over the prompts of a record.
+    pub(super) fn ask(
+        &self,
+        records: &[&[Composed]],
+        cancel: &Cancel,
+    ) -> Result<Vec<Answer>, TaskError> {
+        let Some(first) = records.first().and_then(|prompts| prompts.first()) else {
+            return Ok(Vec::new());
+        };
+        if first.options.is_none() {
+            return self.generate(records, cancel);
+        }
+        // One order after the other, so that the prompts of a call share their long prefix.
+        let mut all = self.score(records, 0, cancel)?;
+        for order in 1..self.composers.len() {
+            let more = self.score(records, order, cancel)?;
+            all = all
+                .into_iter()
+                .zip(more)
+                .map(|(a, b)| added(a, b))
+                .collect();
+        }
+        let orders = self.composers.len() as f32;
+        let mean = |answer: Answer| answer.map(|(raw, usage)| (divided(raw, orders), usage));
+        Ok(all.into_iter().map(mean).collect())
+    }
+
+    fn generate(&self, records: &[&[Composed]], cancel: &Cancel) -> Result<Vec<Answer>, TaskError> {
+        let requests: Vec<GenerateRequest> = records
+            .iter()
+            .map(|prompts| self.generate_request(&prompts[0]))
+            .collect();
+        let results = self.engine.generate(&requests, cancel, &mut |_, _| {});
+        let answers = results.into_iter().map(|r| r.and_then(generated));
+        counted(answers.collect(), requests.len())
+    }
+
+    fn score(
+        &self,
+        records: &[&[Composed]],
+        order: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<Answer>, TaskError> {
+        let requests: Vec<ScoreRequest> = records
+            .iter()
+            .map(|prompts| score_request(&prompts[order]))
+            .collect();
+        let results = self.engine.score(&requests, cancel);
+        let answers = results.into_iter().map(|r| r.map(|s| scored(&s)));
+        counted(answers.collect(), requests.len())
+    }
+
+    fn generate_request(&self, composed: &Composed) -> GenerateRequest {
+        let stop = composed.stop.iter().chain(&self.stop).cloned();
+        GenerateRequest {
+            prompt: composed.prompt.clone(),
+            max_tokens: composed.max_tokens,
+            sampling: self.sampling,
+            stop: stop.collect(),
+            constraint: composed.constraint.clone(),
+        }
+    }
+}
+
+/// A composer's error as this crate's.
+pub(super) fn cannot_compose(error: ComposeError) -> TaskError {
+    TaskError::Compose {
+        source: Box::new(error),
+    }
+}
+
+/// The first 128 bits of the prompt's SHA-256, enough to tell prompts apart.
+pub(super) fn prompt_hash(composed: &Composed) -> String {
+    let hash = Sha256::digest(composed.prompt.display_text());
+    hexadecimal(&hash[..16])
+}
+
+/// The answers, where there is one a request.
+fn counted(answers: Vec<Answer>, wanted: usize) -> Result<Vec<Answer>, TaskError> {
+    let given = answers.len();
+    if given == wanted {
+        Ok(answers)
+    } else {
+        Err(TaskError::ResultCount { given, wanted })
+    }
+}
+
+fn score_request(composed: &Composed) -> ScoreRequest {
+    ScoreRequest {
+        prompt: composed.prompt.clone(),
+        options: composed.options.clone().unwrap_or_default(),
+        normalise: Normalise::Options,
+    }
+}
+
+fn scored(scoring: &Scoring) -> (Raw, Usage) {
+    let options = scoring.options.iter();
+    let logprobs = options.map(|o| o.logprob.max(LOGPROB_FLOOR)).collect();
+    (Raw::Scores { logprobs }, scoring.usage)
+}
+
+/// Two orders' scores of a record added up, or the first error.
+fn added(one: Answer, other: Answer) -> Answer {
+    let ((one, usage), (other, more)) = (one?, other?);
+    let raw = match (one, other) {
+        (Raw::Scores { logprobs: a }, Raw::Scores { logprobs: b }) => Raw::Scores {
+            logprobs: a.iter().zip(b).map(|(a, b)| a + b).collect(),
+        },
+        (one, _) => one,
+    };
+    Ok((raw, add_usage(usage, more)))
+}
+
+fn divided(raw: Raw, by: f32) -> Raw {
+    match raw {
+        Raw::Scores { logprobs } => Raw::Scores {
+            logprobs: logprobs.into_iter().map(|p| p / by).collect(),
+        },
+        text @ Raw::Text { .. } => text,
+    }
+}
+
+/// A completion that a cancellation has cut is no answer.
+fn generated(completion: Completion) -> Answer {
+    if completion.finish == FinishReason::Cancelled {
+        return Err(EngineError::Cancelled);
+    }
+    let raw = Raw::Text {
+        mean_logprob: mean_logprob(&completion.logprobs).max(LOGPROB_FLOOR),
+        tokens: completion.logprobs.len(),
+        text: completion.text,
+        finish: completion.finish,
+    };
+    Ok((raw, completion.usage))
+}
