@@ -58,7 +58,10 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             "cargo build --release --locked --package autoglm",
         ),
         // Tests of the real path use the default models.
-        Step::new("models", "target/release/autoglm model pull"),
+        Step::new(
+            "models",
+            "cargo run --release --locked --quiet --package autoglm -- model pull",
+        ),
         Step::new(
             "lints",
             "cargo clippy --workspace --all-targets --locked -- -D warnings",
