@@ -33,7 +33,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--characters", type=int, default=80_000)
+    parser.add_argument("--characters", type=int, default=85_000)
     options = parser.parse_args()
     text = "\n\n".join(paragraphs())[: options.characters]
     options.out.write_text(text, encoding="utf-8")

@@ -8,9 +8,6 @@ use anyhow::{Context, ensure};
 
 use crate::check;
 
-/// The models that tests of the real path use: the defaults for closed and for open answers.
-const MODELS: [&str; 2] = ["gemma-3-270m", "smollm2-135m-instruct"];
-
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How long the parser of weight files is fed generated inputs; 0 leaves it out.
@@ -60,12 +57,11 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             "release build",
             "cargo build --release --locked --package autoglm",
         ),
-    ];
-    for model in MODELS {
-        let pull = format!("target/release/autoglm model pull {model}");
-        steps.push(Step::new("model", &pull));
-    }
-    steps.extend([
+        // Tests of the real path use the default models.
+        Step::new(
+            "models",
+            "cargo run --release --locked --quiet --package autoglm -- model pull",
+        ),
         Step::new(
             "lints",
             "cargo clippy --workspace --all-targets --locked -- -D warnings",
@@ -75,7 +71,7 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             ..Step::new("documentation", "cargo doc --workspace --no-deps --locked")
         },
         Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
-    ]);
+    ];
     if arguments.fuzz_seconds > 0 {
         let fuzz = format!("cargo xtask fuzz gguf --seconds {}", arguments.fuzz_seconds);
         steps.push(Step::new("fuzz", &fuzz));
@@ -122,7 +118,7 @@ mod tests {
         let names = names(60);
         let at = |wanted| names.iter().position(|name| *name == wanted);
         assert!(
-            at("release build") < at("model") && at("model") < at("tests"),
+            at("release build") < at("models") && at("models") < at("tests"),
             "{names:?}"
         );
     }

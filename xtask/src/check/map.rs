@@ -45,7 +45,50 @@ fn check_document(document: &File, files: &[File]) -> Vec<Finding> {
             let message = missing_crate(word, files).or_else(|| missing_path(word, files))?;
             Some(Finding::at(&document.path, line, message))
         })
+        .chain(dead_links(document, files))
         .collect()
+}
+
+/// Links to files that do not exist, `[text](path)`, seen from the document's folder.
+fn dead_links(document: &File, files: &[File]) -> Vec<Finding> {
+    let folder = document
+        .path
+        .rsplit_once('/')
+        .map_or("", |(folder, _)| folder);
+    let text = document.text.as_deref().unwrap_or_default();
+    let links = text.lines().enumerate().flat_map(|(index, line)| {
+        let ends = line.split("](").skip(1);
+        ends.filter_map(|rest| rest.split_once(')'))
+            .map(move |(link, _)| (index + 1, link))
+    });
+    links
+        .filter(|(_, link)| !link.contains("://") && !link.starts_with('#'))
+        .filter(|(_, link)| !exists(&resolve(folder, link), files))
+        .map(|(line, link)| {
+            Finding::at(&document.path, line, format!("the link to {link} is dead"))
+        })
+        .collect()
+}
+
+/// A link's path from the root, without its fragment.
+fn resolve(folder: &str, link: &str) -> String {
+    let path = link.split('#').next().unwrap_or_default();
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn exists(path: &str, files: &[File]) -> bool {
+    files.iter().any(|file| {
+        let rest = file.path.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// What stands in back-ticks on a line.
@@ -71,11 +114,7 @@ fn missing_path(word: &str, files: &[File]) -> Option<String> {
         return None;
     }
     let wanted = word.trim_end_matches('/');
-    let exists = files.iter().any(|file| {
-        let rest = file.path.strip_prefix(wanted);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    (!exists).then(|| format!("there is no {wanted}"))
+    (!exists(wanted, files)).then(|| format!("there is no {wanted}"))
 }
 
 #[cfg(test)]
@@ -112,6 +151,16 @@ mod tests {
         assert_eq!(
             findings("`docs/guide`"),
             ["docs/guide.md:1: there is no docs/guide"]
+        );
+    }
+
+    #[test]
+    fn dead_links_are_found_and_others_are_followed_from_the_documents_folder() {
+        let text =
+            "[a](../README.md), [b](guide.md#part), [c](https://x.y), [d](#part), [e](gone.md)\n";
+        assert_eq!(
+            findings(text),
+            ["docs/guide.md:1: the link to gone.md is dead"]
         );
     }
 
