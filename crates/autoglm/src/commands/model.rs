@@ -41,8 +41,8 @@ struct ListArgs {
 /// Fetch a model: a default by its name, all defaults when nothing is named, or a file of a
 /// Hugging Face repository.
 ///
-/// HF_ENDPOINT names another hub than the usual one, HF_TOKEN gives access to what is not public.
-/// A fetch that was interrupted goes on where it stopped.
+/// `HF_ENDPOINT` names another hub than the usual one, `HF_TOKEN` gives access to what is not
+/// public. A fetch that was interrupted goes on where it stopped.
 #[derive(Debug, Args)]
 struct PullArgs {
     /// The name of a default model, or a repository as OWNER/NAME.

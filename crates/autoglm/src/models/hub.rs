@@ -23,6 +23,8 @@ use super::{ModelStore, Standing, StoreError};
 const IDLE_ATTEMPTS: u32 = 4;
 /// Downloads from the start that prove damaged before giving up.
 const DAMAGED_ATTEMPTS: u32 = 2;
+/// How long to wait after an attempt that broke off, doubled for every one that brought nothing.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a hub is reached.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +47,7 @@ pub struct HubFile {
 }
 
 impl HubFile {
-    fn error(&self, reason: impl ToString) -> StoreError {
+    fn error(&self, reason: &dyn ToString) -> StoreError {
         StoreError::Hub {
             repository: self.repository.clone(),
             file: self.file.clone(),
@@ -90,7 +92,7 @@ impl ModelStore {
     }
 
     fn begin<'a>(&self, from: &'a HubFile, work: &Path) -> Result<Download<'a>, StoreError> {
-        let api = self.api(work).map_err(|error| from.error(error))?;
+        let api = self.api(work).map_err(|error| from.error(&error))?;
         let repo = Repo::with_revision(
             from.repository.clone(),
             RepoType::Model,
@@ -99,11 +101,11 @@ impl ModelStore {
         let hub = api.repo(repo.clone());
         let metadata = api
             .metadata(&hub.url(&from.file))
-            .map_err(|error| from.error(error))?;
+            .map_err(|error| from.error(&error))?;
         // The library makes a file name of it.
         let tag = metadata.etag();
         if tag.is_empty() || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(from.error(format!("its ETag is {tag:?}, want letters and digits")));
+            return Err(from.error(&format!("its ETag is {tag:?}, want letters and digits")));
         }
         Ok(Download {
             licence: licence(&hub),
@@ -172,7 +174,7 @@ impl ModelStore {
                 idle + 1
             };
             if idle == IDLE_ATTEMPTS {
-                return Err(download.from.error(error));
+                return Err(download.from.error(&error));
             }
             self.talk
                 .say(&format!("the download broke off ({error}), going on"));
@@ -262,7 +264,7 @@ impl Download<'_> {
         }
     }
 
-    /// The SHA-256 that the hub states: the ETag of large files is one.
+    /// The SHA-256 that the hub states: the `ETag` of large files is one.
     fn stated_sha256(&self) -> Option<String> {
         let tag = self.metadata.etag();
         let is_sha256 = tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -298,6 +300,3 @@ impl Progress for HubProgress<'_> {
 
     fn finish(&mut self) {}
 }
-
-/// How long to wait after an attempt that broke off, doubled for every one that brought nothing.
-pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(500);

@@ -45,10 +45,8 @@ pub struct StoredModel {
 impl ModelStore {
     /// All models that are stored, and the defaults whether they are or not, by name.
     pub fn list(&self) -> Result<Vec<StoredModel>, StoreError> {
-        self.names()?
-            .iter()
-            .map(|name| self.describe(name))
-            .collect()
+        let names = self.names()?;
+        Ok(names.iter().map(|name| self.describe(name)).collect())
     }
 
     /// Reads a whole model and compares its SHA-256 with the one on record.
@@ -65,12 +63,12 @@ impl ModelStore {
         let sound = found == wanted;
         // A damaged file must not pass for sound because its size and time are unchanged.
         self.note_check(name, &metadata, sound)?;
-        Ok(match sound {
-            true => Standing::Sound,
-            false => Standing::Damaged {
-                found: format!("SHA-256 {found}"),
-                wanted,
-            },
+        if sound {
+            return Ok(Standing::Sound);
+        }
+        Ok(Standing::Damaged {
+            found: format!("SHA-256 {found}"),
+            wanted,
         })
     }
 
@@ -174,7 +172,7 @@ impl ModelStore {
         }
     }
 
-    fn describe(&self, name: &str) -> Result<StoredModel, StoreError> {
+    fn describe(&self, name: &str) -> StoredModel {
         let manifest = Manifest::read(&self.manifest_file(name));
         let default = default_named(name);
         let size = fs::metadata(self.file(name)).map(|metadata| metadata.len());
@@ -184,7 +182,7 @@ impl ModelStore {
             (None, Some(model)) => format!("package {}", model.packages[0].requirement()),
             (None, None) => "unknown".to_owned(),
         };
-        Ok(StoredModel {
+        StoredModel {
             name: name.to_owned(),
             size_bytes: size.ok().or(default.map(|m| m.size_bytes)).unwrap_or(0),
             licence: licence.or(default.map(|m| m.licence.to_owned())),
@@ -194,7 +192,7 @@ impl ModelStore {
                 Glance::Touched => Standing::Unrecorded,
             },
             default_for: default.map(|m| m.need),
-        })
+        }
     }
 }
 

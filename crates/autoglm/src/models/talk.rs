@@ -40,7 +40,7 @@ impl Talk {
 
     /// Shows progress of `total` bytes.
     pub fn bar(&self, label: &str, total: u64) -> Bar<'_> {
-        let bar = self.bars.then(|| {
+        let shown = self.bars.then(|| {
             let style = ProgressStyle::with_template(
                 "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}",
             );
@@ -51,7 +51,7 @@ impl Talk {
         let started = Instant::now();
         Bar {
             talk: self,
-            bar,
+            shown,
             label: label.to_owned(),
             total,
             started,
@@ -63,7 +63,7 @@ impl Talk {
 /// The progress of one piece of work; it goes away when dropped.
 pub struct Bar<'a> {
     talk: &'a Talk,
-    bar: Option<ProgressBar>,
+    shown: Option<ProgressBar>,
     label: String,
     total: u64,
     started: Instant,
@@ -73,7 +73,7 @@ pub struct Bar<'a> {
 impl Bar<'_> {
     /// Shows that so many bytes are done.
     pub fn set(&self, done: u64) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.shown {
             bar.set_position(done.min(self.total));
         } else if self.spoke.get().elapsed() >= LINE_EVERY {
             self.spoke.set(Instant::now());
@@ -91,7 +91,7 @@ impl Bar<'_> {
 
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }

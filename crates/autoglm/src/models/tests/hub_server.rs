@@ -79,13 +79,8 @@ impl HubServer {
     /// The ranges of all transfers of content, without those that only ask for the size.
     pub(super) fn transfers(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
-        let ranges = requests
-            .iter()
-            .filter(|request| request.path.ends_with(".gguf"));
-        ranges
-            .filter_map(|r| r.range.clone())
-            .filter(|range| range != "bytes=0-0")
-            .collect()
+        let ranges = requests.iter().filter_map(|request| request.range.clone());
+        ranges.filter(|range| range != "bytes=0-0").collect()
     }
 
     pub(super) fn tokens(&self) -> Vec<Option<String>> {
@@ -196,13 +191,9 @@ fn send(
         end - start,
         behaviour.etag
     )?;
-    let sent = match is_transfer {
-        true => behaviour
-            .breaks
-            .pop_front()
-            .unwrap_or(total)
-            .min(end - start),
-        false => end - start,
-    };
+    let mut sent = end - start;
+    if is_transfer && let Some(limit) = behaviour.breaks.pop_front() {
+        sent = sent.min(limit);
+    }
     stream.write_all(&behaviour.content[start..start + sent])
 }
