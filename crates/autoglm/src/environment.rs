@@ -1,0 +1,45 @@
+//! What the program takes from the environment. Nothing else reads it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use etcetera::BaseStrategy;
+
+use crate::models::HubSettings;
+
+/// The folder for models, runs and everything else that is kept: `AUTOGLM_HOME`, or `autoglm` in
+/// the user's data folder (`XDG_DATA_HOME` where that is set).
+///
+/// # Errors
+/// When there is no user whose data folder could be taken.
+pub fn home() -> anyhow::Result<PathBuf> {
+    if let Some(home) = variable("AUTOGLM_HOME") {
+        return std::path::absolute(&home)
+            .with_context(|| format!("AUTOGLM_HOME is {home:?}, want the path of a folder"));
+    }
+    let folders = etcetera::choose_base_strategy()
+        .context("cannot find your data folder\nhint: set AUTOGLM_HOME to a folder")?;
+    Ok(folders.data_dir().join("autoglm"))
+}
+
+/// How model hubs are reached: `HF_ENDPOINT` and `HF_TOKEN`, or the token that the hub's own
+/// client has stored.
+pub fn hub() -> HubSettings {
+    let stored_token = || {
+        etcetera::home_dir().ok()?;
+        hf_hub::Cache::from_env().token()
+    };
+    HubSettings {
+        endpoint: variable("HF_ENDPOINT"),
+        token: variable("HF_TOKEN").or_else(stored_token),
+    }
+}
+
+/// An environment variable that is set to something.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where the environment is read"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

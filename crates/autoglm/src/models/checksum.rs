@@ -1,0 +1,83 @@
+//! SHA-256 of files, while they are written and afterwards.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+use super::talk::Bar;
+
+/// Large enough that a call costs nothing, small enough for the second-level cache.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A writer that hashes what goes through it.
+pub struct HashingWriter<W> {
+    inner: W,
+    hash: Sha256,
+    written_bytes: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+            written_bytes: 0,
+        }
+    }
+
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// The writer within and the hash of everything that was written.
+    pub fn finish(self) -> (W, String) {
+        (self.inner, hexadecimal(&self.hash.finalize()))
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.written_bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub fn sha256(path: &Path, bar: &Bar<'_>) -> Result<String, StoreError> {
+    let hash = || {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut done = 0;
+        loop {
+            match file.read(&mut chunk)? {
+                0 => return Ok(hexadecimal(&hash.finalize())),
+                n => {
+                    hash.update(&chunk[..n]);
+                    done += n as u64;
+                    bar.set(done);
+                }
+            }
+        }
+    };
+    hash().map_err(StoreError::io("read", path))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
