@@ -31,8 +31,10 @@ impl EngineArgs {
     /// No such model, or a file that is not usable.
     pub fn open(&self, home: &Path, need: Need) -> anyhow::Result<LocalEngine> {
         let path = resolve_model(home, self.model.as_deref(), need)?;
-        let settings =
-            LocalSettings { threads: self.threads(), cache_tokens: self.cache_tokens };
+        let settings = LocalSettings {
+            threads: self.threads(),
+            cache_tokens: self.cache_tokens,
+        };
         LocalEngine::open(&path, settings)
             .with_context(|| format!("cannot use the model {}", path.display()))
     }

@@ -3,21 +3,22 @@
 //! Standard output is data, standard error is talk. Only this crate reads the environment and the
 //! command line.
 
+#![expect(unreachable_pub, reason = "a binary exports nothing")]
+
 mod commands;
 mod engine;
 mod environment;
 mod exit;
 mod interrupt;
 mod models;
+mod streams;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{
-    chat, eval, generate, init, model, perplexity, run, runs, score, tokenize,
-};
+use crate::commands::{chat, eval, generate, init, model, perplexity, run, runs, score, tokenize};
 
 /// Turns a task told in plain words into a program that runs on a language model.
 #[derive(Debug, Parser)]
@@ -53,7 +54,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(args, home)?,
         Command::Run(args) => return run::run(args, home),
-        Command::Eval(args) => eval::run(args, home)?,
+        Command::Eval(args) => return eval::run(args, home),
         Command::Runs(args) => runs::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,

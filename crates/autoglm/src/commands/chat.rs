@@ -53,7 +53,12 @@ pub fn run(args: &ChatArgs, home: &Path) -> anyhow::Result<()> {
          hint: `autoglm generate` continues a text with it",
         engine.facts().name
     );
-    let mut chat = Chat { args, engine, system: args.system.clone(), turns: Vec::new() };
+    let mut chat = Chat {
+        args,
+        engine,
+        system: args.system.clone(),
+        turns: Vec::new(),
+    };
     if std::io::stdin().is_terminal() {
         chat.converse(&home.join("chat-history"))
     } else {
@@ -75,7 +80,10 @@ impl Chat<'_> {
         let mut editor = DefaultEditor::new().context("cannot use the terminal")?;
         // The first conversation has no history yet.
         let _ = editor.load_history(history);
-        talk(&format!("{} · /help lists the commands", self.engine.facts().name));
+        talk(&format!(
+            "{} · /help lists the commands",
+            self.engine.facts().name
+        ));
         while let Some(line) = read_message(&mut editor)? {
             if line.trim().is_empty() {
                 continue;
@@ -117,7 +125,10 @@ impl Chat<'_> {
                 talk(&format!("{command} is no command; /help lists them"));
             }
             _ => {
-                self.turns.push(Segment { role: Role::User, text: line.to_owned() });
+                self.turns.push(Segment {
+                    role: Role::User,
+                    text: line.to_owned(),
+                });
                 self.answer()?;
             }
         }
@@ -142,13 +153,20 @@ impl Chat<'_> {
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         });
         writeln!(out)?;
-        match results.into_iter().next().context("the engine gave no result")? {
+        match results
+            .into_iter()
+            .next()
+            .context("the engine gave no result")?
+        {
             Ok(completion) => {
                 if completion.finish == FinishReason::Length {
                     talk("(cut at --max-tokens)");
                 }
                 report(&completion.usage);
-                self.turns.push(Segment { role: Role::Assistant, text: completion.text });
+                self.turns.push(Segment {
+                    role: Role::Assistant,
+                    text: completion.text,
+                });
             }
             Err(error) => {
                 self.turns.pop();
@@ -160,7 +178,10 @@ impl Chat<'_> {
 
     fn request(&self) -> GenerateRequest {
         let system = self.system.iter();
-        let system = system.map(|text| Segment { role: Role::System, text: text.clone() });
+        let system = system.map(|text| Segment {
+            role: Role::System,
+            text: text.clone(),
+        });
         GenerateRequest {
             prompt: Prompt::Chat(system.chain(self.turns.iter().cloned()).collect()),
             max_tokens: self.args.max_tokens,
@@ -188,7 +209,10 @@ fn read_message(editor: &mut DefaultEditor) -> anyhow::Result<Option<String>> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 fn talk(text: &str) {
     eprintln!("{text}");
 }

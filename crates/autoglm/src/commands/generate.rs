@@ -77,7 +77,10 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
     });
-    let completion = results.into_iter().next().context("the engine gave no result")??;
+    let completion = results
+        .into_iter()
+        .next()
+        .context("the engine gave no result")??;
     if args.json {
         writeln!(out, "{}", describe(&completion))?;
     } else {
@@ -101,7 +104,9 @@ fn read_prompt(args: &GenerateArgs) -> anyhow::Result<String> {
         );
     }
     let mut prompt = String::new();
-    std::io::stdin().read_to_string(&mut prompt).context("cannot read standard input")?;
+    std::io::stdin()
+        .read_to_string(&mut prompt)
+        .context("cannot read standard input")?;
     Ok(prompt)
 }
 
@@ -114,8 +119,8 @@ fn read_constraint(args: &GenerateArgs) -> anyhow::Result<Option<Constraint>> {
     };
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the JSON Schema {}", file.display()))?;
-    let schema = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON", file.display()))?;
+    let schema =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
     Ok(Some(Constraint::JsonSchema(schema)))
 }
 
@@ -125,8 +130,18 @@ fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Pr
         let system = args.system.as_ref().map(|system| format!("{system}\n\n"));
         return Prompt::Plain(system.unwrap_or_default() + &prompt);
     }
-    let system = args.system.iter().map(|text| Segment { role: Role::System, text: text.clone() });
-    Prompt::Chat(system.chain([Segment { role: Role::User, text: prompt }]).collect())
+    let system = args.system.iter().map(|text| Segment {
+        role: Role::System,
+        text: text.clone(),
+    });
+    Prompt::Chat(
+        system
+            .chain([Segment {
+                role: Role::User,
+                text: prompt,
+            }])
+            .collect(),
+    )
 }
 
 fn describe(completion: &Completion) -> serde_json::Value {
@@ -140,7 +155,10 @@ fn describe(completion: &Completion) -> serde_json::Value {
 }
 
 /// Tokens and speed on standard error, when a person looks at it.
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 pub(super) fn report(usage: &Usage) {
     if std::io::stderr().is_terminal() {
         let seconds = usage.compute.as_secs_f64();

@@ -65,7 +65,10 @@ pub fn run(args: &InitArgs, home: &Path) -> anyhow::Result<()> {
             say(&remark.tell(&words));
         }
     }
-    let settings = TaskSettings { model: args.engine.model.clone(), ..TaskSettings::default() };
+    let settings = TaskSettings {
+        model: args.engine.model.clone(),
+        ..TaskSettings::default()
+    };
     if let Some(target) = target {
         write(&target, &write_task_file(&TaskFile { spec, settings }))?;
     }
@@ -77,7 +80,9 @@ fn words(args: &InitArgs) -> anyhow::Result<String> {
         return Ok(args.words.join(" "));
     }
     let mut words = String::new();
-    std::io::stdin().read_to_string(&mut words).context("cannot read the task")?;
+    std::io::stdin()
+        .read_to_string(&mut words)
+        .context("cannot read the task")?;
     Ok(words)
 }
 
@@ -95,7 +100,9 @@ fn refuse_to_replace(args: &InitArgs, target: Option<&Path>) -> anyhow::Result<(
         return Ok(());
     };
     let shown = target.display();
-    anyhow::bail!("{shown} is already there\nhint: --force replaces it, --output names another file")
+    anyhow::bail!(
+        "{shown} is already there\nhint: --force replaces it, --output names another file"
+    )
 }
 
 fn print_json(spec: &TaskSpec, remarks: &[Remark], words: &str) -> anyhow::Result<()> {
@@ -121,7 +128,10 @@ fn write(target: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "talk to the user goes to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 fn say(text: &str) {
     eprintln!("{text}");
 }

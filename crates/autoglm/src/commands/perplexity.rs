@@ -45,17 +45,26 @@ pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
     let engine = args.engine.open(home, Need::Closed)?;
     let mut tokens = engine.tokenizer().encode(&text, Specials::AsText);
     tokens.truncate(args.limit.unwrap_or(usize::MAX));
-    anyhow::ensure!(tokens.len() >= 2, "the text has {} tokens, want at least 2", tokens.len());
+    anyhow::ensure!(
+        tokens.len() >= 2,
+        "the text has {} tokens, want at least 2",
+        tokens.len()
+    );
     let progress = ProgressBar::new(tokens.len() as u64);
     progress.set_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} tokens  {per_sec}  {eta} left  {msg}")
             .context("the progress line's template")?,
     );
     let started = Instant::now();
-    let total = engine.perplexity(&tokens, args.context, &cancel_on_interrupt(), &mut |so_far| {
-        progress.set_position(so_far.predicted_tokens as u64);
-        progress.set_message(format!("perplexity {:.4}", so_far.value()));
-    })?;
+    let total = engine.perplexity(
+        &tokens,
+        args.context,
+        &cancel_on_interrupt(),
+        &mut |so_far| {
+            progress.set_position(so_far.predicted_tokens as u64);
+            progress.set_message(format!("perplexity {:.4}", so_far.value()));
+        },
+    )?;
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();

@@ -48,15 +48,27 @@ fn number(text: &str) -> Result<f32, String> {
 
 fn not_negative(text: &str) -> Result<f32, String> {
     let value = number(text)?;
-    if value >= 0.0 && value.is_finite() { Ok(value) } else { Err("want 0 or more".to_owned()) }
+    if value >= 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err("want 0 or more".to_owned())
+    }
 }
 
 fn positive(text: &str) -> Result<f32, String> {
     let value = number(text)?;
-    if value > 0.0 && value.is_finite() { Ok(value) } else { Err("want more than 0".to_owned()) }
+    if value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err("want more than 0".to_owned())
+    }
 }
 
 fn fraction(text: &str) -> Result<f32, String> {
     let value = number(text)?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("want 0 to 1".to_owned()) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("want 0 to 1".to_owned())
+    }
 }

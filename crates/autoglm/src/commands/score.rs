@@ -37,25 +37,40 @@ pub struct ScoreArgs {
 /// A model that cannot be used, options that are empty or equal, a prompt that does not fit.
 pub fn run(args: &ScoreArgs, home: &Path) -> anyhow::Result<()> {
     let engine = args.engine.open(home, Need::Closed)?;
-    let normalise =
-        if args.among_options { Normalise::Options } else { Normalise::Vocabulary };
+    let normalise = if args.among_options {
+        Normalise::Options
+    } else {
+        Normalise::Vocabulary
+    };
     let request = ScoreRequest {
         prompt: Prompt::Plain(args.prompt.clone()),
         options: args.options.clone(),
         normalise,
     };
     let results = engine.score(&[request], &Cancel::default());
-    let scoring = results.into_iter().next().context("the engine gave no result")??;
+    let scoring = results
+        .into_iter()
+        .next()
+        .context("the engine gave no result")??;
     let mut out = std::io::stdout().lock();
     let scored = args.options.iter().zip(&scoring.options);
     if args.json {
         let options: Vec<_> = scored
             .map(|(text, s)| json!({"option": text, "logprob": s.logprob, "tokens": s.tokens}))
             .collect();
-        writeln!(out, "{}", json!({"options": options, "usage": scoring.usage}))?;
+        writeln!(
+            out,
+            "{}",
+            json!({"options": options, "usage": scoring.usage})
+        )?;
     } else {
         for (text, score) in scored {
-            writeln!(out, "{:>10.4}  {:>8.4}  {text:?}", score.logprob, score.logprob.exp())?;
+            writeln!(
+                out,
+                "{:>10.4}  {:>8.4}  {text:?}",
+                score.logprob,
+                score.logprob.exp()
+            )?;
         }
     }
     Ok(())

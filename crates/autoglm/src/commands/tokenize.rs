@@ -41,11 +41,17 @@ pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
         Some(text) => text.clone(),
         None => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read standard input")?;
             text
         }
     };
-    let specials = if args.special { Specials::Parse } else { Specials::AsText };
+    let specials = if args.special {
+        Specials::Parse
+    } else {
+        Specials::AsText
+    };
     let tokens = tokenizer.encode(&text, specials);
     let mut out = std::io::stdout().lock();
     if args.count {
@@ -54,8 +60,10 @@ pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
     }
     let shown = |id| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned();
     if args.json {
-        let tokens: Vec<_> =
-            tokens.iter().map(|&id| json!({"id": id, "text": shown(id)})).collect();
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|&id| json!({"id": id, "text": shown(id)}))
+            .collect();
         writeln!(out, "{}", serde_json::Value::from(tokens))?;
     } else {
         for &id in &tokens {

@@ -1,0 +1,14 @@
+//! The commands, one file each: an argument struct and a `run`.
+
+pub mod chat;
+pub mod eval;
+pub mod generate;
+pub mod init;
+pub mod model;
+pub mod perplexity;
+pub mod run;
+pub mod runs;
+mod sampling;
+pub mod score;
+mod task;
+pub mod tokenize;

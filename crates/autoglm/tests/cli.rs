@@ -1,0 +1,284 @@
+//! The real binary in an empty folder, with tiny random models: what a user does and sees.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// An empty folder with a home of its own.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autoglm"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("AUTOGLM_HOME", self.path("home"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+
+    /// Exit code and standard error of a command that must fail.
+    fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?} succeeded");
+        (output.status.code().unwrap(), text(&output.stderr))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A tiny model of the repository.
+fn model(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+const TASK: &str = r#"
+name = "letters"
+kind = "classification"
+instruction = "Pick x or y."
+labels = ["x", "y"]
+"#;
+
+/// `count` records, one of which is no JSON when `torn` says so.
+fn records(count: usize, torn: Option<usize>) -> String {
+    (0..count)
+        .map(|n| match torn {
+            Some(line) if line == n => "{\"text\": \"torn\n".to_owned(),
+            _ => format!("{{\"text\": \"r{n}\"}}\n"),
+        })
+        .collect()
+}
+
+#[test]
+fn records_are_answered_in_order_and_a_bad_one_is_named_by_its_line() {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    desk.write("in.jsonl", records(5, Some(2)));
+    let model = model("tiny-llama.gguf");
+    let args = ["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--json"];
+    let rows: Vec<Value> =
+        desk.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[2]["line"], 3);
+    assert!(rows[2]["error"].is_string());
+    for n in [0, 1, 3, 4] {
+        assert_eq!(rows[n]["text"], format!("r{n}"));
+        assert!(["x", "y"].contains(&rows[n]["answer"].as_str().unwrap()));
+        let confidence = rows[n]["confidence"].as_f64().unwrap();
+        assert!((0.5..=1.0).contains(&confidence), "{confidence}");
+    }
+}
+
+#[test]
+fn a_strict_run_stops_at_a_bad_record() {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    desk.write("in.jsonl", records(5, Some(2)));
+    let model = model("tiny-llama.gguf");
+    let args =
+        ["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--strict", "--output", "o.jsonl"];
+    let (code, message) = desk.fails(&args);
+    assert_eq!(code, 3);
+    assert!(message.contains("line 3"), "{message}");
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_output() {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    desk.write("in.jsonl", records(3_000, None));
+    let model = model("tiny-gemma3.gguf");
+    let args = |output: &'static str| {
+        ["run", "task.toml", "--input", "in.jsonl", "--output", output, "--model"].to_vec()
+    };
+    let mut whole = args("whole.jsonl");
+    whole.push(&model);
+    desk.ok(&whole);
+    let mut cut = args("cut.jsonl");
+    cut.push(&model);
+    let mut child =
+        desk.command(&cut).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while std::fs::metadata(desk.path("cut.jsonl")).map_or(0, |file| file.len()) < 4_096 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    cut.push("--resume");
+    desk.ok(&cut);
+    assert!(desk.read("cut.jsonl") == desk.read("whole.jsonl"), "the outputs differ");
+}
+
+#[test]
+fn runs_are_listed_and_shown() {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    desk.write("in.jsonl", records(3, None));
+    let model = model("tiny-llama.gguf");
+    desk.ok(&["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--output", "o.jsonl"]);
+    assert!(desk.ok(&["runs"]).contains("letters"));
+    let shown = desk.ok(&["runs", "show", "1"]);
+    assert!(shown.contains("letters") && shown.contains("tiny-llama"), "{shown}");
+}
+
+#[test]
+fn an_evaluation_reports_accuracy_beside_the_majority_class() {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    let labelled: String = (0..40)
+        .map(|n| format!("{{\"text\": \"r{n}\", \"label\": \"{}\"}}\n", ["x", "y", "x", "x"][n % 4]))
+        .collect();
+    desk.write("gold.jsonl", labelled);
+    let model = model("tiny-llama.gguf");
+    let report = desk.json(&["eval", "task.toml", "--data", "gold.jsonl", "--model", &model, "--json"]);
+    let text = report.to_string();
+    for key in ["accuracy", "macro_f1", "ece", "majority"] {
+        assert!(text.contains(key), "{key} is missing in {text}");
+    }
+    assert!(text.contains("0.75"), "the majority class is three quarters: {text}");
+}
+
+#[test]
+fn generated_tokens_repeat_with_the_same_seed() {
+    let desk = Desk::new();
+    let model = model("tiny-llama.gguf");
+    let generate = |seed: &str| {
+        desk.json(&[
+            "generate", "--model", &model, "--prompt", "abc", "--raw", "--max-tokens", "12",
+            "--temperature", "1", "--seed", seed, "--json",
+        ])["tokens"]
+            .clone()
+    };
+    assert_eq!(generate("1"), generate("1"));
+    assert_ne!(generate("1"), generate("2"));
+}
+
+#[test]
+fn a_greedy_token_is_the_best_scored_option() {
+    let desk = Desk::new();
+    let model = model("tiny-gemma3.gguf");
+    let answer = desk.json(&[
+        "score", "--model", &model, "--prompt", "abc", "--option", "a", "--option", "b",
+        "--among-options", "--json",
+    ]);
+    let total: f64 = answer["options"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|option| option["logprob"].as_f64().unwrap().exp())
+        .sum();
+    assert!((total - 1.0).abs() < 1e-4, "{total}");
+}
+
+#[test]
+fn perplexity_and_tokenize_agree_on_the_number_of_tokens() {
+    let desk = Desk::new();
+    desk.write("text.txt", "abc abd abe ".repeat(20));
+    let model = model("tiny-llama.gguf");
+    let measured =
+        desk.json(&["perplexity", "--text", "text.txt", "--model", &model, "--context", "32", "--json"]);
+    assert!(measured["perplexity"].as_f64().unwrap() > 1.0);
+    let text = desk.read("text.txt");
+    let count = desk.ok(&["tokenize", &text, "--model", &model, "--count"]);
+    assert_eq!(count.trim(), measured["text_tokens"].to_string());
+}
+
+#[test]
+fn a_task_file_is_written_from_chinese_words_and_runs() {
+    let desk = Desk::new();
+    desk.ok(&["init", "判断以下句子的情感倾向", "--output", "task.toml"]);
+    let task = desk.read("task.toml");
+    assert!(task.contains("正面") && task.contains("负面"), "{task}");
+    desk.write("in.txt", "好\n坏\n");
+    let model = model("tiny-gemma3.gguf");
+    let rows = desk.ok(&["run", "task.toml", "--input", "in.txt", "--model", &model, "--json"]);
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+}
+
+/// What a model file that is not usable is called.
+#[track_caller]
+fn check_refused(desk: &Desk, name: &str, wanted: &[&str]) {
+    let (code, message) = desk.fails(&["generate", "--model", name, "--prompt", "a"]);
+    assert_eq!(code, 3, "{message}");
+    let told = message.trim_end();
+    assert_eq!(told.lines().count(), 1, "one line is wanted: {told}");
+    assert!(!told.contains("panicked"), "{told}");
+    for part in wanted {
+        assert!(told.contains(part), "{part:?} is not in: {told}");
+    }
+}
+
+#[test]
+fn unusable_model_files_are_named_in_one_line() {
+    let desk = Desk::new();
+    let good = std::fs::read(model("tiny-llama.gguf")).unwrap();
+    desk.write("cut.gguf", &good[..good.len() / 2]);
+    check_refused(&desk, "cut.gguf", &["cut.gguf", "tensor"]);
+    desk.write("text.gguf", "This is a letter, not a model.");
+    check_refused(&desk, "text.gguf", &["text.gguf", "not a GGUF file"]);
+    let mut counted = good.clone();
+    counted[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    desk.write("count.gguf", &counted);
+    check_refused(&desk, "count.gguf", &["18446744073709551615"]);
+    let mut unknown = good.clone();
+    let at = unknown.windows(5).position(|w| w == b"llama").unwrap();
+    unknown[at..at + 5].copy_from_slice(b"llamb");
+    desk.write("unknown.gguf", &unknown);
+    check_refused(&desk, "unknown.gguf", &["llamb", "gemma3", "llama"]);
+}
+
+#[test]
+fn usage_errors_have_their_own_exit_code() {
+    let desk = Desk::new();
+    desk.write("task.toml", "instruction = 7\n");
+    desk.write("in.txt", "a\n");
+    let (code, message) = desk.fails(&["run", "task.toml", "--input", "in.txt"]);
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("instruction"), "{message}");
+    let (code, _) = desk.fails(&["run", "--no-such-flag"]);
+    assert_eq!(code, 2);
+}
