@@ -5,6 +5,8 @@
 //! their input. What runs on one thread is measured in processor time (Linux only), so that it says
 //! something on a busy machine too; what runs on two threads needs a quiet one.
 
+mod processor_time;
+
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 
@@ -12,9 +14,11 @@ use autoglm_kernel::{
     AttentionParams, AttentionSpan, GateActivation, KvView, KvViewMut, Pool, RopeParams, RopeStyle,
     RopeTable, argmax, attention, gated, log_sum_exp, rms_norm, rope, store_kv,
 };
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::measurement::Measurement;
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
+
+use processor_time::ProcessorTime;
 
 criterion_group! {
     name = one_thread;
@@ -23,47 +27,6 @@ criterion_group! {
 }
 criterion_group!(two_threads, pool_run, prefill_on_two, decode_on_two);
 criterion_main!(one_thread, two_threads);
-
-/// The time that the calling thread has run, in nanoseconds.
-struct ProcessorTime;
-
-impl ProcessorTime {
-    fn now() -> f64 {
-        let path = "/proc/thread-self/schedstat";
-        let text = std::fs::read_to_string(path).expect("Linux tells a thread its run time");
-        let run_time = text.split(' ').next().and_then(|ns| ns.parse().ok());
-        run_time.expect("the first number is the run time")
-    }
-}
-
-impl Measurement for ProcessorTime {
-    type Intermediate = f64;
-    type Value = f64;
-
-    fn start(&self) -> f64 {
-        Self::now()
-    }
-
-    fn end(&self, start: f64) -> f64 {
-        Self::now() - start
-    }
-
-    fn add(&self, a: &f64, b: &f64) -> f64 {
-        a + b
-    }
-
-    fn zero(&self) -> f64 {
-        0.0
-    }
-
-    fn to_f64(&self, value: &f64) -> f64 {
-        *value
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
 
 fn pool(threads: usize) -> Pool {
     Pool::new(NonZeroUsize::new(threads).expect("a bench names at least one thread"))
