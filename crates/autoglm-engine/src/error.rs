@@ -1,6 +1,6 @@
 //! What can go wrong in the local engine.
 
-use autoglm_model::{CacheFull, ModelError};
+use autoglm_model::{CacheFull, Fault, ModelError};
 use autoglm_spec::{Blame, Blamed};
 use autoglm_token::TokenError;
 
@@ -31,7 +31,11 @@ pub enum LocalError {
 impl Blamed for LocalError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Model(_) | Self::Token(_) => Blame::Data,
+            Self::Model(error) => match error.fault() {
+                Fault::Caller => Blame::Caller,
+                Fault::Data => Blame::Data,
+            },
+            Self::Token(_) => Blame::Data,
             Self::CacheFull(_) => Blame::Capacity,
             Self::Constraint(_) | Self::NoChatTemplate { .. } => Blame::Caller,
         }

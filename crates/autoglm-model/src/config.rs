@@ -72,7 +72,8 @@ impl ModelConfig {
                 wanted,
             })
         };
-        let divides = |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
+        let divides =
+            |part: usize, whole: usize| part > 0 && whole > 0 && whole.is_multiple_of(part);
         if self.heads == 0 {
             return wrong("attention.head_count", 0, "at least 1");
         }

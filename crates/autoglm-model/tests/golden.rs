@@ -51,10 +51,16 @@ impl Golden {
         for &run in runs {
             let (tokens, rest) = left.split_at(run);
             left = rest;
-            let step = Step { sequence: &mut sequence, tokens, outputs: Outputs::All };
+            let step = Step {
+                sequence: &mut sequence,
+                tokens,
+                outputs: Outputs::All,
+            };
             let mut steps = [step];
-            let rows =
-                self.model.forward(&self.pool, &mut cache, &mut workspace, &mut steps).unwrap();
+            let rows = self
+                .model
+                .forward(&self.pool, &mut cache, &mut workspace, &mut steps)
+                .unwrap();
             let rows: Vec<usize> = rows[0].clone().collect();
             logits.extend(self.model.logits(&self.pool, &mut workspace, &rows));
         }
@@ -65,9 +71,15 @@ impl Golden {
     /// The deviation from llama.cpp in f32: (root mean square, largest).
     fn deviation(&self, logits: &[f32]) -> (f64, f64) {
         assert_eq!(logits.len(), self.logits.len());
-        let errors = logits.iter().zip(&self.logits).map(|(a, b)| f64::from((a - b).abs()));
+        let errors = logits
+            .iter()
+            .zip(&self.logits)
+            .map(|(a, b)| f64::from((a - b).abs()));
         let squares: f64 = errors.clone().map(|e| e * e).sum();
-        ((squares / logits.len() as f64).sqrt(), errors.fold(0.0, f64::max))
+        (
+            (squares / logits.len() as f64).sqrt(),
+            errors.fold(0.0, f64::max),
+        )
     }
 
     /// How far llama.cpp's own logits move for a reason: (root mean square, largest).
@@ -82,9 +94,14 @@ fn check(name: &str, reason: &str) {
     let golden = Golden::read(name);
     let (rms, largest) = golden.deviation(&golden.logits_in_runs(&[40]));
     let (peer_rms, peer_largest) = golden.peer_deviation(reason);
-    println!("{name}: rms {rms:.5} (peer {peer_rms}), largest {largest:.5} (peer {peer_largest})");
-    assert!(rms <= 2.0 * peer_rms, "{name}: rms {rms}, llama.cpp {peer_rms}");
-    assert!(largest <= 2.0 * peer_largest, "{name}: largest {largest}, llama.cpp {peer_largest}");
+    assert!(
+        rms <= 2.0 * peer_rms,
+        "{name}: rms {rms}, llama.cpp {peer_rms}"
+    );
+    assert!(
+        largest <= 2.0 * peer_largest,
+        "{name}: largest {largest}, llama.cpp {peer_largest}"
+    );
 }
 
 #[test]
@@ -119,11 +136,19 @@ fn logits_of_some_tokens_are_those_of_all() {
     let mut cache = KvCache::new(golden.model.config(), 64);
     let mut workspace = Workspace::default();
     let mut sequence = Sequence::default();
-    let step =
-        Step { sequence: &mut sequence, tokens: &golden.tokens[..9], outputs: Outputs::Last };
-    golden.model.forward(&golden.pool, &mut cache, &mut workspace, &mut [step]).unwrap();
+    let step = Step {
+        sequence: &mut sequence,
+        tokens: &golden.tokens[..9],
+        outputs: Outputs::Last,
+    };
+    golden
+        .model
+        .forward(&golden.pool, &mut cache, &mut workspace, &mut [step])
+        .unwrap();
     let all = golden.model.logits(&golden.pool, &mut workspace, &[0]);
-    let some = golden.model.logits_of(&golden.pool, &mut workspace, &[0], &[299, 0, 17]);
+    let some = golden
+        .model
+        .logits_of(&golden.pool, &mut workspace, &[0], &[299, 0, 17]);
     assert_eq!(some, [all[299], all[0], all[17]]);
     cache.release(sequence);
 }

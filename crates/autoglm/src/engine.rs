@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use anyhow::Context;
 use autoglm_engine::{LocalEngine, LocalSettings};
 use clap::Args;
 
@@ -35,8 +34,7 @@ impl EngineArgs {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
         };
-        LocalEngine::open(&path, settings)
-            .with_context(|| format!("cannot use the model {}", path.display()))
+        Ok(LocalEngine::open(&path, settings)?)
     }
 
     fn threads(&self) -> NonZeroUsize {

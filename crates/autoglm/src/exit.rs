@@ -13,6 +13,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use autoglm_engine::LocalError;
 use autoglm_model::{Fault, ModelError};
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
@@ -65,6 +66,7 @@ fn blame(error: &anyhow::Error) -> Blame {
             .or_else(|| blame_as::<FileError>(cause))
             .or_else(|| blame_as::<RecordError>(cause))
             .or_else(|| blame_as::<EngineError>(cause))
+            .or_else(|| blame_as::<LocalError>(cause))
             .or_else(|| blame_as::<StoreError>(cause))
             .or_else(|| cause.downcast_ref().map(file_blame))
     });

@@ -16,7 +16,9 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        Self {
+            folder: TempDir::new().unwrap(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -50,7 +52,11 @@ impl Desk {
     /// Standard output of a command that must succeed.
     fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
@@ -99,9 +105,20 @@ fn records_are_answered_in_order_and_a_bad_one_is_named_by_its_line() {
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(5, Some(2)));
     let model = model("tiny-llama.gguf");
-    let args = ["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--json"];
-    let rows: Vec<Value> =
-        desk.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let args = [
+        "run",
+        "task.toml",
+        "--input",
+        "in.jsonl",
+        "--model",
+        &model,
+        "--json",
+    ];
+    let rows: Vec<Value> = desk
+        .ok(&args)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(rows.len(), 5);
     assert_eq!(rows[2]["line"], 3);
     assert!(rows[2]["error"].is_string());
@@ -119,8 +136,17 @@ fn a_strict_run_stops_at_a_bad_record() {
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(5, Some(2)));
     let model = model("tiny-llama.gguf");
-    let args =
-        ["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--strict", "--output", "o.jsonl"];
+    let args = [
+        "run",
+        "task.toml",
+        "--input",
+        "in.jsonl",
+        "--model",
+        &model,
+        "--strict",
+        "--output",
+        "o.jsonl",
+    ];
     let (code, message) = desk.fails(&args);
     assert_eq!(code, 3);
     assert!(message.contains("line 3"), "{message}");
@@ -133,24 +159,43 @@ fn a_killed_run_resumes_to_the_same_output() {
     desk.write("in.jsonl", records(3_000, None));
     let model = model("tiny-gemma3.gguf");
     let args = |output: &'static str| {
-        ["run", "task.toml", "--input", "in.jsonl", "--output", output, "--model"].to_vec()
+        [
+            "run",
+            "task.toml",
+            "--input",
+            "in.jsonl",
+            "--output",
+            output,
+            "--model",
+        ]
+        .to_vec()
     };
     let mut whole = args("whole.jsonl");
     whole.push(&model);
     desk.ok(&whole);
     let mut cut = args("cut.jsonl");
     cut.push(&model);
-    let mut child =
-        desk.command(&cut).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = desk
+        .command(&cut)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     while std::fs::metadata(desk.path("cut.jsonl")).map_or(0, |file| file.len()) < 4_096 {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it could be killed"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     cut.push("--resume");
     desk.ok(&cut);
-    assert!(desk.read("cut.jsonl") == desk.read("whole.jsonl"), "the outputs differ");
+    assert!(
+        desk.read("cut.jsonl") == desk.read("whole.jsonl"),
+        "the outputs differ"
+    );
 }
 
 #[test]
@@ -159,27 +204,52 @@ fn runs_are_listed_and_shown() {
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(3, None));
     let model = model("tiny-llama.gguf");
-    desk.ok(&["run", "task.toml", "--input", "in.jsonl", "--model", &model, "--output", "o.jsonl"]);
+    desk.ok(&[
+        "run",
+        "task.toml",
+        "--input",
+        "in.jsonl",
+        "--model",
+        &model,
+        "--output",
+        "o.jsonl",
+    ]);
     assert!(desk.ok(&["runs"]).contains("letters"));
     let shown = desk.ok(&["runs", "show", "1"]);
-    assert!(shown.contains("letters") && shown.contains("tiny-llama"), "{shown}");
+    assert!(
+        shown.contains("letters") && shown.contains("tiny-llama"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn an_evaluation_reports_accuracy_beside_the_majority_class() {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
-    let labelled: String = (0..40)
-        .map(|n| format!("{{\"text\": \"r{n}\", \"label\": \"{}\"}}\n", ["x", "y", "x", "x"][n % 4]))
-        .collect();
+    let row = |n: usize| {
+        let label = ["x", "y", "x", "x"][n % 4];
+        serde_json::json!({"text": format!("r{n}"), "label": label}).to_string()
+    };
+    let labelled = (0..40).map(row).collect::<Vec<_>>().join("\n");
     desk.write("gold.jsonl", labelled);
     let model = model("tiny-llama.gguf");
-    let report = desk.json(&["eval", "task.toml", "--data", "gold.jsonl", "--model", &model, "--json"]);
+    let report = desk.json(&[
+        "eval",
+        "task.toml",
+        "--data",
+        "gold.jsonl",
+        "--model",
+        &model,
+        "--json",
+    ]);
     let text = report.to_string();
-    for key in ["accuracy", "macro_f1", "ece", "majority"] {
+    for key in ["accuracy", "macro_f1", "calibration_error", "majority"] {
         assert!(text.contains(key), "{key} is missing in {text}");
     }
-    assert!(text.contains("0.75"), "the majority class is three quarters: {text}");
+    assert!(
+        text.contains("0.75"),
+        "the majority class is three quarters: {text}"
+    );
 }
 
 #[test]
@@ -188,8 +258,19 @@ fn generated_tokens_repeat_with_the_same_seed() {
     let model = model("tiny-llama.gguf");
     let generate = |seed: &str| {
         desk.json(&[
-            "generate", "--model", &model, "--prompt", "abc", "--raw", "--max-tokens", "12",
-            "--temperature", "1", "--seed", seed, "--json",
+            "generate",
+            "--model",
+            &model,
+            "--prompt",
+            "abc",
+            "--raw",
+            "--max-tokens",
+            "12",
+            "--temperature",
+            "1",
+            "--seed",
+            seed,
+            "--json",
         ])["tokens"]
             .clone()
     };
@@ -202,8 +283,17 @@ fn a_greedy_token_is_the_best_scored_option() {
     let desk = Desk::new();
     let model = model("tiny-gemma3.gguf");
     let answer = desk.json(&[
-        "score", "--model", &model, "--prompt", "abc", "--option", "a", "--option", "b",
-        "--among-options", "--json",
+        "score",
+        "--model",
+        &model,
+        "--prompt",
+        "abc",
+        "--option",
+        "a",
+        "--option",
+        "b",
+        "--among-options",
+        "--json",
     ]);
     let total: f64 = answer["options"]
         .as_array()
@@ -219,8 +309,16 @@ fn perplexity_and_tokenize_agree_on_the_number_of_tokens() {
     let desk = Desk::new();
     desk.write("text.txt", "abc abd abe ".repeat(20));
     let model = model("tiny-llama.gguf");
-    let measured =
-        desk.json(&["perplexity", "--text", "text.txt", "--model", &model, "--context", "32", "--json"]);
+    let measured = desk.json(&[
+        "perplexity",
+        "--text",
+        "text.txt",
+        "--model",
+        &model,
+        "--context",
+        "32",
+        "--json",
+    ]);
     assert!(measured["perplexity"].as_f64().unwrap() > 1.0);
     let text = desk.read("text.txt");
     let count = desk.ok(&["tokenize", &text, "--model", &model, "--count"]);
@@ -235,7 +333,15 @@ fn a_task_file_is_written_from_chinese_words_and_runs() {
     assert!(task.contains("正面") && task.contains("负面"), "{task}");
     desk.write("in.txt", "好\n坏\n");
     let model = model("tiny-gemma3.gguf");
-    let rows = desk.ok(&["run", "task.toml", "--input", "in.txt", "--model", &model, "--json"]);
+    let rows = desk.ok(&[
+        "run",
+        "task.toml",
+        "--input",
+        "in.txt",
+        "--model",
+        &model,
+        "--json",
+    ]);
     assert_eq!(rows.lines().count(), 2, "{rows}");
 }
 

@@ -16,7 +16,7 @@ use crate::models::{Need, resolve_model};
 pub struct TokenizeArgs {
     /// The text; read from standard input when not given.
     text: Option<String>,
-    /// Take the text of control tokens, such as <|im_end|>, for the tokens themselves.
+    /// Take the text of control tokens, such as `<|im_end|>`, for the tokens themselves.
     #[arg(long)]
     special: bool,
     /// Print only the number of tokens.
@@ -37,16 +37,7 @@ pub struct TokenizeArgs {
 pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
     let path = resolve_model(home, args.model.as_deref(), Need::Closed)?;
     let tokenizer = Tokenizer::new(GgufFile::open(&path)?.vocabulary()?)?;
-    let text = match &args.text {
-        Some(text) => text.clone(),
-        None => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read standard input")?;
-            text
-        }
-    };
+    let text = read_text(args)?;
     let specials = if args.special {
         Specials::Parse
     } else {
@@ -58,7 +49,7 @@ pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
         writeln!(out, "{}", tokens.len())?;
         return Ok(());
     }
-    let shown = |id| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned();
+    let shown = |id| tokenizer.token_text(id).into_owned();
     if args.json {
         let tokens: Vec<_> = tokens
             .iter()
@@ -71,4 +62,16 @@ pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The text of the command line, or of standard input.
+fn read_text(args: &TokenizeArgs) -> anyhow::Result<String> {
+    if let Some(text) = &args.text {
+        return Ok(text.clone());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read standard input")?;
+    Ok(text)
 }
