@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Segment};
+use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment};
 use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
@@ -24,6 +24,14 @@ const HELP: &str = "\
 /quit            leave (Ctrl-D does too)
 Ctrl-C           stop the answer
 A line that ends in \\ goes on in the next one.";
+
+/// Small models that always take the most likely token soon repeat themselves.
+const HABIT: Sampling = Sampling {
+    temperature: 0.7,
+    top_p: 0.95,
+    repetition_penalty: 1.1,
+    ..Sampling::GREEDY
+};
 
 /// Talk with a model. What was said stays in the cache, so that each turn costs only its own
 /// tokens.
@@ -185,7 +193,7 @@ impl Chat<'_> {
         GenerateRequest {
             prompt: Prompt::Chat(system.chain(self.turns.iter().cloned()).collect()),
             max_tokens: self.args.max_tokens,
-            sampling: self.args.sampling.sampling(),
+            sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
 use autoglm_spec::{
-    Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Segment, Usage,
+    Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Sampling, Segment, Usage,
 };
 use clap::Args;
 use serde_json::json;
@@ -16,7 +16,8 @@ use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 
-/// Generate text for one prompt. The answer goes to standard output as it is made.
+/// Generate text for one prompt. The answer goes to standard output as it is made; without
+/// sampling options it is always made of the most likely tokens.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// The prompt; read from standard input when neither this nor --prompt-file is given.
@@ -64,7 +65,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
     let request = GenerateRequest {
         prompt: shape_prompt(args, &engine, prompt),
         max_tokens: args.max_tokens,
-        sampling: args.sampling.sampling(),
+        sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
     };

@@ -3,41 +3,41 @@
 use autoglm_spec::Sampling;
 use clap::Args;
 
-/// How tokens are chosen.
+/// How tokens are chosen. What is not given is as the command has it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
     /// Divides the logits; 0 always takes the most likely token.
-    #[arg(long, short = 't', value_name = "T", default_value_t = 0.0, value_parser = not_negative)]
-    pub temperature: f32,
+    #[arg(long, short = 't', value_name = "T", value_parser = not_negative)]
+    pub temperature: Option<f32>,
     /// Keep the K most likely tokens; 0 keeps all.
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    pub top_k: usize,
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
     /// Keep the most likely tokens that together reach this probability.
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = fraction)]
-    pub top_p: f32,
+    #[arg(long, value_name = "P", value_parser = fraction)]
+    pub top_p: Option<f32>,
     /// Keep tokens at least this fraction as likely as the most likely one.
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = fraction)]
-    pub min_p: f32,
+    #[arg(long, value_name = "P", value_parser = fraction)]
+    pub min_p: Option<f32>,
     /// Divide the logits of tokens that occurred lately; 1 does nothing.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
-    pub repetition_penalty: f32,
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub repetition_penalty: Option<f32>,
     /// Seed of the random numbers: the same seed gives the same text.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
 }
 
 impl SamplingArgs {
-    /// The settings for the engine.
-    pub fn sampling(&self) -> Sampling {
+    /// The settings for the engine, with `habit` for what is not given.
+    pub fn sampling(&self, habit: Sampling) -> Sampling {
         Sampling {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
+            temperature: self.temperature.unwrap_or(habit.temperature),
+            top_k: self.top_k.unwrap_or(habit.top_k),
+            top_p: self.top_p.unwrap_or(habit.top_p),
+            min_p: self.min_p.unwrap_or(habit.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(habit.repetition_penalty),
             seed: self.seed,
-            ..Sampling::GREEDY
+            ..habit
         }
     }
 }
