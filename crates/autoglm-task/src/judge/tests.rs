@@ -187,3 +187,20 @@ proptest! {
         prop_assert_eq!(verdict.confidence, verdict.distribution[0].1);
     }
 }
+
+/// Records of two labels whose log-odds are these.
+fn records_of(odds: &[f32]) -> Vec<Vec<f32>> {
+    let both = |z: &f32| vec![-(1.0 + z.exp()).ln(), -(1.0 + (-z).exp()).ln()];
+    odds.iter().map(both).collect()
+}
+
+#[test]
+fn a_lean_that_a_mixture_explains_is_left_alone_and_a_larger_one_is_taken_off() {
+    let even: Vec<f32> = (0..64)
+        .map(|n| if n % 2 == 0 { 2.0 } else { -2.0 })
+        .collect();
+    let shifted = |by: f32| records_of(&even.iter().map(|z| z + by).collect::<Vec<_>>());
+    assert_eq!(Prior::batch(&shifted(0.2), true).logprobs, [0.0, 0.0]);
+    let lean = Prior::batch(&shifted(2.0), true).logprobs;
+    assert!(lean[1] - lean[0] > 1.0, "{lean:?}");
+}

@@ -111,7 +111,7 @@ pub(super) const LEAD_INS: &[(Follow, &str)] = &[
     ),
     (
         Follow::OrList,
-        r"属于|到底是|究竟是|是|算是?|偏向?|倾向于?|为|看看|看|认为|选择|选|想要?",
+        r"属于|到底是|究竟是|是|算是?|偏向?|倾向(?:于|是|为)?|为|看看|看|认为|选择|选|想要?",
     ),
     (Follow::List, r"\b(?:to|in|by|for)\b"),
     (Follow::OrList, r"^\s*"),
