@@ -3,6 +3,7 @@
     pip install llama-cpp-python numpy
     python tools/reference/perplexity.py --model MODEL.gguf --text TEXT.txt
     python tools/reference/perplexity.py --model MODEL.gguf --text TEXT.txt --autoglm BINARY
+    python tools/reference/perplexity.py --model MODEL-f32.gguf --text TEXT.txt --cache f32
 
 The text is tokenised as a whole, without a start token, and cut into consecutive windows. Each
 window is evaluated from an empty cache. Where the model wants a start token, each window begins
@@ -10,6 +11,7 @@ with one and then holds `context - 1` tokens of the text, else `context` tokens.
 window but its first is predicted; the perplexity is the exponential of the mean of their negative
 log-probabilities over all windows, the last and shorter one included.
 
+With a file of dequantize.py and --cache f32 llama.cpp rounds neither activations nor cache.
 With --autoglm the same file and context are given to that binary too, and the ratio is printed.
 Writes one JSON object.
 """
@@ -42,9 +44,11 @@ def negative_log_probabilities(llm, window):
 
 def reference(options):
     """Perplexity under llama.cpp, and the number of predicted tokens."""
+    cache = {"f16": api.GGML_TYPE_F16, "f32": api.GGML_TYPE_F32}[options.cache]
     llm = llama_cpp.Llama(options.model, n_ctx=options.context, n_batch=options.context,
                           n_ubatch=options.context, n_threads=options.threads,
-                          n_threads_batch=options.threads, logits_all=True, verbose=False)
+                          n_threads_batch=options.threads, logits_all=True, type_k=cache,
+                          type_v=cache, verbose=False)
     vocabulary = api.llama_model_get_vocab(llm.model)
     bos = [llm.token_bos()] if api.llama_vocab_get_add_bos(vocabulary) else []
     with open(options.text, "rb") as file:
@@ -72,6 +76,7 @@ def main():
     parser.add_argument("--text", required=True)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cache", choices=["f16", "f32"], default="f16")
     parser.add_argument("--autoglm", help="binary to compare with")
     options = parser.parse_args()
     result = {"context": options.context, "llama_cpp_python": llama_cpp.__version__,
