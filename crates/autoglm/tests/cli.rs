@@ -215,7 +215,7 @@ fn generated_tokens_repeat_with_the_same_seed() {
 }
 
 #[test]
-fn a_greedy_token_is_the_best_scored_option() {
+fn probabilities_among_options_add_up_to_one() {
     let desk = Desk::new();
     let model = model("tiny-gemma3.gguf");
     let answer = desk.json(&[
@@ -238,6 +238,27 @@ fn a_greedy_token_is_the_best_scored_option() {
         .map(|option| option["logprob"].as_f64().unwrap().exp())
         .sum();
     assert!((total - 1.0).abs() < 1e-4, "{total}");
+}
+
+#[test]
+fn a_prompt_may_begin_with_a_dash() {
+    let desk = Desk::new();
+    let model = model("tiny-llama.gguf");
+    let args = [
+        "generate",
+        "--model",
+        &model,
+        "--prompt",
+        "- id: 1",
+        "--max-tokens",
+        "1",
+        "--json",
+    ];
+    assert!(desk.json(&args)["text"].is_string());
+    let args = [
+        "score", "--model", &model, "--prompt", "- a", "--option", "- b", "--json",
+    ];
+    assert!(desk.json(&args)["options"].is_array());
 }
 
 #[test]

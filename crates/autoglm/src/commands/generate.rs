@@ -21,13 +21,23 @@ use crate::models::Need;
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// The prompt; read from standard input when neither this nor --prompt-file is given.
-    #[arg(long, short = 'p', conflicts_with = "prompt_file")]
+    #[arg(
+        long,
+        short = 'p',
+        conflicts_with = "prompt_file",
+        allow_hyphen_values = true
+    )]
     prompt: Option<String>,
     /// Read the prompt from a file.
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
     /// A system message in front of the prompt.
-    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "raw",
+        allow_hyphen_values = true
+    )]
     system: Option<String>,
     /// Continue the prompt as it stands, without the model's chat template.
     #[arg(long)]
@@ -36,7 +46,7 @@ pub struct GenerateArgs {
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     max_tokens: usize,
     /// End the answer before this text; may be given several times.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// A JSON Schema file that the answer must satisfy.
     #[arg(long, value_name = "FILE", conflicts_with = "regex")]

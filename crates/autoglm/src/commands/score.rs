@@ -15,11 +15,17 @@ use crate::models::Need;
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
     /// What stands before the options; no chat template is applied.
-    #[arg(long, short = 'p')]
+    #[arg(long, short = 'p', allow_hyphen_values = true)]
     prompt: String,
     /// A continuation, as it would stand behind the prompt (mind the space in front); give it
     /// once for each.
-    #[arg(long = "option", short = 'o', value_name = "TEXT", required = true)]
+    #[arg(
+        long = "option",
+        short = 'o',
+        value_name = "TEXT",
+        required = true,
+        allow_hyphen_values = true
+    )]
     options: Vec<String>,
     /// Normalise over the options alone instead of over the whole vocabulary.
     #[arg(long)]
