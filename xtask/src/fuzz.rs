@@ -75,6 +75,8 @@ fn build(fuzz: &Path, target: &str) -> anyhow::Result<PathBuf> {
         // With a target named, the flags do not reach build scripts and procedural macros.
         .args(["--target", &host])
         .env("RUSTFLAGS", INSTRUMENTATION)
+        // Apart from the other builds, wherever those go.
+        .env("CARGO_TARGET_DIR", "target")
         .current_dir(fuzz)
         .status()
         .context("cannot start cargo")?;
