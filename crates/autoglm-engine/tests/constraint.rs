@@ -41,15 +41,16 @@ fn allowed(state: &mut ConstraintState, vocabulary_len: usize) -> Vec<TokenId> {
 }
 
 /// Text chosen at random among what is allowed; one time in three what closes a string or a list,
-/// so that it comes to an end.
+/// and always once the choices are spent, so that it comes to an end whatever they are.
 fn sample(constraint: &Constraint, choices: &[u16]) -> String {
     let (tokenizer, mut state) = start(constraint).unwrap();
     let mut closing = tokenizer.encode("\"}]", Specials::AsText);
     closing.extend(tokenizer.end_ids());
     let mut ids = Vec::new();
-    for &choice in choices.iter().cycle().take(4000) {
+    for (at, &choice) in choices.iter().cycle().take(4000).enumerate() {
         let mut allowed = allowed(&mut state, tokenizer.vocabulary_len());
-        if choice % 3 == 0 && allowed.iter().any(|id| closing.contains(id)) {
+        let close = choice % 3 == 0 || at >= choices.len();
+        if close && allowed.iter().any(|id| closing.contains(id)) {
             allowed.retain(|id| closing.contains(id));
         }
         let id = allowed[usize::from(choice) % allowed.len()];
