@@ -1,112 +1,26 @@
-//! The tensors of a model, packed for the kernels, with their shapes checked against the
-//! configuration.
+//! Reads the tensors of one file, with their shapes checked.
 
 use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 
+use super::{AttentionWeights, BlockWeights, FeedForwardWeights, Linear};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::gguf::{GgufFile, Tensor};
 
-/// `y = x·Wᵀ + b`.
-pub(crate) struct Linear {
-    pub(crate) matrix: PackedMatrix,
-    pub(crate) bias: Option<Vec<f32>>,
-}
-
-/// The tensors of one block.
-pub(crate) struct BlockWeights {
-    pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: Linear,
-    pub(crate) key: Linear,
-    pub(crate) value: Linear,
-    pub(crate) output: Linear,
-    pub(crate) query_norm: Option<Vec<f32>>,
-    pub(crate) key_norm: Option<Vec<f32>>,
-    pub(crate) post_attention_norm: Option<Vec<f32>>,
-    pub(crate) feed_forward_norm: Vec<f32>,
-    pub(crate) gate: Linear,
-    pub(crate) up: Linear,
-    pub(crate) down: Linear,
-    pub(crate) post_feed_forward_norm: Option<Vec<f32>>,
-}
-
-/// The tensors of a model.
-pub(crate) struct Weights {
-    pub(crate) embedding: PackedMatrix,
-    pub(crate) blocks: Vec<BlockWeights>,
-    pub(crate) output_norm: Vec<f32>,
-    /// The output head; where the file has none, it is the embedding (tied head).
-    pub(crate) head: Option<PackedMatrix>,
-}
-
-impl Weights {
-    /// Reads and packs all tensors of the configured model.
-    pub(crate) fn load(
-        file: &GgufFile,
-        config: &ModelConfig,
-        pool: &Pool,
-    ) -> Result<Self, ModelError> {
-        let loader = Loader { file, pool };
-        let (vocabulary, width) = (config.vocabulary, config.width);
-        let head = match file.tensor("output.weight") {
-            Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
-            None => None,
-        };
-        Ok(Self {
-            embedding: loader.matrix("token_embd.weight", vocabulary, width)?,
-            blocks: (0..config.layers.len())
-                .map(|layer| loader.block(layer, config))
-                .collect::<Result<_, _>>()?,
-            output_norm: loader.vector("output_norm.weight", width)?,
-            head,
-        })
-    }
-
-    /// The output head: `[V, C]`.
-    pub(crate) fn head(&self) -> &PackedMatrix {
-        self.head.as_ref().unwrap_or(&self.embedding)
-    }
-
-    /// Bytes of all packed matrices.
-    pub(crate) fn size_bytes(&self) -> usize {
-        let blocks = self.blocks.iter().flat_map(BlockWeights::matrices);
-        let outer = [Some(&self.embedding), self.head.as_ref()]
-            .into_iter()
-            .flatten();
-        blocks.chain(outer).map(PackedMatrix::size_bytes).sum()
-    }
-}
-
-impl BlockWeights {
-    fn matrices(&self) -> impl Iterator<Item = &PackedMatrix> {
-        let Self {
-            query,
-            key,
-            value,
-            output,
-            gate,
-            up,
-            down,
-            ..
-        } = self;
-        [query, key, value, output, gate, up, down]
-            .into_iter()
-            .map(|linear| &linear.matrix)
-    }
-}
-
 /// Reads tensors of one file.
-struct Loader<'a> {
-    file: &'a GgufFile,
-    pool: &'a Pool,
+pub(super) struct Loader<'a> {
+    pub(super) file: &'a GgufFile,
+    pub(super) pool: &'a Pool,
 }
 
 impl Loader<'_> {
-    fn block(&self, layer: usize, config: &ModelConfig) -> Result<BlockWeights, ModelError> {
+    pub(super) fn block(
+        &self,
+        layer: usize,
+        config: &ModelConfig,
+    ) -> Result<BlockWeights, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
-        let (width, head) = (config.width, config.head_width);
-        let [query, key, value] = self.query_key_value(layer, config)?;
-        let [gate, up] = self.gate_up(layer, config)?;
+        let width = config.width;
         let sandwich = config.norms == NormPlacement::Sandwich;
         let post = |part: &str| -> Result<Option<Vec<f32>>, ModelError> {
             if sandwich {
@@ -117,18 +31,43 @@ impl Loader<'_> {
         };
         Ok(BlockWeights {
             attention_norm: self.vector(&name("attn_norm.weight"), width)?,
+            attention: self.attention(layer, config)?,
+            post_attention_norm: post("post_attention_norm.weight")?,
+            feed_forward_norm: self.vector(&name("ffn_norm.weight"), width)?,
+            feed_forward: self.feed_forward(layer, config)?,
+            post_feed_forward_norm: post("post_ffw_norm.weight")?,
+        })
+    }
+
+    fn attention(
+        &self,
+        layer: usize,
+        config: &ModelConfig,
+    ) -> Result<AttentionWeights, ModelError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let head = config.head_width;
+        let [query, key, value] = self.query_key_value(layer, config)?;
+        Ok(AttentionWeights {
             query,
             key,
             value,
-            output: self.linear(&name("attn_output"), width, config.heads * head)?,
+            output: self.linear(&name("attn_output"), config.width, config.heads * head)?,
             query_norm: self.optional_vector(&name("attn_q_norm.weight"), head)?,
             key_norm: self.optional_vector(&name("attn_k_norm.weight"), head)?,
-            post_attention_norm: post("post_attention_norm.weight")?,
-            feed_forward_norm: self.vector(&name("ffn_norm.weight"), width)?,
+        })
+    }
+
+    fn feed_forward(
+        &self,
+        layer: usize,
+        config: &ModelConfig,
+    ) -> Result<FeedForwardWeights, ModelError> {
+        let [gate, up] = self.gate_up(layer, config)?;
+        let down = format!("blk.{layer}.ffn_down");
+        Ok(FeedForwardWeights {
             gate,
             up,
-            down: self.linear(&name("ffn_down"), width, config.feed_forward)?,
-            post_feed_forward_norm: post("post_ffw_norm.weight")?,
+            down: self.linear(&down, config.width, config.feed_forward)?,
         })
     }
 
@@ -225,7 +164,12 @@ impl Loader<'_> {
         })
     }
 
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<PackedMatrix, ModelError> {
+    pub(super) fn matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<PackedMatrix, ModelError> {
         let tensor = self.tensor(name, &[rows, cols])?;
         self.pack(name, tensor.format, (rows, cols), tensor.bytes)
     }
@@ -245,7 +189,7 @@ impl Loader<'_> {
         })
     }
 
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+    pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
         dequantize(tensor.format, tensor.bytes, &mut values);

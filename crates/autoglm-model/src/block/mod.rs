@@ -1,0 +1,73 @@
+//! The general transformer block, as every architecture of [`crate::architecture`] configures it.
+//!
+//! ```text
+//! Pre:       h += o(attn(norm(h)));                h += down(act(gate(n)) · up(n)),  n = norm(h)
+//! Sandwich:  h += norm(o(attn(norm(h))));          h += norm(down(act(gate(n)) · up(n)))
+//! ```
+
+mod attention;
+mod feed_forward;
+
+use autoglm_kernel::{Activations, AttentionSpan, Pool, RopeTable, add_bias, matmul};
+
+use crate::cache::KvCache;
+use crate::config::{LayerConfig, ModelConfig};
+use crate::weights::{BlockWeights, Linear};
+
+/// Buffers that a forward pass writes into, kept between passes.
+#[derive(Default)]
+pub struct Workspace {
+    /// The residual stream: `[T, C]`.
+    pub(crate) hidden: Vec<f32>,
+    pub(crate) normed: Vec<f32>,
+    pub(crate) activations: Activations,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    attended: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+}
+
+/// The rows of a forward pass: where each stands in its sequence and in the cache.
+pub(crate) struct Rows<'a> {
+    /// Position of each row in its sequence: `[T]`.
+    pub(crate) positions: Vec<u32>,
+    /// Cache slot of each row: `[T]`.
+    pub(crate) slots: Vec<u32>,
+    /// What each run of rows attends to.
+    pub(crate) spans: Vec<AttentionSpan<'a>>,
+}
+
+/// One block with all that it needs but the rows.
+pub(crate) struct Block<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) layer: LayerConfig,
+    pub(crate) rope: &'a RopeTable,
+    pub(crate) weights: &'a BlockWeights,
+}
+
+impl Block<'_> {
+    /// Attends from the rows to the cache and runs the feed-forward part.
+    /// `workspace.activations` hold the rows that [`Self::store`] normalised.
+    pub(crate) fn attend_and_feed(
+        &self,
+        workspace: &mut Workspace,
+        cache: &KvCache,
+        layer: usize,
+        rows: &Rows<'_>,
+    ) {
+        self.attend(workspace, cache, layer, rows);
+        self.feed_forward(workspace);
+    }
+}
+
+/// `out = x·Wᵀ + b` for all loaded rows; `out` is resized to `[T, rows of W]`.
+fn linear(pool: &Pool, linear: &Linear, x: &Activations, out: &mut Vec<f32>) {
+    out.resize(x.rows() * linear.matrix.rows(), 0.0);
+    matmul(pool, &linear.matrix, x, out);
+    if let Some(bias) = &linear.bias {
+        add_bias(pool, out, bias);
+    }
+}

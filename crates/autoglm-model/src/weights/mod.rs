@@ -1,0 +1,109 @@
+//! The tensors of a model, packed for the kernels, with their shapes checked against the
+//! configuration.
+
+mod loader;
+
+use autoglm_kernel::{PackedMatrix, Pool};
+
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+use crate::gguf::GgufFile;
+use loader::Loader;
+
+/// `y = x·Wᵀ + b`.
+pub(crate) struct Linear {
+    pub(crate) matrix: PackedMatrix,
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// The tensors of one block.
+pub(crate) struct BlockWeights {
+    pub(crate) attention_norm: Vec<f32>,
+    pub(crate) attention: AttentionWeights,
+    pub(crate) post_attention_norm: Option<Vec<f32>>,
+    pub(crate) feed_forward_norm: Vec<f32>,
+    pub(crate) feed_forward: FeedForwardWeights,
+    pub(crate) post_feed_forward_norm: Option<Vec<f32>>,
+}
+
+/// The tensors of a block's attention.
+pub(crate) struct AttentionWeights {
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
+    pub(crate) output: Linear,
+    pub(crate) query_norm: Option<Vec<f32>>,
+    pub(crate) key_norm: Option<Vec<f32>>,
+}
+
+/// The tensors of a block's gated feed-forward part.
+pub(crate) struct FeedForwardWeights {
+    pub(crate) gate: Linear,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+/// The tensors of a model.
+pub(crate) struct Weights {
+    pub(crate) embedding: PackedMatrix,
+    pub(crate) blocks: Vec<BlockWeights>,
+    pub(crate) output_norm: Vec<f32>,
+    /// The output head; where the file has none, it is the embedding (tied head).
+    pub(crate) head: Option<PackedMatrix>,
+}
+
+impl Weights {
+    /// Reads and packs all tensors of the configured model.
+    pub(crate) fn load(
+        file: &GgufFile,
+        config: &ModelConfig,
+        pool: &Pool,
+    ) -> Result<Self, ModelError> {
+        let loader = Loader { file, pool };
+        let (vocabulary, width) = (config.vocabulary, config.width);
+        let head = match file.tensor("output.weight") {
+            Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
+            None => None,
+        };
+        Ok(Self {
+            embedding: loader.matrix("token_embd.weight", vocabulary, width)?,
+            blocks: (0..config.layers.len())
+                .map(|layer| loader.block(layer, config))
+                .collect::<Result<_, _>>()?,
+            output_norm: loader.vector("output_norm.weight", width)?,
+            head,
+        })
+    }
+
+    /// The output head: `[V, C]`.
+    pub(crate) fn head(&self) -> &PackedMatrix {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Bytes of all packed matrices.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let blocks = self.blocks.iter().flat_map(BlockWeights::matrices);
+        let outer = [Some(&self.embedding), self.head.as_ref()]
+            .into_iter()
+            .flatten();
+        blocks.chain(outer).map(PackedMatrix::size_bytes).sum()
+    }
+}
+
+impl BlockWeights {
+    fn matrices(&self) -> impl Iterator<Item = &PackedMatrix> {
+        let attention = &self.attention;
+        let feed_forward = &self.feed_forward;
+        [
+            &attention.query,
+            &attention.key,
+            &attention.value,
+            &attention.output,
+            &feed_forward.gate,
+            &feed_forward.up,
+            &feed_forward.down,
+        ]
+        .into_iter()
+        .map(|linear| &linear.matrix)
+    }
+}
