@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod gguf;
 mod model;
+mod source;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
@@ -18,5 +19,6 @@ pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
-pub use gguf::{Array, FromValue, GgufFile, Tensor, Value};
+pub use gguf::{Array, FromValue, GgufFile, Value};
 pub use model::{Model, Outputs, Step};
+pub use source::{Tensor, TensorInfo, WeightSource, open};
