@@ -15,6 +15,7 @@ mod sampler;
 mod score;
 mod stop;
 
+pub use autoglm_model::CacheType;
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
 pub use perplexity::Perplexity;

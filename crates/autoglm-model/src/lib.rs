@@ -16,7 +16,7 @@ mod weights;
 pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
 pub use block::Workspace;
-pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
+pub use cache::{BLOCK_TOKENS, CacheFull, CacheType, KvCache, Sequence};
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
 pub use gguf::{Array, FromValue, GgufFile, Value};

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use autoglm_engine::{LocalEngine, LocalSettings};
-use clap::Args;
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
+use clap::{Args, ValueEnum};
 
 use crate::models::{Need, resolve_model};
 
@@ -22,6 +22,27 @@ pub struct EngineArgs {
     /// Token positions that the key/value cache holds for all requests together.
     #[arg(long, value_name = "TOKENS", default_value_t = LocalSettings::DEFAULT_CACHE_TOKENS)]
     pub cache_tokens: usize,
+    /// How the cache stores keys and values: q8 takes half the memory of f16.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    pub cache_type: CacheTypeName,
+}
+
+/// [`CacheType`] by the names of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheTypeName {
+    /// Half precision.
+    F16,
+    /// 8-bit integers with a scale for each position and head.
+    Q8,
+}
+
+impl From<CacheTypeName> for CacheType {
+    fn from(name: CacheTypeName) -> Self {
+        match name {
+            CacheTypeName::F16 => Self::F16,
+            CacheTypeName::Q8 => Self::Q8,
+        }
+    }
 }
 
 impl EngineArgs {
@@ -34,6 +55,7 @@ impl EngineArgs {
         let settings = LocalSettings {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
+            cache_type: self.cache_type.into(),
         };
         Ok(LocalEngine::open(&path, settings)?)
     }
