@@ -5,11 +5,14 @@
 
 mod architecture;
 mod block;
+mod bytes;
 mod cache;
+mod checkpoint;
 mod config;
 mod error;
 mod gguf;
 mod model;
+mod safetensors;
 mod source;
 mod weights;
 
@@ -17,8 +20,10 @@ pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
+pub use checkpoint::Checkpoint;
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
 pub use gguf::{Array, FromValue, GgufFile, Value};
 pub use model::{Model, Outputs, Step};
+pub use safetensors::{NumberType, SafetensorsFile, StoredTensor};
 pub use source::{Tensor, TensorInfo, WeightSource, open};

@@ -20,12 +20,11 @@ pub(crate) mod writer;
 use std::borrow::Cow;
 use std::path::Path;
 
-use autoglm_kernel::MappedFile;
-
 use self::layout::{Entry, Layout, TensorEntry};
 use self::reader::Reader;
 pub use self::value::{Array, FromValue, Value};
 use crate::ModelError;
+use crate::bytes::{Bytes, in_file};
 use crate::source::Tensor;
 
 /// An open GGUF file.
@@ -35,22 +34,6 @@ pub struct GgufFile {
     layout: Layout,
 }
 
-/// Where the file's bytes are.
-#[derive(Debug)]
-enum Bytes {
-    Mapped(MappedFile),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
 impl GgufFile {
     /// Maps the file at `path` and checks its structure.
     ///
@@ -58,14 +41,7 @@ impl GgufFile {
     /// [`ModelError::Open`] where the operating system does not give us the file, and
     /// [`ModelError::File`] with the cause where its content is not as it must be.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let map = MappedFile::open(path).map_err(|source| ModelError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::read(Bytes::Mapped(map)).map_err(|error| ModelError::File {
-            path: path.to_owned(),
-            source: Box::new(error),
-        })
+        Self::read(Bytes::map(path)?).map_err(in_file(path))
     }
 
     /// Checks the structure of a file that is in memory.
