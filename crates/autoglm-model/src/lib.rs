@@ -10,13 +10,15 @@ mod config;
 mod error;
 mod gguf;
 mod model;
+mod quantize;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
-pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
+pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
-pub use gguf::{Array, FromValue, GgufFile, Tensor, Value};
+pub use gguf::{Array, Entries, FromValue, GgufFile, Tensor, Value};
 pub use model::{Model, Outputs, Step};
+pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};

@@ -14,6 +14,7 @@ use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::gguf::GgufFile;
+use crate::quantize::QuantizedType;
 use crate::weights::Weights;
 
 /// For which tokens of a step the last hidden state is wanted.
@@ -51,8 +52,21 @@ impl Model {
     /// An architecture, a metadata value or a tensor that is unknown, missing or of another shape
     /// than the configuration says.
     pub fn load(file: &GgufFile, pool: &Pool) -> Result<Self, ModelError> {
+        Self::load_as(file, pool, None)
+    }
+
+    /// [`Model::load`], with weights that are floats in the file quantised while they are packed,
+    /// one tensor at a time.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and a weight that the format does not hold.
+    pub fn load_as(
+        file: &GgufFile,
+        pool: &Pool,
+        quantize: Option<QuantizedType>,
+    ) -> Result<Self, ModelError> {
         let config = architecture::configure(file)?;
-        let weights = Weights::load(file, &config, pool)?;
+        let weights = Weights::load(file, &config, pool, quantize)?;
         let table = |rope: &RopeParams| RopeTable::new(rope, config.context_tokens);
         let ropes = config.ropes.iter().map(table).collect();
         Ok(Self {

@@ -8,6 +8,7 @@ use autoglm_kernel::{PackedMatrix, Pool};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::gguf::GgufFile;
+use crate::quantize::{QuantizedType, Recipe};
 use loader::Loader;
 
 /// `y = x·Wᵀ + b`.
@@ -53,13 +54,17 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads and packs all tensors of the configured model.
+    /// Reads and packs all tensors of the configured model, float weights quantised where that is
+    /// asked for.
     pub(crate) fn load(
         file: &GgufFile,
         config: &ModelConfig,
         pool: &Pool,
+        quantize: Option<QuantizedType>,
     ) -> Result<Self, ModelError> {
-        let loader = Loader { file, pool };
+        let names = || file.tensors().map(|tensor| tensor.name);
+        let recipe = quantize.map(|kind| Recipe::new(kind, names()));
+        let loader = Loader { file, pool, recipe };
         let (vocabulary, width) = (config.vocabulary, config.width);
         let head = match file.tensor("output.weight") {
             Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
