@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_model::{GgufFile, KvCache, Model, Pool, QuantizedType, Workspace};
+use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -52,31 +52,35 @@ pub struct LocalEngine {
 }
 
 impl LocalEngine {
-    /// Loads the model in a GGUF file.
+    /// Loads the model at a path: a GGUF file, or a folder with `config.json` and safetensors.
     ///
     /// # Errors
-    /// A file that is not usable; the error names what is wrong with it.
+    /// A model that is not usable; the error names what is wrong with it.
     pub fn open(path: &Path, settings: LocalSettings) -> Result<Self, LocalError> {
-        let name = path
-            .file_stem()
-            .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        let file = GgufFile::open(path)?;
-        Self::from_file(name, &file, settings)
+        // A folder's name may hold a full stop that ends no extension, as in `GLM-4.1`.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        let name = name.map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let source = autoglm_model::open(path)?;
+        Self::from_source(name, &*source, settings)
     }
 
-    /// Loads the model of an opened file.
+    /// Loads the model of an opened source.
     ///
     /// # Errors
-    /// A file that is not usable.
-    pub fn from_file(
+    /// A model that is not usable.
+    pub fn from_source(
         name: String,
-        file: &GgufFile,
+        source: &dyn WeightSource,
         settings: LocalSettings,
     ) -> Result<Self, LocalError> {
         let pool = Pool::new(settings.threads);
-        let model = Model::load_as(file, &pool, settings.quantize)?;
-        let tokenizer = Tokenizer::new(file.vocabulary()?)?;
-        let template = file
+        let model = Model::load_as(source, &pool, settings.quantize)?;
+        let tokenizer = Tokenizer::new(source.vocabulary()?)?;
+        let template = source
             .chat_template()?
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;

@@ -13,10 +13,12 @@ mod format;
 mod gated;
 mod isa;
 mod lanes;
+pub mod machine;
 mod map;
 mod matmul;
 mod norm;
 mod pack;
+mod pages;
 mod pool;
 #[cfg(test)]
 mod random;

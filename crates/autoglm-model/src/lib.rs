@@ -11,6 +11,7 @@ mod error;
 mod gguf;
 mod model;
 mod quantize;
+mod source;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
@@ -19,6 +20,7 @@ pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
-pub use gguf::{Array, Entries, FromValue, GgufFile, Tensor, Value};
+pub use gguf::{Array, Entries, FromValue, GgufFile, Value};
 pub use model::{Model, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};
+pub use source::{Tensor, TensorInfo, WeightSource, open};

@@ -12,8 +12,9 @@ use crate::models::{Need, resolve_model};
 /// Which model runs, and with what of the machine.
 #[derive(Debug, Clone, Args)]
 pub struct EngineArgs {
-    /// A GGUF file, or the name of a model that `autoglm model list` shows. Without it the
-    /// default for the kind of answer is used, and fetched when it is first needed.
+    /// A GGUF file, a folder with `config.json` and safetensors, or the name of a model that
+    /// `autoglm model list` shows. Without it the default for the kind of answer is used, and
+    /// fetched when it is first needed.
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
     /// Compute threads; all processors when not given.

@@ -8,7 +8,7 @@ use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
 use super::keys::Keys;
 use crate::config::{LayerConfig, ModelConfig, NormPlacement};
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::source::WeightSource;
 
 /// One layer of this many attends to everything (Gemma 3 report, §2: "5:1 interleaving").
 const PATTERN: usize = 6;
@@ -20,8 +20,8 @@ const WINDOWED: usize = 1;
 /// Layers of the 27B model, whose scores are scaled by the width instead of the head width.
 const LAYERS_27B: usize = 62;
 
-pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let keys = Keys::new(file)?;
+pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
+    let keys = Keys::new(source)?;
     let width: usize = keys.require("embedding_length")?;
     let heads: usize = keys.require("attention.head_count")?;
     let head_width: usize = keys.require("attention.key_length")?;

@@ -6,13 +6,13 @@ use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
 use super::keys::Keys;
 use crate::config::{LayerConfig, ModelConfig, NormPlacement};
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::source::WeightSource;
 
 /// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
 const DEFAULT_BASE: f32 = 10_000.0;
 
-pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let keys = Keys::new(file)?;
+pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
+    let keys = Keys::new(source)?;
     keys.forbid("expert_count", "no experts: this architecture is dense")?;
     let width: usize = keys.require("embedding_length")?;
     let heads: usize = keys.require("attention.head_count")?;

@@ -7,10 +7,10 @@ mod llama;
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::source::WeightSource;
 
-/// Reads a file's configuration.
-type Configure = fn(&GgufFile) -> Result<ModelConfig, ModelError>;
+/// Reads a model's configuration.
+type Configure = fn(&dyn WeightSource) -> Result<ModelConfig, ModelError>;
 
 /// The architectures by their name in GGUF files.
 const ARCHITECTURES: &[(&str, Configure)] =
@@ -26,14 +26,14 @@ pub fn supported() -> Vec<&'static str> {
 /// # Errors
 /// An architecture that is not supported, a metadata key that is missing, of another type or out
 /// of range.
-pub(crate) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let name = file.architecture()?;
+pub(crate) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
+    let name = source.architecture()?;
     let known = ARCHITECTURES.iter().find(|(known, _)| *known == name);
     let (_, configure) = known.ok_or_else(|| ModelError::UnknownArchitecture {
         name: name.escape_debug().to_string(),
         supported: supported(),
     })?;
-    let config = configure(file)?;
+    let config = configure(source)?;
     config.check()?;
     Ok(config)
 }

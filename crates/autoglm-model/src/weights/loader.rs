@@ -1,16 +1,16 @@
-//! Reads the tensors of one file, with their shapes checked.
+//! Reads the tensors of one model, with their shapes checked.
 
 use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 
 use super::{AttentionWeights, BlockWeights, FeedForwardWeights, Linear};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
-use crate::gguf::{GgufFile, Tensor};
 use crate::quantize::{ConvertError, Converter, Recipe};
+use crate::source::{Tensor, WeightSource};
 
-/// Reads tensors of one file.
+/// Reads tensors of one model.
 pub(super) struct Loader<'a> {
-    pub(super) file: &'a GgufFile,
+    pub(super) source: &'a dyn WeightSource,
     pub(super) pool: &'a Pool,
     /// What float weights are quantised to while they are packed.
     pub(super) recipe: Option<Recipe>,
@@ -97,8 +97,8 @@ impl Loader<'_> {
             ("ffn_up", config.feed_forward),
         ];
         if self
-            .file
-            .tensor(&format!("blk.{layer}.ffn_gate.weight"))
+            .source
+            .tensor_info(&format!("blk.{layer}.ffn_gate.weight"))
             .is_some()
         {
             return self.separate(layer, parts, config.width);
@@ -118,7 +118,11 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<[Linear; N], ModelError> {
         let fused = format!("blk.{layer}.{fused}");
-        if self.file.tensor(&format!("{fused}.weight")).is_some() {
+        if self
+            .source
+            .tensor_info(&format!("{fused}.weight"))
+            .is_some()
+        {
             return self.fused(&fused, parts.map(|(_, rows)| rows), cols);
         }
         self.separate(layer, parts, cols)
@@ -174,7 +178,7 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<PackedMatrix, ModelError> {
         let tensor = self.tensor(name, &[rows, cols])?;
-        self.pack(name, tensor.format, (rows, cols), tensor.bytes)
+        self.pack(name, tensor.format, (rows, cols), &tensor.bytes)
     }
 
     fn pack(
@@ -228,27 +232,27 @@ impl Loader<'_> {
     pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        dequantize(tensor.format, tensor.bytes, &mut values);
+        dequantize(tensor.format, &tensor.bytes, &mut values);
         Ok(values)
     }
 
     fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
-        match self.file.tensor(name) {
+        match self.source.tensor_info(name) {
             Some(_) => self.vector(name, len).map(Some),
             None => Ok(None),
         }
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
-        let tensor = self.file.require_tensor(name)?;
-        if tensor.shape != shape {
+        let info = self.source.require_tensor_info(name)?;
+        if info.shape != shape {
             return Err(ModelError::TensorShape {
                 tensor: name.to_owned(),
-                found: tensor.shape.to_vec(),
+                found: info.shape.to_vec(),
                 wanted: shape.to_vec(),
             });
         }
-        Ok(tensor)
+        self.source.require_tensor(name)
     }
 }
 

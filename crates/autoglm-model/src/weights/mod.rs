@@ -7,8 +7,8 @@ use autoglm_kernel::{PackedMatrix, Pool};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
 use crate::quantize::{QuantizedType, Recipe};
+use crate::source::WeightSource;
 use loader::Loader;
 
 /// `y = x·Wᵀ + b`.
@@ -49,7 +49,7 @@ pub(crate) struct Weights {
     pub(crate) embedding: PackedMatrix,
     pub(crate) blocks: Vec<BlockWeights>,
     pub(crate) output_norm: Vec<f32>,
-    /// The output head; where the file has none, it is the embedding (tied head).
+    /// The output head; where the model has none, it is the embedding (tied head).
     pub(crate) head: Option<PackedMatrix>,
 }
 
@@ -57,16 +57,19 @@ impl Weights {
     /// Reads and packs all tensors of the configured model, float weights quantised where that is
     /// asked for.
     pub(crate) fn load(
-        file: &GgufFile,
+        source: &dyn WeightSource,
         config: &ModelConfig,
         pool: &Pool,
         quantize: Option<QuantizedType>,
     ) -> Result<Self, ModelError> {
-        let names = || file.tensors().map(|tensor| tensor.name);
-        let recipe = quantize.map(|kind| Recipe::new(kind, names()));
-        let loader = Loader { file, pool, recipe };
+        let infos = source.tensor_infos();
+        let loader = Loader {
+            source,
+            pool,
+            recipe: quantize.map(|kind| Recipe::new(kind, infos.iter().map(|info| info.name))),
+        };
         let (vocabulary, width) = (config.vocabulary, config.width);
-        let head = match file.tensor("output.weight") {
+        let head = match source.tensor_info("output.weight") {
             Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
             None => None,
         };
