@@ -23,6 +23,7 @@ fn engine(file: &str, threads: usize) -> LocalEngine {
         threads,
         cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
         cache_type: CacheType::F16,
+        quantize: None,
     };
     LocalEngine::open(&path, settings).unwrap()
 }

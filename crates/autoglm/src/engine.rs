@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
+use autoglm_model::QuantizedType;
 use clap::{Args, ValueEnum};
 
 use crate::models::{Need, resolve_model};
@@ -25,6 +26,23 @@ pub struct EngineArgs {
     /// How the cache stores keys and values: q8 takes half the memory of f16.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
     pub cache_type: CacheTypeName,
+    /// Quantise weights that are floats in the file while they are loaded: q8_0, q4_0, q4_k_m,
+    /// f16 or bf16.
+    #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
+    pub quantize: Option<QuantizedType>,
+}
+
+/// Reads the name of a type, in either case.
+///
+/// # Errors
+/// A name that is none of them.
+pub fn quantized_type(name: &str) -> Result<QuantizedType, String> {
+    let mut types = QuantizedType::ALL.into_iter();
+    let known = types.find(|known| known.name().eq_ignore_ascii_case(name));
+    known.ok_or_else(|| {
+        let names = QuantizedType::ALL.map(QuantizedType::name);
+        format!("want one of {}", names.join(", "))
+    })
 }
 
 /// [`CacheType`] by the names of the command line.
@@ -56,13 +74,17 @@ impl EngineArgs {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
             cache_type: self.cache_type.into(),
+            quantize: self.quantize,
         };
         Ok(LocalEngine::open(&path, settings)?)
     }
 
     fn threads(&self) -> NonZeroUsize {
-        self.threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN)
+        self.threads.unwrap_or_else(available_threads)
     }
+}
+
+/// As many compute threads as there are processors.
+pub fn available_threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
