@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use autoglm_kernel::KernelError;
+use autoglm_kernel::{KernelError, Unrepresentable};
 
 /// Who has to act for a [`ModelError`] to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Fault {
     Caller,
     /// The file is wrong, or of a kind that is not supported.
     Data,
+    /// The machine does not suffice: the disk is full.
+    Capacity,
 }
 
 /// Why a model file cannot be used.
@@ -361,6 +363,28 @@ pub enum ModelError {
         /// Why.
         source: KernelError,
     },
+    /// A weight cannot be written in another number format.
+    #[error("tensor {tensor} cannot be quantised")]
+    Quantize {
+        /// The tensor.
+        tensor: String,
+        /// Which weight, and why.
+        source: Unrepresentable,
+    },
+    /// The operating system does not let us write a file.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another process writes the file right now.
+    #[error("another process is writing {}", path.display())]
+    BeingWritten {
+        /// The file.
+        path: PathBuf,
+    },
     /// The architecture is not one that runs here.
     #[error("the architecture {name} is not supported, want one of {}", supported.join(", "))]
     UnknownArchitecture {
@@ -401,8 +425,15 @@ impl ModelError {
     /// Who has to act for this error to go away.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Open { .. } => Fault::Caller,
+            Self::Write { source, .. } if is_full(source) => Fault::Capacity,
+            Self::Open { .. } | Self::Write { .. } | Self::BeingWritten { .. } => Fault::Caller,
             _ => Fault::Data,
         }
     }
+}
+
+/// Whether there is no room where the file is to be.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -14,7 +14,6 @@ mod tensor_type;
 mod tests;
 mod value;
 mod vocabulary;
-#[cfg(test)]
 pub(crate) mod writer;
 
 use std::borrow::Cow;
@@ -23,6 +22,7 @@ use std::path::Path;
 use self::layout::{Entry, Layout, TensorEntry};
 use self::reader::Reader;
 pub use self::value::{Array, FromValue, Value};
+pub use self::writer::Entries;
 use crate::ModelError;
 use crate::bytes::{Bytes, in_file};
 use crate::source::Tensor;
@@ -134,6 +134,18 @@ impl GgufFile {
             .entries
             .iter()
             .filter_map(|entry| Some((entry.key.as_str(), self.entry_value(entry)?)))
+    }
+
+    /// All metadata as it stands in the file, but for the keys that `leave_out` names.
+    pub(crate) fn copied_entries(&self, leave_out: impl Fn(&str) -> bool) -> Entries {
+        let mut entries = Entries::default();
+        for entry in &self.layout.entries {
+            if !leave_out(&entry.key) {
+                let value = &self.bytes.as_slice()[entry.bytes.clone()];
+                entries.raw(&entry.key, entry.kind.number(), value);
+            }
+        }
+        entries
     }
 
     fn entry_value(&self, entry: &Entry) -> Option<Value<'_>> {

@@ -10,12 +10,13 @@ use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::commands::quantize::{self, QuantizeArgs};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe and check models.
+/// List, fetch, describe, check and quantise models.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -28,6 +29,7 @@ enum ModelCommand {
     Pull(PullArgs),
     Info(InfoArgs),
     Verify(VerifyArgs),
+    Quantize(QuantizeArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -100,6 +102,7 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Pull(args) => pull(args, &store, &mut out),
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
+        ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
     }
 }
 
