@@ -16,6 +16,7 @@ mod sampler;
 mod score;
 mod stop;
 
+pub use autoglm_model::CacheType;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};

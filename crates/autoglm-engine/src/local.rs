@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
+use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -29,6 +29,8 @@ pub struct LocalSettings {
     /// Token positions that the key/value cache holds for all requests together; at least
     /// [`LocalSettings::MIN_CACHE_TOKENS`].
     pub cache_tokens: usize,
+    /// How the cache stores keys and values.
+    pub cache_type: CacheType,
     /// What float weights are quantised to while they are loaded.
     pub quantize: Option<QuantizedType>,
 }
@@ -92,7 +94,7 @@ impl LocalEngine {
             chat: template.is_some(),
         };
         let state = State {
-            cache: KvCache::new(config, cache_tokens),
+            cache: KvCache::of_type(settings.cache_type, config, cache_tokens),
             workspace: Workspace::default(),
             prefixes: PrefixCache::default(),
         };

@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, FinishReason, Generate, GenerateRequest,
     Normalise, Prompt, Sampling, Score, ScoreRequest,
@@ -22,6 +22,7 @@ fn engine(file: &str, threads: usize) -> LocalEngine {
     let settings = LocalSettings {
         threads,
         cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
+        cache_type: CacheType::F16,
         quantize: None,
     };
     LocalEngine::open(&path, settings).unwrap()
