@@ -31,7 +31,7 @@ use self::shards::Shards;
 use crate::architecture;
 use crate::bytes::in_file;
 use crate::error::ModelError;
-use crate::gguf::{Value, printable};
+use crate::gguf::{Entries, Value, printable};
 use crate::safetensors::StoredTensor;
 use crate::source::{Tensor, TensorInfo, WeightSource};
 
@@ -204,6 +204,10 @@ impl WeightSource for Checkpoint {
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors.iter().map(Placed::info).collect()
+    }
+
+    fn entries(&self) -> Entries {
+        self.metadata.entries()
     }
 
     fn container(&self) -> String {
