@@ -119,7 +119,7 @@ impl LocalEngine {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
-                let mut tokens: Vec<TokenId> = self.tokenizer.bos().into_iter().collect();
+                let mut tokens = self.tokenizer.prefix().to_vec();
                 tokens.extend(self.tokenizer.encode(text, Specials::AsText));
                 Ok(tokens)
             }
@@ -145,8 +145,8 @@ impl LocalEngine {
     }
 
     /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache with BOS in front where the model wants one; all tokens but
-    /// the first position of a window are predicted. `on_window` hears of each finished window.
+    /// computed from an empty cache behind the prefix that the model wants; all tokens but the
+    /// first position of a window are predicted. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
@@ -164,10 +164,10 @@ impl LocalEngine {
                 wanted: "at least 2 and at most the model's context",
             });
         }
-        let bos = self.tokenizer.bos();
+        let prefix = self.tokenizer.prefix();
         let mut total = Perplexity::default();
-        for text in tokens.chunks(context - usize::from(bos.is_some())) {
-            let window: Vec<TokenId> = bos.into_iter().chain(text.iter().copied()).collect();
+        for text in tokens.chunks(context - prefix.len()) {
+            let window = [prefix, text].concat();
             let mut state = self.lock();
             add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
             on_window(&total);

@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod gguf;
 mod model;
+mod tokenizer_files;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
@@ -20,3 +21,4 @@ pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
 pub use gguf::{Array, FromValue, GgufFile, Tensor, Value};
 pub use model::{Model, Outputs, Step};
+pub use tokenizer_files::read_tokenizer_files;
