@@ -9,7 +9,9 @@ use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
 };
-use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
+use autoglm_token::{
+    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
+};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::error::LocalError;
@@ -43,6 +45,7 @@ pub struct LocalEngine {
     model: Model,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    chat: ChatOptions,
     pool: Pool,
     state: Mutex<State>,
     constraints: OnceLock<ConstraintFactory>,
@@ -73,8 +76,10 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load(file, &pool)?;
         let tokenizer = Tokenizer::new(file.vocabulary()?)?;
+        let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = file
             .chat_template()?
+            .or_else(built_in)
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
         let config = model.config();
@@ -96,10 +101,35 @@ impl LocalEngine {
             model,
             tokenizer,
             template,
+            chat: ChatOptions::default(),
             pool,
             state,
             constraints,
         })
+    }
+
+    /// The engine with options for the conversations of all its requests.
+    #[must_use]
+    pub fn with_chat(mut self, chat: ChatOptions) -> Self {
+        self.chat = chat;
+        self
+    }
+
+    /// Whether the model's chat template tells it of tools.
+    pub fn takes_tools(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_some_and(|template| template.tool_calls().is_some())
+    }
+
+    /// A parser for what the model answers to a prompt.
+    ///
+    /// # Errors
+    /// As for [`LocalEngine::encode`].
+    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
+        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
+        let last = self.encode(prompt)?.last().copied();
+        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
+        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
     }
 
     /// The model's tokenizer.
@@ -136,12 +166,9 @@ impl LocalEngine {
             })?;
         let messages: Vec<Message> = segments
             .iter()
-            .map(|segment| Message {
-                role: segment.role.name().to_owned(),
-                content: segment.text.clone(),
-            })
+            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
             .collect();
-        Ok(template.encode(&self.tokenizer, &messages)?)
+        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
     /// How well the model predicts tokens. They are cut into windows of `context` positions, each
