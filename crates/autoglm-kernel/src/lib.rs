@@ -13,10 +13,12 @@ mod format;
 mod gated;
 mod isa;
 mod lanes;
+pub mod machine;
 mod map;
 mod matmul;
 mod norm;
 mod pack;
+mod pages;
 mod pool;
 #[cfg(test)]
 mod random;
@@ -27,10 +29,13 @@ mod softmax;
 mod test_data;
 
 pub use activation::Activations;
-pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use attention::{
+    AttentionParams, AttentionSpan, KvElements, KvElementsMut, KvView, KvViewMut, attention,
+    store_kv,
+};
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;
-pub use format::{BlockFormat, dequantize};
+pub use format::{BlockFormat, Unrepresentable, dequantize, quantize};
 pub use gated::{GateActivation, gated};
 pub use isa::Isa;
 pub use map::MappedFile;
