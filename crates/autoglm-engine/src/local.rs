@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
+use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -18,7 +18,7 @@ use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::{GenerateJob, Generation, Results};
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, add_window};
+use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
 use crate::prefix::PrefixCache;
 use crate::runner::{Runner, State};
 use crate::score::{ScoreJob, score};
@@ -31,6 +31,8 @@ pub struct LocalSettings {
     /// Token positions that the key/value cache holds for all requests together; at least
     /// [`LocalSettings::MIN_CACHE_TOKENS`].
     pub cache_tokens: usize,
+    /// How the cache stores keys and values.
+    pub cache_type: CacheType,
     /// What float weights are quantised to while they are loaded.
     pub quantize: Option<QuantizedType>,
 }
@@ -97,7 +99,7 @@ impl LocalEngine {
             chat: template.is_some(),
         };
         let state = State {
-            cache: KvCache::new(config, cache_tokens),
+            cache: KvCache::of_type(settings.cache_type, config, cache_tokens),
             workspace: Workspace::default(),
             prefixes: PrefixCache::default(),
         };
@@ -178,23 +180,25 @@ impl LocalEngine {
         Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
-    /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache behind the prefix that the model wants; all tokens but the
-    /// first position of a window are predicted. `on_window` hears of each finished window.
+    /// How well the model predicts tokens. They are cut into windows of `settings.context`
+    /// positions, each computed from an empty cache behind the prefix that the model wants; all
+    /// tokens but the first position of a window are predicted, or as many as `settings.last`
+    /// says. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
     pub fn perplexity(
         &self,
         tokens: &[TokenId],
-        context: usize,
+        settings: &PerplexitySettings,
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
         let mut total = Perplexity::default();
-        for window in self.windows(tokens, context)? {
+        for window in self.windows(tokens, settings.context)? {
             let mut state = self.lock();
-            add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
+            let mut runner = self.runner(&mut state);
+            add_window(&mut runner, &window, settings, &mut total, cancel)?;
             on_window(&total);
         }
         Ok(total)
@@ -316,6 +320,7 @@ impl LocalEngine {
             sampling: request.sampling,
             stop: request.stop.clone(),
             constraint,
+            attention: request.attention,
         })
     }
 

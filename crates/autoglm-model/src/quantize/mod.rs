@@ -19,7 +19,8 @@ pub use self::recipe::QuantizedType;
 pub(crate) use self::recipe::Recipe;
 use crate::error::ModelError;
 use crate::gguf::writer::{ALIGNMENT, Plan, PlannedTensor};
-use crate::gguf::{Entries, GgufFile, Tensor};
+use crate::gguf::{Entries, GgufFile};
+use crate::source::Tensor;
 
 /// The version of the block formats, which files with quantised weights state.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -152,7 +153,7 @@ fn write_tensor(
 ) -> Result<(), Stop> {
     let formats = (tensor.format, format);
     converter
-        .convert(formats, tensor.cols(), tensor.bytes, sink)
+        .convert(formats, tensor.cols(), &tensor.bytes, sink)
         .map_err(|error| match error {
             ConvertError::Sink(stop) => stop,
             ConvertError::Value(source) => Stop::Failed(ModelError::Quantize {

@@ -11,6 +11,7 @@ use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::attention::AttentionArgs;
 use super::generate::report;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
@@ -49,6 +50,8 @@ pub struct ChatArgs {
     no_thinking: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -205,6 +208,7 @@ impl Chat<'_> {
             sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
+            attention: self.args.attention.policy(),
         }
     }
 }

@@ -12,6 +12,7 @@ use autoglm_token::{Answer, ChatOptions, ToolDefinition};
 use clap::Args;
 use serde_json::json;
 
+use super::attention::AttentionArgs;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
@@ -68,6 +69,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    attention: AttentionArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -96,6 +99,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
+        attention: args.attention.policy(),
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();
