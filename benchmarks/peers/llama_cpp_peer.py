@@ -2,7 +2,7 @@
 
     python benchmarks/peers/llama_cpp_peer.py MODEL.gguf --works '[{"work": "decode", "depth": 0}]'
 
-Prints the samples as JSON, in the form of `autoglm model bench --json`. Batches are filled before
+Prints one JSON object for each kind of work, as `autoglm model bench --json` has them in `rows`. Batches are filled before
 the clock runs; what is timed are the calls of `llama_decode` alone, up to the logits. Every kind of
 work is first run with and without flash attention: that is the warm-up, and the faster of the
 two is then measured.
@@ -257,8 +257,9 @@ def main():
     options = parser.parse_args()
     random.seed(1)
     model = Model(options.model, options.threads)
-    rows = [measure(model, work, options) for work in options.works]
-    print(json.dumps({"engine": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}", "rows": rows}))
+    engine = {"engine": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"}
+    for work in options.works:
+        print(json.dumps(engine | measure(model, work, options)), flush=True)
 
 
 if __name__ == "__main__":
