@@ -23,6 +23,7 @@ import time
 import tomllib
 
 import report
+from scoring import Scoring
 
 HERE = pathlib.Path(__file__).parent
 PEERS = {
@@ -31,6 +32,8 @@ PEERS = {
     "openvino": "openvino_peer.py",
 }
 OURS = "autoglm"
+# The exit code of a peer that does not read the model's file.
+UNREAD = 3
 
 
 def keep_busy():
@@ -53,7 +56,10 @@ def model_path(options, model):
     """The file of a model of cases.toml."""
     if " " in model:
         shape, kind = model.split(" ")
-        return options.models / f"{shape}-{options.arch}-{kind}.gguf"
+        path = options.models / f"{shape}-{options.arch}-{kind}.gguf"
+        if not path.exists():
+            raise SystemExit(f"there is no {path}; make_models.py makes it")
+        return path
     command = [options.autoglm, "model", "info", model, "--json"]
     shown = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return pathlib.Path(json.loads(shown.stdout)["path"])
@@ -77,7 +83,7 @@ def our_command(options, path, works):
 
 
 def run(command, options):
-    """What a command prints, and whether it succeeded; the end of its messages is told if not."""
+    """What a command prints, and its exit code; if it failed, the end of its messages is told."""
     command = command + ["--threads", str(options.threads), "--decode", str(options.decode),
                          "--repetitions", str(options.repetitions)]
     # A peer that aborts would start a debugger.
@@ -86,12 +92,32 @@ def run(command, options):
     if done.returncode != 0:
         end = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
         print(f"  {command[0]} ended with {done.returncode}:", *end, sep="\n    ", file=sys.stderr)
-    return done.stdout.decode(), done.returncode == 0
+    return done.stdout.decode(), done.returncode
 
 
-def measure_ours(options, path, works):
-    printed, succeeded = run(our_command(options, path, works), options)
-    return json.loads(printed) if succeeded else {"rows": []}
+def measure_ours(options, path, works, scorings):
+    of_bench = [work for work in works if work["work"] != "score"]
+    found = {"rows": []}
+    if of_bench:
+        printed, code = run(our_command(options, path, of_bench), options)
+        found = json.loads(printed) if code == 0 else found
+    for work in works:
+        if work["work"] == "score":
+            found["rows"].append(scorings(path, work["records"]).row(work))
+    return found
+
+
+class Scorings:
+    """The scoring of a number of records with a model, made once."""
+
+    def __init__(self, options):
+        self.options = options
+        self.made = {}
+
+    def __call__(self, path, records):
+        if (path, records) not in self.made:
+            self.made[path, records] = Scoring(self.options, path, records)
+        return self.made[path, records]
 
 
 def measure_peer(options, engine, path, works):
@@ -101,10 +127,10 @@ def measure_peer(options, engine, path, works):
     script = str(HERE / "peers" / PEERS[engine])
     while works:
         command = [options.peers[engine], script, str(path), "--works"]
-        printed, succeeded = run([*command, json.dumps(works)], options)
+        printed, code = run([*command, json.dumps(works)], options)
         done = [json.loads(line) for line in printed.splitlines()]
         rows += done
-        if succeeded:
+        if code in (0, UNREAD):
             break
         failed, works = works[len(done)], works[len(done) + 1 :]
         if PEERS[engine] == "llama_cpp_peer.py":
@@ -138,33 +164,48 @@ def missing(results, key, works):
     return [work for work in works if work not in tried]
 
 
+def measure_one(options, key, works, path, scorings):
+    """What one engine makes of the works on one model."""
+    print(f"round {key['round']}: {key['model']}, {key['engine']}", file=sys.stderr)
+    neighbour = multiprocessing.Process(target=keep_busy, daemon=True)
+    if key["busy"]:
+        neighbour.start()
+    try:
+        if key["engine"] == OURS:
+            return measure_ours(options, path, works, scorings)
+        works = [work | {"prompts": scorings(path, work["records"]).prompts()}
+                 if work["work"] == "score" else work for work in works]
+        return measure_peer(options, key["engine"], path, works)
+    finally:
+        if key["busy"]:
+            neighbour.kill()
+
+
 def measure_all(options, cases, results):
     """Fills the results; says whether all is there."""
     began = time.monotonic()
-    paths = {}
+    scorings = Scorings(options)
     for key, works in plan(options, cases):
         works = missing(results, key, works)
         if not works:
             continue
         if options.seconds and time.monotonic() - began > options.seconds:
             return False
-        model = key["model"]
-        if model not in paths:
-            paths[model] = model_path(options, model)
-        print(f"round {key['round']}: {model}, {key['engine']}", file=sys.stderr)
-        neighbour = multiprocessing.Process(target=keep_busy, daemon=True)
-        if key["busy"]:
-            neighbour.start()
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        if key["engine"] == OURS:
-            found = measure_ours(options, paths[model], works)
-        else:
-            found = measure_peer(options, key["engine"], paths[model], works)
-        if key["busy"]:
-            neighbour.kill()
+        found = measure_one(options, key, works, model_path(options, key["model"]), scorings)
         results["runs"].append(key | {"works": works, "began": started, "found": found})
         options.results.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return True
+
+
+def chosen_cases(options):
+    """The cases that the options ask for."""
+    cases = tomllib.loads(options.cases.read_text(encoding="utf-8"))["case"]
+    if options.only:
+        cases = [c for c in cases if any(part in report.title(c) for part in options.only)]
+    if not options.score_data:
+        cases = [case for case in cases if case["work"]["work"] != "score"]
+    return cases
 
 
 def main():
@@ -186,11 +227,15 @@ def main():
     parser.add_argument("--decode", type=int, default=32, help="tokens of one measurement")
     parser.add_argument("--seconds", type=float, help="start nothing after this time")
     parser.add_argument("--results", type=pathlib.Path, required=True)
+    score = parser.add_argument_group("scoring records; left out without --score-data")
+    score.add_argument("--score-task", default="Classify the sentiment of the movie review as "
+                       "positive or negative", help="the words, or a task file")
+    score.add_argument("--score-data", help="labelled records")
+    score.add_argument("--score-examples", help="labelled records to take two examples each of")
+    score.add_argument("--score-labels", nargs="+", default=["positive", "negative"])
     options = parser.parse_args()
     options.peers = dict(options.peers)
-    cases = tomllib.loads(options.cases.read_text(encoding="utf-8"))["case"]
-    if options.only:
-        cases = [c for c in cases if any(part in report.title(c) for part in options.only)]
+    cases = chosen_cases(options)
     results = {"runs": []}
     if options.results.exists():
         results = json.loads(options.results.read_text(encoding="utf-8"))

@@ -21,6 +21,8 @@ def title(case):
             kind = f"first token, known prefix of {work['prefix']}"
         case "clients":
             kind = f"{work['clients']} clients, known prefix of {work['prefix']}"
+        case "score":
+            kind = f"records scored a second, {work['records']} records"
     return f"{case['model']}: {kind}" + (", one core busy" if case.get("busy") else "")
 
 

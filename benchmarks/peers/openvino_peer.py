@@ -10,11 +10,14 @@ import argparse
 import importlib.metadata
 import json
 import random
+import sys
 
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
+# The exit code that compare.py knows.
+UNREAD = 3
 VOCABULARY = 8192  # Random tokens come from the beginning of a vocabulary, which all models have.
 
 
@@ -53,7 +56,11 @@ def main():
     options = parser.parse_args()
     random.seed(1)
     settings = {"INFERENCE_NUM_THREADS": options.threads, "PERFORMANCE_HINT": "LATENCY"}
-    pipeline = genai.LLMPipeline(options.model, "CPU", **settings)
+    try:
+        pipeline = genai.LLMPipeline(options.model, "CPU", **settings)
+    except RuntimeError as error:
+        print(f"openvino-genai does not read {options.model}: {error}", file=sys.stderr)
+        raise SystemExit(UNREAD) from None
     engine = {"engine": f"openvino-genai {importlib.metadata.version('openvino-genai')}"}
     for work in options.works:
         if sample(pipeline, work, options.decode) is not None:
