@@ -10,6 +10,7 @@ use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::attention::AttentionArgs;
 use super::generate::report;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
@@ -45,6 +46,8 @@ pub struct ChatArgs {
     max_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -196,6 +199,7 @@ impl Chat<'_> {
             sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
+            attention: self.args.attention.policy(),
         }
     }
 }

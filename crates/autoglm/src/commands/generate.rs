@@ -11,6 +11,7 @@ use autoglm_spec::{
 use clap::Args;
 use serde_json::json;
 
+use super::attention::AttentionArgs;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
@@ -60,6 +61,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    attention: AttentionArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -78,6 +81,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
+        attention: args.attention.policy(),
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();

@@ -1,5 +1,6 @@
 //! The commands, one file each: an argument struct and a `run`.
 
+mod attention;
 mod bench;
 pub mod chat;
 pub mod eval;
@@ -7,6 +8,7 @@ pub mod generate;
 pub mod init;
 pub mod model;
 pub mod perplexity;
+pub mod quantize;
 pub mod run;
 pub mod runs;
 mod sampling;

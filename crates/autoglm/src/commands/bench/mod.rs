@@ -86,8 +86,10 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let settings = LocalSettings {
         threads,
         cache_tokens: args.engine_cache_tokens(),
+        cache_type: autoglm_engine::CacheType::F16,
+        quantize: None,
     };
-    let engine = LocalEngine::from_file(path.display().to_string(), &file, settings)?;
+    let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;
     drop(file);
     let works = args.works(engine.model().config())?;
     let mut machine = Machine::measure(&pool)?;
