@@ -4,7 +4,7 @@
 //! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
 //! handed out and copied whole.
 
-use autoglm_kernel::{KvView, KvViewMut};
+use autoglm_kernel::{KvView, KvViewMut, LatentView, LatentViewMut};
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 
@@ -75,17 +75,49 @@ impl Sequence {
     }
 }
 
-/// Keys and values of one layer.
+/// Keys and values of one layer. With latent attention the keys are the latent rows, and there are
+/// no values beside them.
 struct Layer {
     keys: Vec<u16>,
     values: Vec<u16>,
 }
 
+/// What a position is in each layer.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// A key and a value of `width` for each of the heads.
+    Heads { heads: usize, width: usize },
+    /// One row for all heads, its latent part and its rotated key.
+    Latent { latent: usize, rope: usize },
+}
+
+impl Layout {
+    fn of(config: &ModelConfig) -> Self {
+        match &config.latent {
+            Some(latent) => Self::Latent {
+                latent: latent.rank,
+                rope: latent.rope_width,
+            },
+            None => Self::Heads {
+                heads: config.kv_heads,
+                width: config.head_width,
+            },
+        }
+    }
+
+    /// Numbers of a position and layer: keys and values.
+    fn elements(self) -> [usize; 2] {
+        match self {
+            Self::Heads { heads, width } => [heads * width; 2],
+            Self::Latent { latent, rope } => [latent + rope, 0],
+        }
+    }
+}
+
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
     layers: Vec<Layer>,
-    kv_heads: usize,
-    head_width: usize,
+    layout: Layout,
     references: Vec<u32>,
     free: Vec<BlockId>,
 }
@@ -95,15 +127,15 @@ impl KvCache {
     /// asked for here; the operating system hands it out as it is first written.
     pub fn new(config: &ModelConfig, tokens: usize) -> Self {
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        let elements = blocks * config.kv_heads * BLOCK_TOKENS * config.head_width;
+        let layout = Layout::of(config);
+        let [keys, values] = layout.elements().map(|n| blocks * BLOCK_TOKENS * n);
         let layer = || Layer {
-            keys: vec![0; elements],
-            values: vec![0; elements],
+            keys: vec![0; keys],
+            values: vec![0; values],
         };
         Self {
             layers: (0..config.layers.len()).map(|_| layer()).collect(),
-            kv_heads: config.kv_heads,
-            head_width: config.head_width,
+            layout,
             references: vec![0; blocks],
             free: (0..blocks as BlockId).rev().collect(),
         }
@@ -121,7 +153,8 @@ impl KvCache {
 
     /// Bytes that one token position takes over all layers.
     pub fn bytes_per_token(config: &ModelConfig) -> usize {
-        config.layers.len() * 2 * config.kv_heads * config.head_width * size_of::<f16>()
+        let elements: usize = Layout::of(config).elements().iter().sum();
+        config.layers.len() * elements * size_of::<f16>()
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -182,26 +215,76 @@ impl KvCache {
     }
 
     /// The keys and values of one layer, to write into.
+    ///
+    /// # Panics
+    /// If attention is latent.
     pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
+        let (heads, width) = self.heads();
         let layer = &mut self.layers[layer];
         KvViewMut {
             keys: layer.keys.reinterpret_cast_mut(),
             values: layer.values.reinterpret_cast_mut(),
             block_tokens: BLOCK_TOKENS,
-            heads: self.kv_heads,
-            width: self.head_width,
+            heads,
+            width,
         }
     }
 
     /// The keys and values of one layer, to attend to.
+    ///
+    /// # Panics
+    /// If attention is latent.
     pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
+        let (heads, width) = self.heads();
         let layer = &self.layers[layer];
         KvView {
             keys: layer.keys.reinterpret_cast(),
             values: layer.values.reinterpret_cast(),
             block_tokens: BLOCK_TOKENS,
-            heads: self.kv_heads,
-            width: self.head_width,
+            heads,
+            width,
+        }
+    }
+
+    /// The latent rows of one layer, to write into.
+    ///
+    /// # Panics
+    /// If attention is not latent.
+    pub(crate) fn latent_view_mut(&mut self, layer: usize) -> LatentViewMut<'_> {
+        let (latent, rope) = self.latent();
+        LatentViewMut {
+            rows: self.layers[layer].keys.reinterpret_cast_mut(),
+            block_tokens: BLOCK_TOKENS,
+            latent,
+            rope,
+        }
+    }
+
+    /// The latent rows of one layer, to attend to.
+    ///
+    /// # Panics
+    /// If attention is not latent.
+    pub(crate) fn latent_view(&self, layer: usize) -> LatentView<'_> {
+        let (latent, rope) = self.latent();
+        LatentView {
+            rows: self.layers[layer].keys.reinterpret_cast(),
+            block_tokens: BLOCK_TOKENS,
+            latent,
+            rope,
+        }
+    }
+
+    fn heads(&self) -> (usize, usize) {
+        match self.layout {
+            Layout::Heads { heads, width } => (heads, width),
+            Layout::Latent { .. } => panic!("the cache holds latent rows, not keys and values"),
+        }
+    }
+
+    fn latent(&self) -> (usize, usize) {
+        match self.layout {
+            Layout::Latent { latent, rope } => (latent, rope),
+            Layout::Heads { .. } => panic!("the cache holds keys and values, not latent rows"),
         }
     }
 
@@ -223,15 +306,12 @@ impl KvCache {
     fn unshare(&mut self, sequence: &mut Sequence, index: usize) {
         let shared = sequence.blocks[index];
         let own = self.take();
-        let elements = self.kv_heads * BLOCK_TOKENS * self.head_width;
-        let from = shared as usize * elements;
+        let [keys, values] = self.layout.elements().map(|n| n * BLOCK_TOKENS);
         for layer in &mut self.layers {
-            layer
-                .keys
-                .copy_within(from..from + elements, own as usize * elements);
-            layer
-                .values
-                .copy_within(from..from + elements, own as usize * elements);
+            for (all, len) in [(&mut layer.keys, keys), (&mut layer.values, values)] {
+                let from = shared as usize * len;
+                all.copy_within(from..from + len, own as usize * len);
+            }
         }
         sequence.blocks[index] = own;
         self.drop_reference(shared);
@@ -262,7 +342,9 @@ mod tests {
             heads: 1,
             kv_heads: 1,
             head_width: 16,
+            latent: None,
             feed_forward: 16,
+            experts: None,
             vocabulary: 16,
             context_tokens: 1_024,
             norm_epsilon: 1e-5,

@@ -10,13 +10,16 @@ mod config;
 mod error;
 mod gguf;
 mod model;
+mod router;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, KvCache, Sequence};
-pub use config::{LayerConfig, ModelConfig, NormPlacement};
+pub use config::{
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+};
 pub use error::{Fault, ModelError};
 pub use gguf::{Array, FromValue, GgufFile, Tensor, Value};
 pub use model::{Model, Outputs, Step};

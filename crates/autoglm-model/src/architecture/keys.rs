@@ -39,11 +39,16 @@ impl<'a> Keys<'a> {
         if found == 0 {
             return Ok(());
         }
-        Err(ModelError::WrongValue {
+        Err(self.wrong(key, found.to_string(), wanted))
+    }
+
+    /// The error of a key with a value that cannot be.
+    pub(super) fn wrong(&self, key: &str, found: String, wanted: &'static str) -> ModelError {
+        ModelError::WrongValue {
             key: self.name(key),
-            found: found.to_string(),
+            found,
             wanted,
-        })
+        }
     }
 
     /// Factor by which positions are multiplied: `1 / rope.scaling.factor` for linear scaling.

@@ -1,7 +1,10 @@
 //! Architectures: how the metadata of a weight file becomes a [`ModelConfig`]. One file per
 //! architecture, none per checkpoint.
 
+mod deepseek2;
+mod experts;
 mod gemma3;
+mod glm4moe;
 mod keys;
 mod llama;
 
@@ -13,8 +16,12 @@ use crate::gguf::GgufFile;
 type Configure = fn(&GgufFile) -> Result<ModelConfig, ModelError>;
 
 /// The architectures by their name in GGUF files.
-const ARCHITECTURES: &[(&str, Configure)] =
-    &[("gemma3", gemma3::configure), ("llama", llama::configure)];
+const ARCHITECTURES: &[(&str, Configure)] = &[
+    ("deepseek2", deepseek2::configure),
+    ("gemma3", gemma3::configure),
+    ("glm4moe", glm4moe::configure),
+    ("llama", llama::configure),
+];
 
 /// The names of all supported architectures.
 pub fn supported() -> Vec<&'static str> {
@@ -41,15 +48,17 @@ pub(crate) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
 /// More layers than any model of the field has; a bound for what a file may claim.
 const MAX_LAYERS: usize = 1_024;
 
-/// The number of layers, within bounds.
+/// The number of layers, within bounds. Layers that only predict further tokens stand behind them
+/// and are not counted.
 fn layer_count(keys: &keys::Keys<'_>) -> Result<usize, ModelError> {
-    let count: usize = keys.require("block_count")?;
-    if (1..=MAX_LAYERS).contains(&count) {
-        return Ok(count);
+    let blocks: usize = keys.require("block_count")?;
+    let further: usize = keys.get_or("nextn_predict_layers", 0)?;
+    if blocks > further && blocks <= MAX_LAYERS {
+        return Ok(blocks - further);
     }
     Err(ModelError::WrongValue {
         key: format!("{}.block_count", keys.architecture()),
-        found: count.to_string(),
-        wanted: "1 to 1024",
+        found: blocks.to_string(),
+        wanted: "1 to 1024, more than nextn_predict_layers",
     })
 }

@@ -4,15 +4,23 @@
 //! Pre:       h += o(attn(norm(h)));                h += down(act(gate(n)) · up(n)),  n = norm(h)
 //! Sandwich:  h += norm(o(attn(norm(h))));          h += norm(down(act(gate(n)) · up(n)))
 //! ```
+//!
+//! The feed-forward part is dense or a mixture of experts ([`experts`]), attention has key/value
+//! heads or is latent ([`latent`]).
 
 mod attention;
+mod experts;
 mod feed_forward;
+mod latent;
 
 use autoglm_kernel::{Activations, AttentionSpan, Pool, RopeTable, add_bias, matmul};
 
 use crate::cache::KvCache;
 use crate::config::{LayerConfig, ModelConfig};
 use crate::weights::{BlockWeights, Linear};
+use experts::ExpertsBuffers;
+use feed_forward::GatedBuffers;
+use latent::LatentBuffers;
 
 /// Buffers that a forward pass writes into, kept between passes.
 #[derive(Default)]
@@ -25,8 +33,9 @@ pub struct Workspace {
     keys: Vec<f32>,
     values: Vec<f32>,
     attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    latent: LatentBuffers,
+    gated: GatedBuffers,
+    experts: ExpertsBuffers,
 }
 
 /// The rows of a forward pass: where each stands in its sequence and in the cache.

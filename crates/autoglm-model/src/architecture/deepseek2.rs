@@ -1,0 +1,103 @@
+//! `deepseek2`: pre-norm blocks with multi-head latent attention, the first layers dense and the
+//! others a mixture of experts. GLM-4.7-Flash (`glm4_moe_lite`), and `DeepSeek` V2 and V3 as far as
+//! their positions are not stretched.
+
+use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
+
+use super::{experts, keys::Keys};
+use crate::config::{
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+};
+use crate::error::ModelError;
+use crate::gguf::GgufFile;
+
+/// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
+const DEFAULT_BASE: f32 = 10_000.0;
+
+pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
+    let keys = Keys::new(file)?;
+    let layers = super::layer_count(&keys)?;
+    let head_width = head_width(&keys, "key")?;
+    let latent = latent(&keys, head_width)?;
+    let rope = RopeParams {
+        style: RopeStyle::Interleaved,
+        width: latent.rope_width,
+        rotated: latent.rope_width,
+        base: keys.get_or("rope.freq_base", DEFAULT_BASE)?.into(),
+        position_scale: unstretched(&keys)?,
+        frequency_factors: None,
+    };
+    let layer = LayerConfig {
+        window: None,
+        rope: 0,
+    };
+    Ok(ModelConfig {
+        architecture: keys.architecture().to_owned(),
+        width: keys.require("embedding_length")?,
+        heads: keys.require("attention.head_count")?,
+        kv_heads: 1,
+        head_width,
+        latent: Some(latent),
+        feed_forward: keys.require("feed_forward_length")?,
+        experts: experts_of(file, &keys, layers)?,
+        vocabulary: keys.vocabulary()?,
+        context_tokens: keys.require("context_length")?,
+        norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
+        norms: NormPlacement::Pre,
+        gate: GateActivation::Silu,
+        attention_scale: (head_width as f32).sqrt().recip(),
+        embedding_scale: 1.0,
+        ropes: vec![rope],
+        layers: vec![layer; layers],
+    })
+}
+
+/// The width of a head's keys or values. Files whose up-projections are one matrix know no other
+/// width; the others call the latent one `key_length` and this one `key_length_mla`.
+fn head_width(keys: &Keys<'_>, what: &str) -> Result<usize, ModelError> {
+    match keys.get_or(&format!("attention.{what}_length_mla"), 0)? {
+        0 => keys.require(&format!("attention.{what}_length")),
+        width => Ok(width),
+    }
+}
+
+fn latent(keys: &Keys<'_>, head_width: usize) -> Result<LatentConfig, ModelError> {
+    let rope_width: usize = keys.require("rope.dimension_count")?;
+    let query_rank = keys.get_or("attention.q_lora_rank", 0)?;
+    Ok(LatentConfig {
+        query_rank: (query_rank > 0).then_some(query_rank),
+        rank: keys.require("attention.kv_lora_rank")?,
+        rope_width,
+        plain_width: head_width.saturating_sub(rope_width),
+        value_width: self::head_width(keys, "value")?,
+    })
+}
+
+/// The experts, where not every layer is dense. Files that name no gate have a sigmoid where a
+/// correction of the choice stands beside the router, and a softmax where none does.
+fn experts_of(
+    file: &GgufFile,
+    keys: &Keys<'_>,
+    layers: usize,
+) -> Result<Option<ExpertsConfig>, ModelError> {
+    let first: usize = keys.get_or("leading_dense_block_count", 0)?;
+    if first >= layers {
+        return Ok(None);
+    }
+    let correction = format!("blk.{first}.exp_probs_b.bias");
+    let gate = match file.tensor(&correction) {
+        Some(_) => RouterGate::Sigmoid,
+        None => RouterGate::Softmax,
+    };
+    experts::configure(keys, gate).map(Some)
+}
+
+/// One: stretched positions change the scale of attention as well (`YaRN`), which is not built.
+fn unstretched(keys: &Keys<'_>) -> Result<f64, ModelError> {
+    let scale = keys.position_scale()?;
+    if scale == 1.0 {
+        return Ok(scale);
+    }
+    let found = scale.recip().to_string();
+    Err(keys.wrong("rope.scaling.factor", found, "1: positions as they are"))
+}
