@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_model::{GgufFile, KvCache, Model, Pool, Workspace};
+use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -12,6 +12,7 @@ use autoglm_spec::{
 use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
+use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::{GenerateJob, Generation, Results};
 use crate::options::OptionPlan;
@@ -28,6 +29,8 @@ pub struct LocalSettings {
     /// Token positions that the key/value cache holds for all requests together; at least
     /// [`LocalSettings::MIN_CACHE_TOKENS`].
     pub cache_tokens: usize,
+    /// What float weights are quantised to while they are loaded.
+    pub quantize: Option<QuantizedType>,
 }
 
 impl LocalSettings {
@@ -49,31 +52,35 @@ pub struct LocalEngine {
 }
 
 impl LocalEngine {
-    /// Loads the model in a GGUF file.
+    /// Loads the model at a path: a GGUF file, or a folder with `config.json` and safetensors.
     ///
     /// # Errors
-    /// A file that is not usable; the error names what is wrong with it.
+    /// A model that is not usable; the error names what is wrong with it.
     pub fn open(path: &Path, settings: LocalSettings) -> Result<Self, LocalError> {
-        let name = path
-            .file_stem()
-            .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        let file = GgufFile::open(path)?;
-        Self::from_file(name, &file, settings)
+        // A folder's name may hold a full stop that ends no extension, as in `GLM-4.1`.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        let name = name.map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let source = autoglm_model::open(path)?;
+        Self::from_source(name, &*source, settings)
     }
 
-    /// Loads the model of an opened file.
+    /// Loads the model of an opened source.
     ///
     /// # Errors
-    /// A file that is not usable.
-    pub fn from_file(
+    /// A model that is not usable.
+    pub fn from_source(
         name: String,
-        file: &GgufFile,
+        source: &dyn WeightSource,
         settings: LocalSettings,
     ) -> Result<Self, LocalError> {
         let pool = Pool::new(settings.threads);
-        let model = Model::load(file, &pool)?;
-        let tokenizer = Tokenizer::new(file.vocabulary()?)?;
-        let template = file
+        let model = Model::load_as(source, &pool, settings.quantize)?;
+        let tokenizer = Tokenizer::new(source.vocabulary()?)?;
+        let template = source
             .chat_template()?
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
@@ -157,6 +164,21 @@ impl LocalEngine {
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
+        let mut total = Perplexity::default();
+        for window in self.windows(tokens, context)? {
+            let mut state = self.lock();
+            add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
+            on_window(&total);
+        }
+        Ok(total)
+    }
+
+    /// Tokens in windows of `context` positions, BOS included.
+    fn windows(
+        &self,
+        tokens: &[TokenId],
+        context: usize,
+    ) -> Result<Vec<Vec<TokenId>>, EngineError> {
         if !(2..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
@@ -165,14 +187,45 @@ impl LocalEngine {
             });
         }
         let bos = self.tokenizer.bos();
-        let mut total = Perplexity::default();
-        for text in tokens.chunks(context - usize::from(bos.is_some())) {
-            let window: Vec<TokenId> = bos.into_iter().chain(text.iter().copied()).collect();
-            let mut state = self.lock();
-            add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
+        let windows = tokens.chunks(context - usize::from(bos.is_some()));
+        Ok(windows
+            .map(|text| bos.into_iter().chain(text.iter().copied()).collect())
+            .collect())
+    }
+
+    /// How far the model's predictions of a text are from another model's with the same
+    /// vocabulary, over the windows of [`LocalEngine::perplexity`].
+    ///
+    /// # Errors
+    /// As [`LocalEngine::perplexity`], and another vocabulary.
+    pub fn divergence(
+        &self,
+        reference: &Self,
+        tokens: &[TokenId],
+        context: usize,
+        cancel: &Cancel,
+        on_window: &mut dyn FnMut(&Divergence),
+    ) -> Result<Divergence, EngineError> {
+        let (found, wanted) = (self.vocabulary(), reference.vocabulary());
+        if found != wanted {
+            return Err(EngineError::engine(LocalError::OtherVocabulary {
+                found,
+                wanted,
+            }));
+        }
+        let limit = reference.facts.context_tokens;
+        let mut total = Divergence::default();
+        for window in self.windows(tokens, context.min(limit))? {
+            let (mut ours, mut theirs) = (self.lock(), reference.lock());
+            let runners = [self.runner(&mut ours), reference.runner(&mut theirs)];
+            compare_window(runners, &window, &mut total, cancel)?;
             on_window(&total);
         }
         Ok(total)
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.config().vocabulary
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use autoglm_token::TokenId;
 use crate::runner::Runner;
 
 /// Hidden rows whose logits are computed at once: 32 × 262,144 × 4 bytes = 32 MiB.
-const LOGIT_ROWS: usize = 32;
+pub(crate) const LOGIT_ROWS: usize = 32;
 
 /// What a model makes of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -22,6 +22,7 @@ fn engine(file: &str, threads: usize) -> LocalEngine {
     let settings = LocalSettings {
         threads,
         cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
+        quantize: None,
     };
     LocalEngine::open(&path, settings).unwrap()
 }

@@ -16,10 +16,12 @@ mod gather;
 mod isa;
 mod lanes;
 mod latent;
+pub mod machine;
 mod map;
 mod matmul;
 mod norm;
 mod pack;
+mod pages;
 mod pool;
 #[cfg(test)]
 mod random;
@@ -30,11 +32,14 @@ mod softmax;
 mod test_data;
 
 pub use activation::Activations;
-pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use attention::{
+    AttentionParams, AttentionSpan, KvElements, KvElementsMut, KvView, KvViewMut, attention,
+    store_kv,
+};
 pub use each::matmul_each;
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;
-pub use format::{BlockFormat, dequantize};
+pub use format::{BlockFormat, Unrepresentable, dequantize, quantize};
 pub use gated::{GateActivation, gated};
 pub use gather::{gather_rows, scatter_rows};
 pub use isa::Isa;

@@ -4,7 +4,7 @@
 //! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
 //! handed out and copied whole.
 
-use autoglm_kernel::{KvView, KvViewMut, LatentView, LatentViewMut};
+use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut, LatentView, LatentViewMut};
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 
@@ -222,8 +222,8 @@ impl KvCache {
         let (heads, width) = self.heads();
         let layer = &mut self.layers[layer];
         KvViewMut {
-            keys: layer.keys.reinterpret_cast_mut(),
-            values: layer.values.reinterpret_cast_mut(),
+            keys: KvElementsMut::F16(layer.keys.reinterpret_cast_mut()),
+            values: KvElementsMut::F16(layer.values.reinterpret_cast_mut()),
             block_tokens: BLOCK_TOKENS,
             heads,
             width,
@@ -238,8 +238,8 @@ impl KvCache {
         let (heads, width) = self.heads();
         let layer = &self.layers[layer];
         KvView {
-            keys: layer.keys.reinterpret_cast(),
-            values: layer.values.reinterpret_cast(),
+            keys: KvElements::F16(layer.keys.reinterpret_cast()),
+            values: KvElements::F16(layer.values.reinterpret_cast()),
             block_tokens: BLOCK_TOKENS,
             heads,
             width,
@@ -389,8 +389,8 @@ mod tests {
                 values.push(self.next_value);
                 let start = sequence.slot(position) as usize * 16;
                 for layer in 0..2 {
-                    let view = self.cache.view_mut(layer);
-                    view.values[start..start + 16].fill(f16::from_bits(self.next_value));
+                    let values = &mut self.cache.layers[layer].values;
+                    values[start..start + 16].fill(self.next_value);
                 }
             }
             sequence.advance(count);
@@ -415,7 +415,7 @@ mod tests {
                 held.extend(sequence.blocks());
                 for (position, &value) in values.iter().enumerate() {
                     let start = sequence.slot(position) as usize * 16;
-                    assert_eq!(self.cache.view(1).values[start].to_bits(), value);
+                    assert_eq!(self.cache.layers[1].values[start], value);
                 }
             }
             held.sort_unstable();

@@ -13,7 +13,8 @@ use crate::block::{Block, Rows, Workspace};
 use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::quantize::QuantizedType;
+use crate::source::WeightSource;
 use crate::weights::Weights;
 
 /// For which tokens of a step the last hidden state is wanted.
@@ -45,14 +46,27 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the model in a file and packs its weights.
+    /// Reads a model and packs its weights.
     ///
     /// # Errors
     /// An architecture, a metadata value or a tensor that is unknown, missing or of another shape
     /// than the configuration says.
-    pub fn load(file: &GgufFile, pool: &Pool) -> Result<Self, ModelError> {
-        let config = architecture::configure(file)?;
-        let weights = Weights::load(file, &config, pool)?;
+    pub fn load(source: &dyn WeightSource, pool: &Pool) -> Result<Self, ModelError> {
+        Self::load_as(source, pool, None)
+    }
+
+    /// [`Model::load`], with weights that are floats in the source quantised while they are
+    /// packed, one tensor at a time.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and a weight that the format does not hold.
+    pub fn load_as(
+        source: &dyn WeightSource,
+        pool: &Pool,
+        quantize: Option<QuantizedType>,
+    ) -> Result<Self, ModelError> {
+        let config = architecture::configure(source)?;
+        let weights = Weights::load(source, &config, pool, quantize)?;
         let table = |rope: &RopeParams| RopeTable::new(rope, config.context_tokens);
         let ropes = config.ropes.iter().map(table).collect();
         Ok(Self {

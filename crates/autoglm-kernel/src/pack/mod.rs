@@ -14,7 +14,8 @@ use half::{bf16, f16};
 
 use crate::error::KernelError;
 use crate::format::BlockFormat;
-use crate::lanes::{Floats, Halves, LANES, Line, filled_in_chunks};
+use crate::lanes::{Floats, Halves, LANES, Line};
+use crate::pages::Pages;
 use crate::pool::Pool;
 
 use coding::{BLOCK, Coding, Meaning, QUADS};
@@ -33,11 +34,11 @@ pub struct PackedMatrix {
 pub(crate) enum Body {
     Quantised(Quantised),
     /// The bits of 16 singles for every column.
-    Single(Vec<Line>),
+    Single(Pages<Line>),
     /// 16 half-precision words for every column.
-    Half(Vec<Halves>),
+    Half(Pages<Halves>),
     /// 16 bfloat16 words for every column.
-    Brain(Vec<Halves>),
+    Brain(Pages<Halves>),
 }
 
 /// Integers and scales; every group has the same number of both.
@@ -45,8 +46,8 @@ pub(crate) struct Quantised {
     pub(crate) coding: Coding,
     /// Blocks of 32 columns in a row.
     pub(crate) blocks: usize,
-    values: Vec<Line>,
-    scales: Vec<Halves>,
+    values: Pages<Line>,
+    scales: Pages<Halves>,
 }
 
 impl PackedMatrix {
@@ -75,7 +76,7 @@ impl PackedMatrix {
             }
         };
         let halves = || {
-            filled_in_chunks(pool, (groups, cols), Halves::ZERO, |group, out| {
+            Pages::filled_in_chunks(pool, (groups, cols), |group, out| {
                 source(group).pack_halves(out);
             })
         };
@@ -83,25 +84,22 @@ impl PackedMatrix {
             (Some(coding), _) => Body::Quantised(Quantised {
                 coding,
                 blocks: cols / BLOCK,
-                values: filled_in_chunks(
+                values: Pages::filled_in_chunks(
                     pool,
                     (groups, cols / BLOCK * coding.bits),
-                    Line::ZERO,
                     |group, out| source(group).pack_values(coding.bits, out),
                 )?,
-                scales: filled_in_chunks(
+                scales: Pages::filled_in_chunks(
                     pool,
                     (groups, coding.scale_words(cols / BLOCK)),
-                    Halves::ZERO,
                     |group, out| source(group).pack_scales(out),
                 )?,
             }),
             (None, BlockFormat::F16) => Body::Half(halves()?),
             (None, BlockFormat::Bf16) => Body::Brain(halves()?),
-            (None, _) => Body::Single(filled_in_chunks(
+            (None, _) => Body::Single(Pages::filled_in_chunks(
                 pool,
                 (groups, cols),
-                Line::ZERO,
                 |group, out| source(group).pack_singles(out),
             )?),
         };

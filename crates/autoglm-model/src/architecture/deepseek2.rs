@@ -9,13 +9,14 @@ use crate::config::{
     ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
 };
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::source::WeightSource;
 
 /// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
 const DEFAULT_BASE: f32 = 10_000.0;
 
-pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let keys = Keys::new(file)?;
+pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
+    let keys = Keys::new(source)?;
+    expect_unstretched(&keys)?;
     let layers = super::layer_count(&keys)?;
     let head_width = head_width(&keys, "key")?;
     let latent = latent(&keys, head_width)?;
@@ -24,7 +25,7 @@ pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
         width: latent.rope_width,
         rotated: latent.rope_width,
         base: keys.get_or("rope.freq_base", DEFAULT_BASE)?.into(),
-        position_scale: unstretched(&keys)?,
+        position_scale: 1.0,
         frequency_factors: None,
     };
     let layer = LayerConfig {
@@ -39,7 +40,7 @@ pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
         head_width,
         latent: Some(latent),
         feed_forward: keys.require("feed_forward_length")?,
-        experts: experts_of(file, &keys, layers)?,
+        experts: experts_of(source, &keys, layers)?,
         vocabulary: keys.vocabulary()?,
         context_tokens: keys.require("context_length")?,
         norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
@@ -76,7 +77,7 @@ fn latent(keys: &Keys<'_>, head_width: usize) -> Result<LatentConfig, ModelError
 /// The experts, where not every layer is dense. Files that name no gate have a sigmoid where a
 /// correction of the choice stands beside the router, and a softmax where none does.
 fn experts_of(
-    file: &GgufFile,
+    source: &dyn WeightSource,
     keys: &Keys<'_>,
     layers: usize,
 ) -> Result<Option<ExpertsConfig>, ModelError> {
@@ -85,19 +86,17 @@ fn experts_of(
         return Ok(None);
     }
     let correction = format!("blk.{first}.exp_probs_b.bias");
-    let gate = match file.tensor(&correction) {
+    let gate = match source.tensor_info(&correction) {
         Some(_) => RouterGate::Sigmoid,
         None => RouterGate::Softmax,
     };
     experts::configure(keys, gate).map(Some)
 }
 
-/// One: stretched positions change the scale of attention as well (`YaRN`), which is not built.
-fn unstretched(keys: &Keys<'_>) -> Result<f64, ModelError> {
-    let scale = keys.position_scale()?;
-    if scale == 1.0 {
-        return Ok(scale);
+/// Stretched positions change the scale of attention in part as well, which is not built.
+fn expect_unstretched(keys: &Keys<'_>) -> Result<(), ModelError> {
+    match keys.get_or("rope.scaling.type", "none")? {
+        "none" => Ok(()),
+        other => Err(keys.wrong("rope.scaling.type", other, "none")),
     }
-    let found = scale.recip().to_string();
-    Err(keys.wrong("rope.scaling.factor", found, "1: positions as they are"))
 }

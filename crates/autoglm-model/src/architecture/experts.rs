@@ -35,10 +35,6 @@ fn gate(keys: &Keys<'_>, default: RouterGate) -> Result<RouterGate, ModelError> 
         0 => Ok(default),
         SOFTMAX => Ok(RouterGate::Softmax),
         SIGMOID => Ok(RouterGate::Sigmoid),
-        other => Err(keys.wrong(
-            "expert_gating_func",
-            other.to_string(),
-            "1 (softmax) or 2 (sigmoid)",
-        )),
+        other => Err(keys.wrong("expert_gating_func", other, "1 (softmax) or 2 (sigmoid)")),
     }
 }

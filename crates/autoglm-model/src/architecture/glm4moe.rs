@@ -1,51 +1,21 @@
 //! `glm4moe`: pre-norm blocks with key/value heads, the first layers dense and the others a
 //! mixture of experts; rotary embedding over halves of a part of each head. GLM-4.5, 4.5-Air, 4.6
-//! and 4.7. Their norm before the feed-forward part is called `post_attention_norm`.
+//! and 4.7. In GGUF files the norm before the feed-forward part is called `post_attention_norm`.
 
-use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
+use autoglm_kernel::RopeStyle;
 
-use super::{experts, keys::Keys};
-use crate::config::{LayerConfig, ModelConfig, NormPlacement, RouterGate};
+use super::keys::Keys;
+use super::{dense, experts};
+use crate::config::{ModelConfig, NormPlacement, RouterGate};
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::source::WeightSource;
 
-/// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
-const DEFAULT_BASE: f32 = 10_000.0;
-
-pub(super) fn configure(file: &GgufFile) -> Result<ModelConfig, ModelError> {
-    let keys = Keys::new(file)?;
-    let width: usize = keys.require("embedding_length")?;
-    let heads: usize = keys.require("attention.head_count")?;
-    let head_width = keys.get_or("attention.key_length", width / heads.max(1))?;
-    let rope = RopeParams {
-        style: RopeStyle::HalfSplit,
-        width: head_width,
-        rotated: keys.get_or("rope.dimension_count", head_width)?,
-        base: keys.get_or("rope.freq_base", DEFAULT_BASE)?.into(),
-        position_scale: keys.position_scale()?,
-        frequency_factors: None,
-    };
-    let layer = LayerConfig {
-        window: None,
-        rope: 0,
-    };
+pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
+    let keys = Keys::new(source)?;
+    let experts = experts::configure(&keys, RouterGate::Sigmoid)?;
+    let config = dense::with_heads(&keys, RopeStyle::HalfSplit, NormPlacement::Pre)?;
     Ok(ModelConfig {
-        architecture: keys.architecture().to_owned(),
-        width,
-        heads,
-        kv_heads: keys.get_or("attention.head_count_kv", heads)?,
-        head_width,
-        latent: None,
-        feed_forward: keys.require("feed_forward_length")?,
-        experts: Some(experts::configure(&keys, RouterGate::Sigmoid)?),
-        vocabulary: keys.vocabulary()?,
-        context_tokens: keys.require("context_length")?,
-        norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
-        norms: NormPlacement::Pre,
-        gate: GateActivation::Silu,
-        attention_scale: (head_width as f32).sqrt().recip(),
-        embedding_scale: 1.0,
-        ropes: vec![rope],
-        layers: vec![layer; super::layer_count(&keys)?],
+        experts: Some(experts),
+        ..config
     })
 }

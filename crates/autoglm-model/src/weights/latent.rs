@@ -6,7 +6,7 @@ use super::Linear;
 use super::loader::{Loader, try_array};
 use crate::config::{LatentConfig, ModelConfig};
 use crate::error::ModelError;
-use crate::gguf::Tensor;
+use crate::source::Tensor;
 
 /// The tensors of multi-head latent attention.
 pub(crate) struct LatentWeights {
@@ -118,7 +118,7 @@ fn up_projections(
         ..
     } = *latent;
     let joint = name("attn_kv_b");
-    if loader.file.tensor(&joint).is_none() {
+    if loader.source.tensor_info(&joint).is_none() {
         let parts = [
             ("attn_k_b", [heads, rank, plain]),
             ("attn_v_b", [heads, value, rank]),

@@ -1,4 +1,4 @@
-//! Reads the tensors of one file, with their shapes checked.
+//! Reads the tensors of one model, with their shapes checked.
 
 use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 
@@ -8,12 +8,15 @@ use super::{
 };
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
-use crate::gguf::{GgufFile, Tensor};
+use crate::quantize::{ConvertError, Converter, Recipe};
+use crate::source::{Tensor, WeightSource};
 
-/// Reads tensors of one file.
+/// Reads tensors of one model.
 pub(super) struct Loader<'a> {
-    pub(super) file: &'a GgufFile,
+    pub(super) source: &'a dyn WeightSource,
     pub(super) pool: &'a Pool,
+    /// What float weights are quantised to while they are packed.
+    pub(super) recipe: Option<Recipe>,
 }
 
 impl Loader<'_> {
@@ -46,9 +49,9 @@ impl Loader<'_> {
     /// attention, some files call it `post_attention_norm`.
     fn feed_forward_norm(&self, layer: usize, config: &ModelConfig) -> String {
         let name = format!("blk.{layer}.ffn_norm.weight");
-        if config.norms == NormPlacement::Pre && self.file.tensor(&name).is_none() {
+        if config.norms == NormPlacement::Pre && self.source.tensor_info(&name).is_none() {
             let other = format!("blk.{layer}.post_attention_norm.weight");
-            if self.file.tensor(&other).is_some() {
+            if self.source.tensor_info(&other).is_some() {
                 return other;
             }
         }
@@ -128,8 +131,8 @@ impl Loader<'_> {
             ("ffn_up", config.feed_forward),
         ];
         if self
-            .file
-            .tensor(&format!("blk.{layer}.ffn_gate.weight"))
+            .source
+            .tensor_info(&format!("blk.{layer}.ffn_gate.weight"))
             .is_some()
         {
             return self.separate(layer, parts, config.width);
@@ -149,7 +152,11 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<[Linear; N], ModelError> {
         let fused = format!("blk.{layer}.{fused}");
-        if self.file.tensor(&format!("{fused}.weight")).is_some() {
+        if self
+            .source
+            .tensor_info(&format!("{fused}.weight"))
+            .is_some()
+        {
             return self.fused(&fused, parts.map(|(_, rows)| rows), cols);
         }
         self.separate(layer, parts, cols)
@@ -210,7 +217,7 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<PackedMatrix, ModelError> {
         let tensor = self.tensor(name, &[rows, cols])?;
-        self.pack(name, tensor.format, (rows, cols), tensor.bytes)
+        self.pack(name, tensor.format, (rows, cols), &tensor.bytes)
     }
 
     /// The matrices that stand one after the other in a tensor of three dimensions.
@@ -236,7 +243,7 @@ impl Loader<'_> {
     ) -> Result<PackedMatrix, ModelError> {
         let tensor = self.tensor(name, &[rows, cols])?;
         let mut numbers = vec![0.0; rows * cols];
-        dequantize(tensor.format, tensor.bytes, &mut numbers);
+        dequantize(tensor.format, &tensor.bytes, &mut numbers);
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.pack(name, BlockFormat::F32, (rows, cols), &bytes)
     }
@@ -248,6 +255,11 @@ impl Loader<'_> {
         (rows, cols): (usize, usize),
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
+        let quantized = self.quantized(name, format, (rows, cols), bytes)?;
+        let (format, bytes) = match &quantized {
+            Some((format, bytes)) => (*format, bytes.as_slice()),
+            None => (format, bytes),
+        };
         PackedMatrix::pack(self.pool, format, rows, cols, bytes).map_err(|source| {
             ModelError::Pack {
                 tensor: name.to_owned(),
@@ -256,10 +268,38 @@ impl Loader<'_> {
         })
     }
 
+    /// Float weights in the format that the recipe gives them; nothing without a recipe and for
+    /// weights that are quantised already.
+    fn quantized(
+        &self,
+        name: &str,
+        from: BlockFormat,
+        (rows, cols): (usize, usize),
+        bytes: &[u8],
+    ) -> Result<Option<(BlockFormat, Vec<u8>)>, ModelError> {
+        let Some(recipe) = self.recipe.filter(|_| from.block_len() == 1) else {
+            return Ok(None);
+        };
+        let to = recipe.format_for(name, &[rows, cols]);
+        let mut quantized = Vec::new();
+        let mut sink = |piece: &[u8]| -> Result<(), std::convert::Infallible> {
+            quantized.extend_from_slice(piece);
+            Ok(())
+        };
+        match Converter::new(self.pool).convert((from, to), cols, bytes, &mut sink) {
+            Ok(()) => Ok(Some((to, quantized))),
+            Err(ConvertError::Value(source)) => Err(ModelError::Quantize {
+                tensor: name.to_owned(),
+                source,
+            }),
+            Err(ConvertError::Sink(never)) => match never {},
+        }
+    }
+
     pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        dequantize(tensor.format, tensor.bytes, &mut values);
+        dequantize(tensor.format, &tensor.bytes, &mut values);
         Ok(values)
     }
 
@@ -268,22 +308,22 @@ impl Loader<'_> {
         name: &str,
         len: usize,
     ) -> Result<Option<Vec<f32>>, ModelError> {
-        match self.file.tensor(name) {
+        match self.source.tensor_info(name) {
             Some(_) => self.vector(name, len).map(Some),
             None => Ok(None),
         }
     }
 
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
-        let tensor = self.file.require_tensor(name)?;
-        if tensor.shape != shape {
+        let info = self.source.require_tensor_info(name)?;
+        if info.shape != shape {
             return Err(ModelError::TensorShape {
                 tensor: name.to_owned(),
-                found: tensor.shape.to_vec(),
+                found: info.shape.to_vec(),
                 wanted: shape.to_vec(),
             });
         }
-        Ok(tensor)
+        self.source.require_tensor(name)
     }
 }
 
