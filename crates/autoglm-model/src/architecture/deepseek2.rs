@@ -5,6 +5,10 @@
 use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
 
 use super::{experts, keys::Keys};
+use crate::checkpoint::{
+    Class, EXPERTS, FURTHER, Metadata, NORMS, PLAIN, Partial, Rename, Settings, dense_settings,
+    expert_settings, unchanged,
+};
 use crate::config::{
     ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
 };
@@ -99,4 +103,64 @@ fn expect_unstretched(keys: &Keys<'_>) -> Result<(), ModelError> {
         "none" => Ok(()),
         other => Err(keys.wrong("rope.scaling.type", other, "none")),
     }
+}
+
+/// GLM-4.7-Flash in a folder.
+pub(super) const CLASS: Class = Class {
+    name: "Glm4MoeLiteForCausalLM",
+    architecture: "deepseek2",
+    configure: settings,
+    tensors: &[PLAIN, NORMS, LATENT, EXPERTS, FURTHER],
+    ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
+    tied: false,
+    change: unchanged,
+};
+
+const LATENT: &[Rename] = &[
+    ("model.layers.{}.self_attn.q_a_proj", "blk.{}.attn_q_a"),
+    (
+        "model.layers.{}.self_attn.q_a_layernorm",
+        "blk.{}.attn_q_a_norm",
+    ),
+    ("model.layers.{}.self_attn.q_b_proj", "blk.{}.attn_q_b"),
+    (
+        "model.layers.{}.self_attn.kv_a_proj_with_mqa",
+        "blk.{}.attn_kv_a_mqa",
+    ),
+    (
+        "model.layers.{}.self_attn.kv_a_layernorm",
+        "blk.{}.attn_kv_a_norm",
+    ),
+    ("model.layers.{}.self_attn.kv_b_proj", "blk.{}.attn_kv_b"),
+];
+
+/// The up-projections of keys and values are one matrix, so the metadata is that of GGUF files
+/// with one.
+fn settings(settings: &Settings, metadata: &mut Metadata) -> Result<(), ModelError> {
+    settings.expect_boolean("rope_interleave", true)?;
+    dense_settings(settings, metadata, Partial::Never)?;
+    let turned = settings.require_number("qk_rope_head_dim")?;
+    let plain = settings.require_number("qk_nope_head_dim")?;
+    metadata.set("rope.dimension_count", turned);
+    metadata.set("attention.key_length", turned.saturating_add(plain));
+    let value_width = settings.require_number("v_head_dim")?;
+    metadata.set("attention.value_length", value_width);
+    let rank = settings.require_number("kv_lora_rank")?;
+    metadata.set("attention.kv_lora_rank", rank);
+    let query_rank = settings.number("q_lora_rank")?.unwrap_or(0);
+    metadata.set("attention.q_lora_rank", query_rank);
+    expert_settings(settings, metadata, dense_layers(settings)?)
+}
+
+/// How many layers at the beginning are dense.
+fn dense_layers(settings: &Settings) -> Result<usize, ModelError> {
+    const KEY: &str = "mlp_layer_types";
+    let Some(kinds) = settings.texts(KEY)? else {
+        return Ok(settings.number("first_k_dense_replace")?.unwrap_or(1));
+    };
+    let dense = kinds.iter().take_while(|kind| *kind == "dense").count();
+    if kinds[dense..].iter().all(|kind| kind == "sparse") {
+        return Ok(dense);
+    }
+    Err(settings.wrong(KEY, "dense layers, then sparse ones"))
 }

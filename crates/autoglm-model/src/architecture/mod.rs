@@ -40,9 +40,11 @@ const ARCHITECTURES: &[(&str, Configure)] = &[
 const CLASSES: &[&Class] = &[
     &chatglm::CLASS,
     &chatglm::CONDITIONAL_CLASS,
+    &deepseek2::CLASS,
     &gemma3::CLASS,
     &glm::CLASS,
     &glm4::CLASS,
+    &glm4moe::CLASS,
     &llama::CLASS,
     &qwen2::CLASS,
     &qwen3::CLASS,

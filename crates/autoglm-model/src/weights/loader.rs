@@ -8,6 +8,7 @@ use super::{
 };
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
+use crate::gguf::missing_tensor;
 use crate::quantize::{ConvertError, Converter, Recipe};
 use crate::source::{Tensor, WeightSource};
 
@@ -226,12 +227,14 @@ impl Loader<'_> {
         name: &str,
         shape: [usize; 3],
     ) -> Result<Vec<PackedMatrix>, ModelError> {
-        let tensor = self.tensor(name, &shape)?;
+        self.check_shape(name, &shape)?;
         let [count, rows, cols] = shape;
-        let parts = tensor.bytes.chunks_exact(tensor.bytes.len() / count);
-        parts
-            .map(|bytes| self.pack(name, tensor.format, (rows, cols), bytes))
-            .collect()
+        let matrix = |index| {
+            let matrix = self.source.matrix(name, index);
+            let matrix = matrix.ok_or_else(|| missing_tensor(name))?;
+            self.pack(name, matrix.format, (rows, cols), &matrix.bytes)
+        };
+        (0..count).map(matrix).collect()
     }
 
     /// A matrix in single precision, whatever the file holds.
@@ -315,15 +318,20 @@ impl Loader<'_> {
     }
 
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
-        let info = self.source.require_tensor_info(name)?;
-        if info.shape != shape {
-            return Err(ModelError::TensorShape {
-                tensor: name.to_owned(),
-                found: info.shape.to_vec(),
-                wanted: shape.to_vec(),
-            });
-        }
+        self.check_shape(name, shape)?;
         self.source.require_tensor(name)
+    }
+
+    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let info = self.source.require_tensor_info(name)?;
+        if info.shape == shape {
+            return Ok(());
+        }
+        Err(ModelError::TensorShape {
+            tensor: name.to_owned(),
+            found: info.shape.to_vec(),
+            wanted: shape.to_vec(),
+        })
     }
 }
 
