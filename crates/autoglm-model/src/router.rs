@@ -175,3 +175,101 @@ fn two_greatest(scores: &[f32]) -> f32 {
     }
     greatest[0] + greatest[1]
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn experts(count: usize, used: usize) -> ExpertsConfig {
+        ExpertsConfig {
+            first_layer: 0,
+            count,
+            used,
+            feed_forward: 16,
+            shared: 0,
+            gate: RouterGate::Sigmoid,
+            groups: 1,
+            groups_used: 1,
+            normalise: true,
+            scale: 2.5,
+        }
+    }
+
+    /// The experts of a row and their weights, by sorting everything.
+    fn chosen_by_sorting(router: &Router<'_>, outputs: &[f32]) -> Vec<(usize, f32)> {
+        let config = router.experts;
+        let scores: Vec<f32> = outputs.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect();
+        let bias = |e: usize| router.correction.map_or(0.0, |bias| bias[e]);
+        let size = config.count / config.groups;
+        let group_score = |group: usize| {
+            let members = group * size..(group + 1) * size;
+            let mut of_group: Vec<f32> = members.map(|e| scores[e] + bias(e)).collect();
+            of_group.sort_by(|a, b| b.total_cmp(a));
+            of_group[0] + of_group[1]
+        };
+        let mut groups: Vec<usize> = (0..config.groups).collect();
+        if config.groups > 1 {
+            groups.sort_by(|a, b| group_score(*b).total_cmp(&group_score(*a)));
+        }
+        groups.truncate(config.groups_used);
+        let mut order: Vec<usize> = (0..config.count)
+            .filter(|e| groups.contains(&(e / size)))
+            .collect();
+        order.sort_by(|a, b| (scores[*b] + bias(*b)).total_cmp(&(scores[*a] + bias(*a))));
+        order.truncate(config.used);
+        order.sort_unstable();
+        let sum: f32 = order.iter().map(|e| scores[*e]).sum();
+        let weight = |e: usize| scores[e] / (sum + 1e-20) * config.scale;
+        order.into_iter().map(|e| (e, weight(e))).collect()
+    }
+
+    #[test]
+    fn every_row_gets_the_experts_that_sorting_finds() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        for (count, used, groups, groups_used) in [(8, 3, 1, 1), (16, 4, 4, 2), (6, 6, 1, 1)] {
+            let config = ExpertsConfig {
+                groups,
+                groups_used,
+                ..experts(count, used)
+            };
+            let bias: Vec<f32> = (0..count).map(|_| random.random_range(-0.5..0.5)).collect();
+            let router = Router {
+                experts: &config,
+                correction: Some(&bias),
+            };
+            let rows = 40;
+            let outputs: Vec<f32> = (0..rows * count)
+                .map(|_| random.random_range(-3.0..3.0))
+                .collect();
+            let mut routes = Routes::default();
+            router.route(&mut outputs.clone(), &mut routes);
+            let mut found = vec![Vec::new(); rows];
+            for expert in 0..count {
+                let (rows, weights) = routes.of(expert);
+                assert!(rows.is_sorted_by(|a, b| a < b));
+                for (row, weight) in rows.iter().zip(weights) {
+                    found[*row as usize].push((expert, *weight));
+                }
+            }
+            for (found, outputs) in found.iter().zip(outputs.chunks(count)) {
+                assert_eq!(*found, chosen_by_sorting(&router, outputs));
+            }
+        }
+    }
+
+    #[test]
+    fn of_equal_scores_the_first_experts_are_chosen() {
+        let config = experts(8, 3);
+        let router = Router {
+            experts: &config,
+            correction: None,
+        };
+        let mut routes = Routes::default();
+        router.route(&mut [0.0; 8], &mut routes);
+        let chosen: Vec<usize> = (0..8).filter(|e| !routes.of(*e).0.is_empty()).collect();
+        assert_eq!(chosen, [0, 1, 2]);
+    }
+}
