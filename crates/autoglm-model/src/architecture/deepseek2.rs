@@ -18,6 +18,13 @@ use crate::source::WeightSource;
 /// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
 const DEFAULT_BASE: f32 = 10_000.0;
 
+const EPSILON: &str = "attention.layer_norm_rms_epsilon";
+/// Epsilon of the norms of the compressed rows: a key of our own, since files that others write
+/// mean the same as for all norms.
+const LATENT_EPSILON: &str = "attention.latent_norm_epsilon";
+/// What the class in `transformers` gives these norms, whatever `rms_norm_eps` says.
+const CLASS_EPSILON: f64 = 1e-6;
+
 pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
     let keys = Keys::new(source)?;
     expect_unstretched(&keys)?;
@@ -47,7 +54,7 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         experts: experts_of(source, &keys, layers)?,
         vocabulary: keys.vocabulary()?,
         context_tokens: keys.require("context_length")?,
-        norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
+        norm_epsilon: keys.require(EPSILON)?,
         norms: NormPlacement::Pre,
         gate: GateActivation::Silu,
         attention_scale: (head_width as f32).sqrt().recip(),
@@ -75,6 +82,7 @@ fn latent(keys: &Keys<'_>, head_width: usize) -> Result<LatentConfig, ModelError
         rope_width,
         plain_width: head_width.saturating_sub(rope_width),
         value_width: self::head_width(keys, "value")?,
+        norm_epsilon: keys.get_or(LATENT_EPSILON, keys.require(EPSILON)?)?,
     })
 }
 
@@ -145,6 +153,7 @@ fn settings(settings: &Settings, metadata: &mut Metadata) -> Result<(), ModelErr
     metadata.set("attention.key_length", turned.saturating_add(plain));
     let value_width = settings.require_number("v_head_dim")?;
     metadata.set("attention.value_length", value_width);
+    metadata.set(LATENT_EPSILON, CLASS_EPSILON);
     let rank = settings.require_number("kv_lora_rank")?;
     metadata.set("attention.kv_lora_rank", rank);
     let query_rank = settings.number("q_lora_rank")?.unwrap_or(0);

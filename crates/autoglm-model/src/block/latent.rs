@@ -75,7 +75,7 @@ impl Block<'_> {
             pool,
             &mut buffers.latents,
             &weights.compress_norm,
-            config.norm_epsilon,
+            latent.norm_epsilon,
         );
         rope(pool, self.rope, &rows.positions, 1, &mut buffers.rotated);
         store_latent(
@@ -158,7 +158,7 @@ impl Block<'_> {
             LatentQuery::Compressed { down, norm, up } => {
                 let compressed = &mut buffers.compressed;
                 linear(pool, down, activations, compressed);
-                rms_norm_in_place(pool, compressed, norm, config.norm_epsilon);
+                rms_norm_in_place(pool, compressed, norm, latent.norm_epsilon);
                 activations.load_for(pool, compressed, norm.len(), &[&up.matrix]);
                 linear(pool, up, activations, queries);
             }

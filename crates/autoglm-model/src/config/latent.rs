@@ -8,7 +8,7 @@ use crate::error::ModelError;
 ///
 /// # Source
 /// `DeepSeek-AI`, `DeepSeek-V2`, 2024, section 2.1 and appendix C.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LatentConfig {
     /// The width that queries are compressed to on the way, where they are.
     pub query_rank: Option<usize>,
@@ -20,6 +20,8 @@ pub struct LatentConfig {
     pub plain_width: usize,
     /// The width of a head's values.
     pub value_width: usize,
+    /// Epsilon of the norms of the compressed rows.
+    pub norm_epsilon: f32,
 }
 
 impl LatentConfig {

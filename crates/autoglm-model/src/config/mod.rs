@@ -150,7 +150,13 @@ impl ModelConfig {
             .experts
             .as_ref()
             .map(|experts| ("expert_weights_scale", f64::from(experts.scale)));
-        for (key, value) in ropes.chain([epsilon]).chain(routed) {
+        let latent = self.latent.as_ref().map(|latent| {
+            (
+                "attention.latent_norm_epsilon",
+                f64::from(latent.norm_epsilon),
+            )
+        });
+        for (key, value) in ropes.chain([epsilon]).chain(routed).chain(latent) {
             if !(value.is_finite() && value > 0.0) {
                 return Err(ModelError::WrongValue {
                     key: format!("{}.{key}", self.architecture),
