@@ -16,7 +16,8 @@ mod sampler;
 mod score;
 mod stop;
 
+pub use autoglm_model::CacheType;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
-pub use perplexity::Perplexity;
+pub use perplexity::{Perplexity, PerplexitySettings};

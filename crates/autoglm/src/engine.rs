@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_model::QuantizedType;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::models::{Need, resolve_model};
 
@@ -23,6 +23,9 @@ pub struct EngineArgs {
     /// Token positions that the key/value cache holds for all requests together.
     #[arg(long, value_name = "TOKENS", default_value_t = LocalSettings::DEFAULT_CACHE_TOKENS)]
     pub cache_tokens: usize,
+    /// How the cache stores keys and values: q8 takes half the memory of f16.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    pub cache_type: CacheTypeName,
     /// Quantise weights that are floats in the file while they are loaded: q8_0, q4_0, q4_k_m,
     /// f16 or bf16.
     #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
@@ -42,6 +45,24 @@ pub fn quantized_type(name: &str) -> Result<QuantizedType, String> {
     })
 }
 
+/// [`CacheType`] by the names of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheTypeName {
+    /// Half precision.
+    F16,
+    /// 8-bit integers with a scale for each position and head.
+    Q8,
+}
+
+impl From<CacheTypeName> for CacheType {
+    fn from(name: CacheTypeName) -> Self {
+        match name {
+            CacheTypeName::F16 => Self::F16,
+            CacheTypeName::Q8 => Self::Q8,
+        }
+    }
+}
+
 impl EngineArgs {
     /// Opens the engine, fetching the model where that is needed.
     ///
@@ -52,6 +73,7 @@ impl EngineArgs {
         let settings = LocalSettings {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
+            cache_type: self.cache_type.into(),
             quantize: self.quantize,
         };
         Ok(LocalEngine::open(&path, settings)?)

@@ -110,14 +110,11 @@ impl Block<'_> {
             rope: &buffers.rotated,
             heads: config.heads,
         };
-        latent_attention(
-            pool,
-            queries,
-            &cache.latent_view(layer),
-            &rows.spans,
-            config.attention_scale,
-            &mut buffers.attended,
-        );
+        let (view, scale) = (cache.latent_view(layer), config.attention_scale);
+        // There are no gates here: gated rows attend to everything like the others.
+        for spans in [&rows.spans, &rows.gated] {
+            latent_attention(pool, queries, &view, spans, scale, &mut buffers.attended);
+        }
         let width = config.heads * latent.value_width;
         buffers.by_head.resize(tokens * width, 0.0);
         matmul_each(

@@ -1,5 +1,7 @@
 //! The commands, one file each: an argument struct and a `run`.
 
+mod attention;
+mod bench;
 pub mod chat;
 pub mod eval;
 pub mod generate;

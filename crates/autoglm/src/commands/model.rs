@@ -1,4 +1,4 @@
-//! `autoglm model`: the models that are kept in the data folder.
+//! `autoglm model`: the models that are kept in the data folder, and how fast one runs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,13 +10,14 @@ use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::commands::bench::{self, BenchArgs};
 use crate::commands::quantize::{self, QuantizeArgs};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe, check and quantise models.
+/// List, fetch, describe, check, quantise and measure models.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -30,6 +31,7 @@ enum ModelCommand {
     Info(InfoArgs),
     Verify(VerifyArgs),
     Quantize(QuantizeArgs),
+    Bench(BenchArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -103,6 +105,7 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
         ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
+        ModelCommand::Bench(args) => bench::run(args, &store.find(&args.model)?, &mut out),
     }
 }
 
@@ -162,7 +165,10 @@ fn need_word(need: Need) -> &'static str {
 }
 
 /// Columns as wide as their widest cell, two spaces apart, the last as it is.
-fn write_table<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_table<const N: usize>(
+    rows: &[[String; N]],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
