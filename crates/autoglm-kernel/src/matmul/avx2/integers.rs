@@ -9,20 +9,23 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,
-    _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
-    _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi32,
-    _mm256_srli_epi16, _mm256_srli_epi32, _mm256_sub_epi32, _mm256_xor_ps,
+    _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_srli_epi16,
+    _mm256_sub_epi32,
 };
+use std::hint::black_box;
 
 use super::TOKENS;
+use super::packed::{
+    AHEAD_BYTES, SCALE, SCALE_AND_MINIMUM, SUPER_HALVES, SUPER_WITH_MINIMUM, load_quad,
+    packed_scales, unpack_block,
+};
 use super::registers::{
-    Running, broadcast, broadcast_float, load, load_floats, load_halves, load_sums, prefetch,
-    store_sums, widen,
+    Running, broadcast, broadcast_float, load, load_floats, load_sums, prefetch, store_sums,
 };
 use crate::activation::{RECORD, Record, TILE, Tile};
-use crate::lanes::{Floats, Halves, Line};
-use crate::pack::coding::{Meaning, QUADS, SUPER_BLOCKS, ScaleLayout};
+use crate::lanes::{Floats, Line};
+use crate::pack::coding::{Meaning, QUADS, ScaleLayout};
 use crate::pack::unpack::{ChunkScales, PackedChunk, Unpacked};
 
 /// The words of a block of `N` tokens.
@@ -68,16 +71,6 @@ impl<const N: usize> Words<N> for PartTile<'_> {
     }
 }
 
-/// A chunk of weights: packed, or unpacked.
-#[derive(Clone, Copy)]
-struct Weights<'a> {
-    lines: &'a [Line],
-    /// The packed scales.
-    words: &'a [Halves],
-    /// The unpacked scales.
-    scales: &'a ChunkScales,
-}
-
 // What the integers are; see `Meaning`.
 const CENTRED_4: u8 = 0;
 const CENTRED_5: u8 = 1;
@@ -86,96 +79,82 @@ const HALVES_6: u8 = 3;
 const MINIMUM_4: u8 = 4;
 const MINIMUM_5: u8 = 5;
 
-// Where the scales are; see `ScaleLayout`.
-const UNPACKED: u8 = 0;
-const SCALE: u8 = 1;
-const SCALE_AND_MINIMUM: u8 = 2;
-const SUPER_WITH_MINIMUM: u8 = 3;
-const SUPER_HALVES: u8 = 4;
-
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply(w: &Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
-    let weights = Weights {
-        lines: w.values.as_flattened(),
-        words: &[],
-        scales: &w.scales,
-    };
     match (w.coding.meaning, w.coding.bits) {
-        (Meaning::Centred { .. }, 4) => {
-            multiply_tile::<CENTRED_4, QUADS, UNPACKED>(weights, x, sums);
-        }
-        (Meaning::Centred { .. }, 5) => {
-            multiply_tile::<CENTRED_5, QUADS, UNPACKED>(weights, x, sums);
-        }
-        (Meaning::Centred { .. }, _) => {
-            multiply_tile::<CENTRED_8, QUADS, UNPACKED>(weights, x, sums);
-        }
-        (Meaning::CentredHalves { .. }, _) => {
-            multiply_tile::<HALVES_6, QUADS, UNPACKED>(weights, x, sums);
-        }
-        (Meaning::WithMinimum, 4) => {
-            multiply_tile::<MINIMUM_4, QUADS, UNPACKED>(weights, x, sums);
-        }
-        (Meaning::WithMinimum, _) => {
-            multiply_tile::<MINIMUM_5, QUADS, UNPACKED>(weights, x, sums);
-        }
+        (Meaning::Centred { .. }, 4) => multiply_tile::<CENTRED_4>(w, x, sums),
+        (Meaning::Centred { .. }, 5) => multiply_tile::<CENTRED_5>(w, x, sums),
+        (Meaning::Centred { .. }, _) => multiply_tile::<CENTRED_8>(w, x, sums),
+        (Meaning::CentredHalves { .. }, _) => multiply_tile::<HALVES_6>(w, x, sums),
+        (Meaning::WithMinimum, 4) => multiply_tile::<MINIMUM_4>(w, x, sums),
+        (Meaning::WithMinimum, _) => multiply_tile::<MINIMUM_5>(w, x, sums),
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn stream(chunk: &PackedChunk<'_>, x: Tile<'_>, sums: &mut [Floats]) {
-    let weights = Weights {
-        lines: chunk.values,
-        words: chunk.scales,
-        scales: &ChunkScales::ZERO,
-    };
     match (chunk.coding.scales, chunk.coding.bits) {
-        (ScaleLayout::Scale, 4) => multiply_tile::<CENTRED_4, 4, SCALE>(weights, x, sums),
-        (ScaleLayout::Scale, 5) => multiply_tile::<CENTRED_5, 5, SCALE>(weights, x, sums),
-        (ScaleLayout::Scale, _) => multiply_tile::<CENTRED_8, 8, SCALE>(weights, x, sums),
+        (ScaleLayout::Scale, 4) => stream_tile::<CENTRED_4, 4, SCALE>(chunk, x, sums),
+        (ScaleLayout::Scale, 5) => stream_tile::<CENTRED_5, 5, SCALE>(chunk, x, sums),
+        (ScaleLayout::Scale, _) => stream_tile::<CENTRED_8, 8, SCALE>(chunk, x, sums),
         (ScaleLayout::ScaleAndMinimum, 4) => {
-            multiply_tile::<MINIMUM_4, 4, SCALE_AND_MINIMUM>(weights, x, sums);
+            stream_tile::<MINIMUM_4, 4, SCALE_AND_MINIMUM>(chunk, x, sums);
         }
         (ScaleLayout::ScaleAndMinimum, _) => {
-            multiply_tile::<MINIMUM_5, 5, SCALE_AND_MINIMUM>(weights, x, sums);
+            stream_tile::<MINIMUM_5, 5, SCALE_AND_MINIMUM>(chunk, x, sums);
         }
         (ScaleLayout::SuperWithMinimum, 4) => {
-            multiply_tile::<MINIMUM_4, 4, SUPER_WITH_MINIMUM>(weights, x, sums);
+            stream_tile::<MINIMUM_4, 4, SUPER_WITH_MINIMUM>(chunk, x, sums);
         }
         (ScaleLayout::SuperWithMinimum, _) => {
-            multiply_tile::<MINIMUM_5, 5, SUPER_WITH_MINIMUM>(weights, x, sums);
+            stream_tile::<MINIMUM_5, 5, SUPER_WITH_MINIMUM>(chunk, x, sums);
         }
-        (ScaleLayout::SuperHalves, _) => {
-            multiply_tile::<HALVES_6, 6, SUPER_HALVES>(weights, x, sums);
-        }
+        (ScaleLayout::SuperHalves, _) => stream_tile::<HALVES_6, 6, SUPER_HALVES>(chunk, x, sums),
     }
 }
 
-/// A block of weights is `READ` lines.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn multiply_tile<const KIND: u8, const READ: usize, const LAYOUT: u8>(
-    w: Weights<'_>,
+fn stream_tile<const KIND: u8, const BITS: usize, const LAYOUT: u8>(
+    chunk: &PackedChunk<'_>,
     x: Tile<'_>,
     sums: &mut [Floats],
 ) {
     match x.width {
-        1 => multiply_blocks::<KIND, READ, LAYOUT, 1, _>(w, whole::<1>(x), sums),
-        2 => multiply_blocks::<KIND, READ, LAYOUT, 2, _>(w, whole::<2>(x), sums),
-        3 => multiply_blocks::<KIND, READ, LAYOUT, 3, _>(w, whole::<3>(x), sums),
-        TOKENS => multiply_blocks::<KIND, READ, LAYOUT, TOKENS, _>(w, whole::<TOKENS>(x), sums),
+        1 => stream_token::<KIND, BITS, LAYOUT>(chunk, whole(x), sums),
+        2 => stream_blocks::<KIND, BITS, LAYOUT, 2, 0, _, _>(chunk, parts::<2>(x), sums),
+        3 => stream_blocks::<KIND, BITS, LAYOUT, 3, 0, _, _>(chunk, parts::<3>(x), sums),
+        TOKENS => {
+            stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 0, _, _>(chunk, parts::<TOKENS>(x), sums)
+        }
+        5 => stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 1, _, _>(chunk, parts::<TOKENS>(x), sums),
+        6 => stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 2, _, _>(chunk, parts::<TOKENS>(x), sums),
+        7 => stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 3, _, _>(chunk, parts::<TOKENS>(x), sums),
+        _ => {
+            let halves = half_tile(x, 0).zip(half_tile(x, 1));
+            stream_blocks::<KIND, BITS, LAYOUT, TOKENS, TOKENS, _, _>(chunk, halves, sums);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply_tile<const KIND: u8>(w: &Unpacked, x: Tile<'_>, sums: &mut [Floats]) {
+    match x.width {
+        1 => multiply_blocks::<KIND, 1, _>(w, whole::<1>(x), sums),
+        2 => multiply_blocks::<KIND, 2, _>(w, whole::<2>(x), sums),
+        3 => multiply_blocks::<KIND, 3, _>(w, whole::<3>(x), sums),
+        TOKENS => multiply_blocks::<KIND, TOKENS, _>(w, whole::<TOKENS>(x), sums),
         TILE => {
             for (half, sums) in sums.chunks_exact_mut(TOKENS).enumerate() {
-                let x = whole::<TILE>(x).map(|record| HalfTile { record, half });
-                multiply_blocks::<KIND, READ, LAYOUT, TOKENS, _>(w, x, sums);
+                multiply_blocks::<KIND, TOKENS, _>(w, half_tile(x, half), sums);
             }
         }
         _ => {
             let (first, rest) = sums.split_at_mut(TOKENS);
-            multiply_blocks::<KIND, READ, LAYOUT, TOKENS, _>(w, part(x, 0), first);
+            multiply_blocks::<KIND, TOKENS, _>(w, part(x, 0), first);
             match rest.len() {
-                1 => multiply_blocks::<KIND, READ, LAYOUT, 1, _>(w, part(x, TOKENS), rest),
-                2 => multiply_blocks::<KIND, READ, LAYOUT, 2, _>(w, part(x, TOKENS), rest),
-                _ => multiply_blocks::<KIND, READ, LAYOUT, 3, _>(w, part(x, TOKENS), rest),
+                1 => multiply_blocks::<KIND, 1, _>(w, part(x, TOKENS), rest),
+                2 => multiply_blocks::<KIND, 2, _>(w, part(x, TOKENS), rest),
+                _ => multiply_blocks::<KIND, 3, _>(w, part(x, TOKENS), rest),
             }
         }
     }
@@ -184,6 +163,16 @@ fn multiply_tile<const KIND: u8, const READ: usize, const LAYOUT: u8>(
 /// The blocks of a tile of `N` tokens.
 fn whole<const N: usize>(x: Tile<'_>) -> impl Iterator<Item = &[[u32; N]; RECORD]> {
     x.records.as_chunks::<N>().0.as_chunks().0.iter()
+}
+
+/// The blocks of half of a full tile.
+fn half_tile(x: Tile<'_>, half: usize) -> impl Iterator<Item = HalfTile<'_>> {
+    whole::<TILE>(x).map(move |record| HalfTile { record, half })
+}
+
+/// The blocks of a tile: those of its first `N` tokens, and those of the rest.
+fn parts<const N: usize>(x: Tile<'_>) -> impl Iterator<Item = (PartTile<'_>, PartTile<'_>)> {
+    part(x, 0).zip(part(x, N.min(x.width)))
 }
 
 /// The blocks of a tile, from token `first` on.
@@ -196,138 +185,202 @@ fn part(x: Tile<'_>, first: usize) -> impl Iterator<Item = PartTile<'_>> {
     })
 }
 
-/// How far ahead of the block that is multiplied one is fetched: half a page.
-const AHEAD_BYTES: usize = 2048;
-
-/// Goes on with the chains of 16 rows and `N` tokens.
+/// Goes on with the chains of 16 rows and a token over packed blocks, which are unpacked in
+/// registers.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn multiply_blocks<
-    const KIND: u8,
-    const READ: usize,
-    const LAYOUT: u8,
-    const N: usize,
-    X: Words<N>,
->(
-    w: Weights<'_>,
-    x: impl Iterator<Item = X>,
+fn stream_token<'a, const KIND: u8, const BITS: usize, const LAYOUT: u8>(
+    chunk: &PackedChunk<'_>,
+    x: impl Iterator<Item = &'a [[u32; 1]; RECORD]>,
     sums: &mut [Floats],
 ) {
-    let mut running: Running<N> = load_sums(sums);
-    let blocks = w.lines.as_chunks::<READ>().0.iter();
+    let mut running: Running<1> = load_sums(sums);
+    let blocks = chunk.values.as_chunks::<BITS>().0.iter();
     for (b, (lines, x)) in blocks.zip(x).enumerate() {
-        if LAYOUT != UNPACKED {
-            prefetch(lines, AHEAD_BYTES);
+        prefetch(lines, AHEAD_BYTES);
+        let scales = both_packed_scales::<LAYOUT>(chunk, b);
+        let quad = |quad| [load_quad(lines, quad, 0), load_quad(lines, quad, 1)];
+        match KIND {
+            CENTRED_8 => {
+                let dots = dots_of_bytes(lines, x);
+                add_dots(dots, scale_of_both(scales, 0), x, &mut running);
+            }
+            HALVES_6 => {
+                for half in 0..2 {
+                    let mut dots = first_dots_of_half(x, half);
+                    for i in half * QUADS / 2..(half + 1) * QUADS / 2 {
+                        add_quad(quad(i), x.words(i), &mut dots);
+                    }
+                    add_dots(
+                        to_32_bits(dots),
+                        scale_of_both(scales, half),
+                        x,
+                        &mut running,
+                    );
+                }
+            }
+            _ => {
+                let mut dots = first_dots::<KIND, 1, _>(x);
+                for i in 0..QUADS {
+                    add_quad(quad(i), x.words(i), &mut dots);
+                }
+                add_block::<KIND, 1, _>(dots, scales, x, &mut running);
+            }
         }
-        let scales = [
-            block_scales::<KIND, LAYOUT>(w, b, 0),
-            block_scales::<KIND, LAYOUT>(w, b, 1),
-        ];
-        add_block::<KIND, READ, N, X>(lines, scales, x, &mut running);
     }
     store_sums(running, sums);
 }
 
-/// The scales of eight rows: that of block `b`, and its minimum or the scale of its second half
-/// where there are such.
-#[inline]
+/// Goes on with the chains of 16 rows and `N + M` tokens over packed blocks. Each is unpacked into
+/// the first-level cache while the one before is multiplied.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn block_scales<const KIND: u8, const LAYOUT: u8>(
-    w: Weights<'_>,
-    b: usize,
-    half: usize,
-) -> [__m256; 2] {
-    match LAYOUT {
-        SCALE => [widen(&w.words[b], half), _mm256_setzero_ps()],
-        SCALE_AND_MINIMUM => {
-            let words = &w.words.as_chunks::<2>().0[b];
-            [widen(&words[0], half), widen(&words[1], half)]
-        }
-        SUPER_WITH_MINIMUM => {
-            let words = &w.words.as_chunks::<{ 2 + SUPER_BLOCKS }>().0[b / SUPER_BLOCKS];
-            let word = _mm256_cvtepu16_epi32(load_halves(&words[2 + b % SUPER_BLOCKS], half));
-            let scale = _mm256_cvtepi32_ps(_mm256_and_si256(word, broadcast(0xff)));
-            let min = _mm256_cvtepi32_ps(_mm256_srli_epi32::<8>(word));
-            let min = _mm256_mul_ps(widen(&words[1], half), min);
-            [
-                _mm256_mul_ps(widen(&words[0], half), scale),
-                _mm256_xor_ps(min, _mm256_set1_ps(-0.0)),
-            ]
-        }
-        SUPER_HALVES => {
-            let words = &w.words.as_chunks::<{ 1 + SUPER_BLOCKS }>().0[b / SUPER_BLOCKS];
-            let word = _mm256_cvtepu16_epi32(load_halves(&words[1 + b % SUPER_BLOCKS], half));
-            let d = widen(&words[0], half);
-            let high = _mm256_slli_epi32::<16>(word);
-            let scales = [
-                _mm256_srai_epi32::<24>(_mm256_slli_epi32::<8>(high)),
-                _mm256_srai_epi32::<24>(high),
-            ];
-            scales.map(|scale| _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale)))
-        }
-        _ => {
-            let ChunkScales { scales, mins } = w.scales;
-            match KIND {
-                HALVES_6 => [
-                    load_floats(&scales[2 * b], half),
-                    load_floats(&scales[2 * b + 1], half),
-                ],
-                MINIMUM_4 | MINIMUM_5 => {
-                    [load_floats(&scales[b], half), load_floats(&mins[b], half)]
-                }
-                _ => [load_floats(&scales[b], half), _mm256_setzero_ps()],
-            }
+fn stream_blocks<
+    const KIND: u8,
+    const BITS: usize,
+    const LAYOUT: u8,
+    const N: usize,
+    const M: usize,
+    X: Words<N>,
+    Y: Words<M>,
+>(
+    chunk: &PackedChunk<'_>,
+    x: impl Iterator<Item = (X, Y)>,
+    sums: &mut [Floats],
+) {
+    let quads = black_box(QUADS);
+    let (first, rest) = sums.split_at_mut(N);
+    let mut running: Running<N> = load_sums(first);
+    let mut running_rest: Running<M> = load_sums(rest);
+    let mut unpacked = [Line::ZERO; QUADS];
+    let blocks = chunk.values.as_chunks::<BITS>().0.iter();
+    for (b, (lines, (x, x_rest))) in blocks.zip(x).enumerate() {
+        prefetch(lines, AHEAD_BYTES);
+        unpack_block(lines, &mut unpacked);
+        let lines = &unpacked[..quads];
+        let scales = both_packed_scales::<LAYOUT>(chunk, b);
+        add_lines::<KIND, N, X>(lines, scales, x, &mut running);
+        if M > 0 {
+            add_lines::<KIND, M, Y>(lines, scales, x_rest, &mut running_rest);
         }
     }
+    store_sums(running, first);
+    store_sums(running_rest, rest);
 }
 
-/// Goes on with the chains over a block. `scales` are those of [`block_scales`] for both registers
-/// of rows.
+/// Goes on with the chains of 16 rows and `N` tokens over unpacked blocks.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply_blocks<const KIND: u8, const N: usize, X: Words<N>>(
+    w: &Unpacked,
+    x: impl Iterator<Item = X>,
+    sums: &mut [Floats],
+) {
+    let quads = black_box(QUADS);
+    let lines = w.values.as_flattened();
+    let mut running: Running<N> = load_sums(sums);
+    for (b, x) in x.enumerate() {
+        let scales = [
+            unpacked_scales::<KIND>(&w.scales, b, 0),
+            unpacked_scales::<KIND>(&w.scales, b, 1),
+        ];
+        let lines = &lines[b * QUADS..][..quads];
+        add_lines::<KIND, N, X>(lines, scales, x, &mut running);
+    }
+    store_sums(running, sums);
+}
+
+/// Goes on with the chains over the eight lines of an unpacked block.
+///
+/// Their number must be unknown to the compiler: unrolled, it would add the quads of one token
+/// after the other and read the weights anew for each.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_block<const KIND: u8, const READ: usize, const N: usize, X: Words<N>>(
-    lines: &[Line; READ],
-    scales: [[__m256; 2]; 2],
+fn add_lines<const KIND: u8, const N: usize, X: Words<N>>(
+    lines: &[Line],
+    scales: Scales,
     x: X,
     sums: &mut Running<N>,
 ) {
-    let scale = [scales[0][0], scales[1][0]];
-    let second = [scales[0][1], scales[1][1]];
     match KIND {
         CENTRED_8 => {
-            let dots = dots_of_bytes::<READ, N, X>(lines, x);
-            add_dots(dots, scale, x, sums);
+            let dots = dots_of_bytes(lines, x);
+            add_dots(dots, scale_of_both(scales, 0), x, sums);
         }
         HALVES_6 => {
-            for (half, scale) in [scale, second].into_iter().enumerate() {
-                let mut dots = [[_mm256_setzero_si256(); 2]; N];
-                for (dots, pairs) in dots.iter_mut().zip(x.words(Record::HALF_PAIRS + half)) {
-                    *dots = [broadcast(*pairs); 2];
+            for (half, lines) in lines.chunks(lines.len() / 2).enumerate() {
+                let mut dots = first_dots_of_half(x, half);
+                for (i, line) in lines.iter().enumerate() {
+                    let w = [load(line, 0), load(line, 1)];
+                    add_quad(w, x.words(half * QUADS / 2 + i), &mut dots);
                 }
-                for quad in 0..QUADS / 2 {
-                    add_quad::<READ, N, X>(lines, half * QUADS / 2 + quad, x, &mut dots);
-                }
-                add_dots(to_32_bits(dots), scale, x, sums);
+                add_dots(to_32_bits(dots), scale_of_both(scales, half), x, sums);
             }
         }
         _ => {
             let mut dots = first_dots::<KIND, N, X>(x);
-            for quad in 0..QUADS {
-                add_quad::<READ, N, X>(lines, quad, x, &mut dots);
+            for (quad, line) in lines.iter().enumerate() {
+                let w = [load(line, 0), load(line, 1)];
+                add_quad(w, x.words(quad), &mut dots);
             }
-            let mut dots = to_32_bits(dots);
-            if KIND == MINIMUM_5 {
-                let offsets = x.words(Record::offset(Meaning::Centred { shift: 4 }));
-                for (dots, offset) in dots.iter_mut().zip(offsets) {
-                    *dots = dots.map(|dot| _mm256_sub_epi32(dot, broadcast(*offset)));
-                }
-            }
-            add_dots(dots, scale, x, sums);
+            add_block::<KIND, N, X>(dots, scales, x, sums);
         }
     }
+}
+
+/// Two scales for each register of rows; see [`packed_scales`].
+type Scales = [[__m256; 2]; 2];
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn both_packed_scales<const LAYOUT: u8>(chunk: &PackedChunk<'_>, b: usize) -> Scales {
+    [
+        packed_scales::<LAYOUT>(chunk.scales, b, 0),
+        packed_scales::<LAYOUT>(chunk.scales, b, 1),
+    ]
+}
+
+/// Scale `i` for both registers of rows.
+fn scale_of_both(scales: Scales, i: usize) -> [__m256; 2] {
+    [scales[0][i], scales[1][i]]
+}
+
+/// The scales of block `b` of an unpacked chunk, as [`packed_scales`] gives them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn unpacked_scales<const KIND: u8>(w: &ChunkScales, b: usize, half: usize) -> [__m256; 2] {
+    let ChunkScales { scales, mins } = w;
+    match KIND {
+        HALVES_6 => [
+            load_floats(&scales[2 * b], half),
+            load_floats(&scales[2 * b + 1], half),
+        ],
+        MINIMUM_4 | MINIMUM_5 => [load_floats(&scales[b], half), load_floats(&mins[b], half)],
+        _ => [load_floats(&scales[b], half), _mm256_setzero_ps()],
+    }
+}
+
+/// Goes on with the chains over a block with one scale.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_block<const KIND: u8, const N: usize, X: Words<N>>(
+    dots: Dots<N>,
+    scales: Scales,
+    x: X,
+    sums: &mut Running<N>,
+) {
+    let mut dots = to_32_bits(dots);
+    if KIND == MINIMUM_5 {
+        let offsets = x.words(Record::offset(Meaning::Centred { shift: 4 }));
+        for (dots, offset) in dots.iter_mut().zip(offsets) {
+            for dot in dots {
+                *dot = _mm256_sub_epi32(*dot, broadcast(*offset));
+            }
+        }
+    }
+    add_dots(dots, scale_of_both(scales, 0), x, sums);
     if KIND == MINIMUM_4 || KIND == MINIMUM_5 {
+        let mins = scale_of_both(scales, 1);
         for (sums, scaled_sum) in sums.iter_mut().zip(x.words(Record::SCALED_SUM)) {
             let scaled_sum = broadcast_float(*scaled_sum);
-            for (sum, min) in sums.iter_mut().zip(second) {
+            for (sum, min) in sums.iter_mut().zip(mins) {
                 *sum = _mm256_fmadd_ps(min, scaled_sum, *sum);
             }
         }
@@ -357,63 +410,25 @@ fn first_dots<const KIND: u8, const N: usize, X: Words<N>>(x: X) -> Dots<N> {
     dots
 }
 
+/// What the 16-bit sums of half a block begin with.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_quad<const READ: usize, const N: usize, X: Words<N>>(
-    lines: &[Line; READ],
-    quad: usize,
-    x: X,
-    dots: &mut Dots<N>,
-) {
-    let w = [load_quad(lines, quad, 0), load_quad(lines, quad, 1)];
-    for (dots, x) in dots.iter_mut().zip(x.words(quad)) {
+fn first_dots_of_half<const N: usize, X: Words<N>>(x: X, half: usize) -> Dots<N> {
+    let mut dots = [[_mm256_setzero_si256(); 2]; N];
+    for (dots, pairs) in dots.iter_mut().zip(x.words(Record::HALF_PAIRS + half)) {
+        *dots = [broadcast(*pairs); 2];
+    }
+    dots
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_quad<const N: usize>(w: [__m256i; 2], x: &[u32; N], dots: &mut Dots<N>) {
+    for (dots, x) in dots.iter_mut().zip(x) {
         let x = broadcast(*x);
         for (dot, w) in dots.iter_mut().zip(w) {
             *dot = _mm256_add_epi16(*dot, _mm256_maddubs_epi16(w, x));
         }
-    }
-}
-
-/// Eight rows of a quad of a packed block (4, 5 or 6 lines), or of an unpacked one (8 lines).
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn load_quad<const READ: usize>(lines: &[Line; READ], quad: usize, half: usize) -> __m256i {
-    if READ == QUADS {
-        return load(&lines[quad], half);
-    }
-    let line = load(&lines[quad % 4], half);
-    let nibbles = if quad < 4 {
-        line
-    } else {
-        _mm256_srli_epi16::<4>(line)
-    };
-    let low = _mm256_and_si256(nibbles, _mm256_set1_epi8(0xf));
-    match READ {
-        5 => {
-            let high = turn(load(&lines[4], half), 4 - quad as i32);
-            _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x10)))
-        }
-        6 => {
-            let high = turn(load(&lines[4 + quad / 4], half), 4 - 2 * (quad as i32 % 4));
-            _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)))
-        }
-        _ => low,
-    }
-}
-
-/// Moves the bits of every 16-bit word to the left, or to the right where `by` is negative.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn turn(bits: __m256i, by: i32) -> __m256i {
-    match by {
-        4 => _mm256_slli_epi16::<4>(bits),
-        3 => _mm256_slli_epi16::<3>(bits),
-        2 => _mm256_slli_epi16::<2>(bits),
-        1 => _mm256_slli_epi16::<1>(bits),
-        -1 => _mm256_srli_epi16::<1>(bits),
-        -2 => _mm256_srli_epi16::<2>(bits),
-        -3 => _mm256_srli_epi16::<3>(bits),
-        _ => bits,
     }
 }
 
@@ -428,10 +443,7 @@ fn to_32_bits<const N: usize>(dots: Dots<N>) -> Dots<N> {
 /// 16 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dots_of_bytes<const READ: usize, const N: usize, X: Words<N>>(
-    lines: &[Line; READ],
-    x: X,
-) -> Dots<N> {
+fn dots_of_bytes<const N: usize, X: Words<N>>(lines: &[Line], x: X) -> Dots<N> {
     let nibble = _mm256_set1_epi8(0xf);
     let (one, sixteen) = (_mm256_set1_epi16(1), _mm256_set1_epi16(16));
     let mut dots = [[_mm256_setzero_si256(); 2]; N];

@@ -2,16 +2,15 @@
 
 mod floats;
 mod integers;
+mod packed;
 mod quantize;
 mod registers;
 
 use crate::activation::load_tile_with;
-use crate::lanes::{Floats, Halves};
-use crate::pack::unpack::{PackedChunk, Unpacked};
 
 use super::Kernels;
 pub(super) use quantize::pair_sums;
-use registers::{ROWS, store_floats, widen};
+use registers::ROWS;
 
 pub(super) const KERNELS: Kernels = Kernels {
     load_tile: |rows, cols, records| {
@@ -20,7 +19,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     },
     unpack: |chunk, out| {
         // SAFETY: as above.
-        unsafe { unpack(chunk, out) }
+        unsafe { packed::unpack(chunk, out) }
     },
     multiply: |w, x, sums| {
         // SAFETY: as above.
@@ -43,21 +42,6 @@ const TOKENS: usize = 4;
 #[target_feature(enable = "avx2,fma,f16c")]
 fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
     load_tile_with(rows, cols, records, |x| quantize::quantize(x));
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {
-    out.read(chunk, |words| widen_all(words));
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn widen_all(words: &Halves) -> Floats {
-    let mut out = Floats::ZERO;
-    for half in 0..2 {
-        store_floats(widen(words, half), &mut out, half);
-    }
-    out
 }
 
 const _: () = assert!(2 * ROWS == crate::lanes::LANES);

@@ -3,6 +3,7 @@
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_HINT_T0, _mm_load_si128, _mm_prefetch, _mm256_cvtph_ps,
     _mm256_load_ps, _mm256_load_si256, _mm256_set1_epi32, _mm256_set1_ps, _mm256_store_ps,
+    _mm256_store_si256,
 };
 
 use crate::lanes::{Floats, Halves, Line};
@@ -28,6 +29,14 @@ pub(super) fn load(line: &Line, half: usize) -> __m256i {
     let bytes = &line.0.as_chunks::<32>().0[half];
     // SAFETY: these are 32 bytes on a multiple of 32, as a line lies on one of 64.
     unsafe { _mm256_load_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn store(value: __m256i, line: &mut Line, half: usize) {
+    let bytes = &mut line.0.as_chunks_mut::<32>().0[half];
+    // SAFETY: these are 32 bytes on a multiple of 32, as a line lies on one of 64.
+    unsafe { _mm256_store_si256(bytes.as_mut_ptr().cast(), value) }
 }
 
 #[inline]
