@@ -4,6 +4,7 @@
 //! The result of a request does not depend on what else is in the batch, bit for bit.
 
 pub mod constraint;
+mod divergence;
 mod error;
 mod generate;
 mod local;
@@ -15,6 +16,8 @@ mod sampler;
 mod score;
 mod stop;
 
+pub use autoglm_model::CacheType;
+pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
-pub use perplexity::Perplexity;
+pub use perplexity::{Perplexity, PerplexitySettings};

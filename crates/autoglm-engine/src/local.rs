@@ -4,18 +4,21 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use autoglm_model::{GgufFile, KvCache, Model, Pool, Workspace};
+use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
 };
-use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
+use autoglm_token::{
+    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
+};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
+use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::{GenerateJob, Generation, Results};
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, add_window};
+use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
 use crate::prefix::PrefixCache;
 use crate::runner::{Runner, State};
 use crate::score::{ScoreJob, score};
@@ -28,6 +31,10 @@ pub struct LocalSettings {
     /// Token positions that the key/value cache holds for all requests together; at least
     /// [`LocalSettings::MIN_CACHE_TOKENS`].
     pub cache_tokens: usize,
+    /// How the cache stores keys and values.
+    pub cache_type: CacheType,
+    /// What float weights are quantised to while they are loaded.
+    pub quantize: Option<QuantizedType>,
 }
 
 impl LocalSettings {
@@ -43,38 +50,45 @@ pub struct LocalEngine {
     model: Model,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    chat: ChatOptions,
     pool: Pool,
     state: Mutex<State>,
     constraints: OnceLock<ConstraintFactory>,
 }
 
 impl LocalEngine {
-    /// Loads the model in a GGUF file.
+    /// Loads the model at a path: a GGUF file, or a folder with `config.json` and safetensors.
     ///
     /// # Errors
-    /// A file that is not usable; the error names what is wrong with it.
+    /// A model that is not usable; the error names what is wrong with it.
     pub fn open(path: &Path, settings: LocalSettings) -> Result<Self, LocalError> {
-        let name = path
-            .file_stem()
-            .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        let file = GgufFile::open(path)?;
-        Self::from_file(name, &file, settings)
+        // A folder's name may hold a full stop that ends no extension, as in `GLM-4.1`.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        let name = name.map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let source = autoglm_model::open(path)?;
+        Self::from_source(name, &*source, settings)
     }
 
-    /// Loads the model of an opened file.
+    /// Loads the model of an opened source.
     ///
     /// # Errors
-    /// A file that is not usable.
-    pub fn from_file(
+    /// A model that is not usable.
+    pub fn from_source(
         name: String,
-        file: &GgufFile,
+        source: &dyn WeightSource,
         settings: LocalSettings,
     ) -> Result<Self, LocalError> {
         let pool = Pool::new(settings.threads);
-        let model = Model::load(file, &pool)?;
-        let tokenizer = Tokenizer::new(file.vocabulary()?)?;
-        let template = file
+        let model = Model::load_as(source, &pool, settings.quantize)?;
+        let tokenizer = Tokenizer::new(source.vocabulary()?)?;
+        let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
+        let template = source
             .chat_template()?
+            .or_else(built_in)
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
         let config = model.config();
@@ -85,7 +99,7 @@ impl LocalEngine {
             chat: template.is_some(),
         };
         let state = State {
-            cache: KvCache::new(config, cache_tokens),
+            cache: KvCache::of_type(settings.cache_type, config, cache_tokens),
             workspace: Workspace::default(),
             prefixes: PrefixCache::default(),
         };
@@ -96,10 +110,35 @@ impl LocalEngine {
             model,
             tokenizer,
             template,
+            chat: ChatOptions::default(),
             pool,
             state,
             constraints,
         })
+    }
+
+    /// The engine with options for the conversations of all its requests.
+    #[must_use]
+    pub fn with_chat(mut self, chat: ChatOptions) -> Self {
+        self.chat = chat;
+        self
+    }
+
+    /// Whether the model's chat template tells it of tools.
+    pub fn takes_tools(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_some_and(|template| template.tool_calls().is_some())
+    }
+
+    /// A parser for what the model answers to a prompt.
+    ///
+    /// # Errors
+    /// As for [`LocalEngine::encode`].
+    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
+        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
+        let last = self.encode(prompt)?.last().copied();
+        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
+        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
     }
 
     /// The model's tokenizer.
@@ -119,7 +158,7 @@ impl LocalEngine {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
-                let mut tokens: Vec<TokenId> = self.tokenizer.bos().into_iter().collect();
+                let mut tokens = self.tokenizer.prefix().to_vec();
                 tokens.extend(self.tokenizer.encode(text, Specials::AsText));
                 Ok(tokens)
             }
@@ -136,27 +175,41 @@ impl LocalEngine {
             })?;
         let messages: Vec<Message> = segments
             .iter()
-            .map(|segment| Message {
-                role: segment.role.name().to_owned(),
-                content: segment.text.clone(),
-            })
+            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
             .collect();
-        Ok(template.encode(&self.tokenizer, &messages)?)
+        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
-    /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache with BOS in front where the model wants one; all tokens but
-    /// the first position of a window are predicted. `on_window` hears of each finished window.
+    /// How well the model predicts tokens. They are cut into windows of `settings.context`
+    /// positions, each computed from an empty cache behind the prefix that the model wants; all
+    /// tokens but the first position of a window are predicted, or as many as `settings.last`
+    /// says. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
     pub fn perplexity(
         &self,
         tokens: &[TokenId],
-        context: usize,
+        settings: &PerplexitySettings,
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
+        let mut total = Perplexity::default();
+        for window in self.windows(tokens, settings.context)? {
+            let mut state = self.lock();
+            let mut runner = self.runner(&mut state);
+            add_window(&mut runner, &window, settings, &mut total, cancel)?;
+            on_window(&total);
+        }
+        Ok(total)
+    }
+
+    /// Tokens in windows of `context` positions, BOS included.
+    fn windows(
+        &self,
+        tokens: &[TokenId],
+        context: usize,
+    ) -> Result<Vec<Vec<TokenId>>, EngineError> {
         if !(2..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
@@ -164,15 +217,44 @@ impl LocalEngine {
                 wanted: "at least 2 and at most the model's context",
             });
         }
-        let bos = self.tokenizer.bos();
-        let mut total = Perplexity::default();
-        for text in tokens.chunks(context - usize::from(bos.is_some())) {
-            let window: Vec<TokenId> = bos.into_iter().chain(text.iter().copied()).collect();
-            let mut state = self.lock();
-            add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
+        let prefix = self.tokenizer.prefix();
+        let windows = tokens.chunks(context - prefix.len());
+        Ok(windows.map(|text| [prefix, text].concat()).collect())
+    }
+
+    /// How far the model's predictions of a text are from another model's with the same
+    /// vocabulary, over the windows of [`LocalEngine::perplexity`].
+    ///
+    /// # Errors
+    /// As [`LocalEngine::perplexity`], and another vocabulary.
+    pub fn divergence(
+        &self,
+        reference: &Self,
+        tokens: &[TokenId],
+        context: usize,
+        cancel: &Cancel,
+        on_window: &mut dyn FnMut(&Divergence),
+    ) -> Result<Divergence, EngineError> {
+        let (found, wanted) = (self.vocabulary(), reference.vocabulary());
+        if found != wanted {
+            return Err(EngineError::engine(LocalError::OtherVocabulary {
+                found,
+                wanted,
+            }));
+        }
+        let limit = reference.facts.context_tokens;
+        let mut total = Divergence::default();
+        for window in self.windows(tokens, context.min(limit))? {
+            let (mut ours, mut theirs) = (self.lock(), reference.lock());
+            let runners = [self.runner(&mut ours), reference.runner(&mut theirs)];
+            compare_window(runners, &window, &mut total, cancel)?;
             on_window(&total);
         }
         Ok(total)
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.config().vocabulary
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -238,6 +320,7 @@ impl LocalEngine {
             sampling: request.sampling,
             stop: request.stop.clone(),
             constraint,
+            attention: request.attention,
         })
     }
 

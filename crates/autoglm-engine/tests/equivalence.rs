@@ -6,10 +6,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_spec::{
-    Cancel, Completion, Constraint, EngineError, FinishReason, Generate, GenerateRequest,
-    Normalise, Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, Generate,
+    GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 
 const FIXTURES: [&str; 2] = ["tiny-llama.gguf", "tiny-gemma3.gguf"];
@@ -22,6 +22,8 @@ fn engine(file: &str, threads: usize) -> LocalEngine {
     let settings = LocalSettings {
         threads,
         cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
+        cache_type: CacheType::F16,
+        quantize: None,
     };
     LocalEngine::open(&path, settings).unwrap()
 }
@@ -62,6 +64,7 @@ fn generate_requests() -> Vec<GenerateRequest> {
             },
             stop: vec!["zq".to_owned()],
             constraint: None,
+            attention: AttentionPolicy::Full,
         })
         .collect()
 }
@@ -176,6 +179,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
             sampling: Sampling::GREEDY,
             stop: Vec::new(),
             constraint: None,
+            attention: AttentionPolicy::Full,
         };
         let completion = completions(&engine, &[request]).remove(0);
         let request = ScoreRequest {
@@ -249,6 +253,7 @@ fn a_constrained_completion_matches_its_constraint() {
                 },
                 stop: Vec::new(),
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
+                attention: AttentionPolicy::Full,
             };
             let text = completions(&engine, &[request]).remove(0).text;
             let (word, digits) = text.split_once(' ').unwrap();

@@ -29,10 +29,13 @@ mod softmax;
 mod test_data;
 
 pub use activation::Activations;
-pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use attention::{
+    AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
+    KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,
+};
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;
-pub use format::{BlockFormat, dequantize};
+pub use format::{BlockFormat, Unrepresentable, dequantize, quantize};
 pub use gated::{GateActivation, gated};
 pub use isa::Isa;
 pub use map::MappedFile;

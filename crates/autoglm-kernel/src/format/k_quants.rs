@@ -4,9 +4,9 @@ use super::{array, half_at};
 
 pub(super) const BLOCK_LEN: usize = 256;
 /// Columns that one scale of Q4_K and Q5_K covers, and that the readers below return at once.
-const SUB_LEN: usize = 32;
+pub(super) const SUB_LEN: usize = 32;
 /// Sub-blocks in a block of Q4_K and Q5_K.
-const SUBS: usize = BLOCK_LEN / SUB_LEN;
+pub(super) const SUBS: usize = BLOCK_LEN / SUB_LEN;
 
 /// d, dmin, 8 + 8 scales of 6 bits, nibbles.
 pub(super) const Q4_K_BYTES: usize = 2 + 2 + 12 + BLOCK_LEN / 2;

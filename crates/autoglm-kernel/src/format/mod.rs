@@ -5,11 +5,13 @@
 
 mod k_quants;
 mod legacy;
+mod quantize;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use k_quants::{KScales, q4_k_values, q5_k_values, q6_k_values};
 pub(crate) use legacy::{q4_values, q5_values, q8_values};
+pub use quantize::{Unrepresentable, quantize};
 
 use half::{bf16, f16};
 

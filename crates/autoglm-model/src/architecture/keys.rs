@@ -3,19 +3,20 @@
 use autoglm_kernel::{RopeParams, dequantize};
 
 use crate::error::ModelError;
-use crate::gguf::{FromValue, GgufFile};
+use crate::gguf::{FromValue, printable, wrong_value};
+use crate::source::WeightSource;
 
-/// The metadata keys `ARCHITECTURE.*` of a file.
+/// The metadata keys `ARCHITECTURE.*` of a model.
 pub(super) struct Keys<'a> {
-    file: &'a GgufFile,
+    source: &'a dyn WeightSource,
     architecture: &'a str,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(file: &'a GgufFile) -> Result<Self, ModelError> {
+    pub(super) fn new(source: &'a dyn WeightSource) -> Result<Self, ModelError> {
         Ok(Self {
-            file,
-            architecture: file.architecture()?,
+            source,
+            architecture: source.architecture()?,
         })
     }
 
@@ -25,12 +26,12 @@ impl<'a> Keys<'a> {
 
     /// The value of a key that must be there.
     pub(super) fn require<T: FromValue<'a>>(&self, key: &str) -> Result<T, ModelError> {
-        self.file.require(&self.name(key))
+        self.source.require(&self.name(key))
     }
 
     /// The value of a key, or a default.
     pub(super) fn get_or<T: FromValue<'a>>(&self, key: &str, default: T) -> Result<T, ModelError> {
-        Ok(self.file.get(&self.name(key))?.unwrap_or(default))
+        Ok(self.source.get(&self.name(key))?.unwrap_or(default))
     }
 
     /// Fails when a key holds a number other than zero: a feature that is not supported.
@@ -39,11 +40,17 @@ impl<'a> Keys<'a> {
         if found == 0 {
             return Ok(());
         }
-        Err(ModelError::WrongValue {
-            key: self.name(key),
-            found: found.to_string(),
-            wanted,
-        })
+        Err(self.wrong(key, found, wanted))
+    }
+
+    /// An error that names a key with the value that it has.
+    pub(super) fn wrong(
+        &self,
+        key: &str,
+        found: impl std::fmt::Display,
+        wanted: &'static str,
+    ) -> ModelError {
+        wrong_value(&self.name(key), printable(&found.to_string()), wanted)
     }
 
     /// Factor by which positions are multiplied: `1 / rope.scaling.factor` for linear scaling.
@@ -51,22 +58,18 @@ impl<'a> Keys<'a> {
         match self.get_or("rope.scaling.type", "none")? {
             "none" => Ok(1.0),
             "linear" => Ok(f64::from(self.require::<f32>("rope.scaling.factor")?).recip()),
-            other => Err(ModelError::WrongValue {
-                key: self.name("rope.scaling.type"),
-                found: other.escape_debug().to_string(),
-                wanted: "none or linear",
-            }),
+            other => Err(self.wrong("rope.scaling.type", other, "none or linear")),
         }
     }
 
     /// Tokens of the vocabulary: the rows of the embedding.
     pub(super) fn vocabulary(&self) -> Result<usize, ModelError> {
-        Ok(self.file.require_tensor("token_embd.weight")?.rows())
+        Ok(self.source.require_tensor_info("token_embd.weight")?.shape[0])
     }
 
     /// The divisors of the rotary frequencies that a file may carry (Llama 3).
     pub(super) fn frequency_factors(&self, rope: &mut RopeParams) -> Result<(), ModelError> {
-        let Some(tensor) = self.file.tensor("rope_freqs.weight") else {
+        let Some(tensor) = self.source.tensor("rope_freqs.weight") else {
             return Ok(());
         };
         if tensor.shape != [rope.rotated / 2] {
@@ -77,7 +80,7 @@ impl<'a> Keys<'a> {
             });
         }
         let mut factors = vec![0.0; rope.rotated / 2];
-        dequantize(tensor.format, tensor.bytes, &mut factors);
+        dequantize(tensor.format, &tensor.bytes, &mut factors);
         rope.frequency_factors = Some(factors);
         Ok(())
     }

@@ -14,64 +14,24 @@ mod tensor_type;
 mod tests;
 mod value;
 mod vocabulary;
-#[cfg(test)]
 pub(crate) mod writer;
 
+use std::borrow::Cow;
 use std::path::Path;
-
-use autoglm_kernel::{BlockFormat, MappedFile};
 
 use self::layout::{Entry, Layout, TensorEntry};
 use self::reader::Reader;
 pub use self::value::{Array, FromValue, Value};
+pub use self::writer::Entries;
 use crate::ModelError;
+use crate::bytes::{Bytes, in_file};
+use crate::source::Tensor;
 
 /// An open GGUF file.
 #[derive(Debug)]
 pub struct GgufFile {
     bytes: Bytes,
     layout: Layout,
-}
-
-/// Where the file's bytes are.
-#[derive(Debug)]
-enum Bytes {
-    Mapped(MappedFile),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-/// A tensor of a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Tensor<'a> {
-    /// The tensor's name.
-    pub name: &'a str,
-    /// The format of its numbers.
-    pub format: BlockFormat,
-    /// Row-major, last dimension contiguous; at least one dimension, none of them zero.
-    pub shape: &'a [usize],
-    /// Its data, exactly as many bytes as format and shape take.
-    pub bytes: &'a [u8],
-}
-
-impl Tensor<'_> {
-    /// The length of the last dimension.
-    pub fn cols(&self) -> usize {
-        self.shape.last().copied().unwrap_or(1)
-    }
-
-    /// The product of all dimensions but the last.
-    pub fn rows(&self) -> usize {
-        self.shape.iter().rev().skip(1).product()
-    }
 }
 
 impl GgufFile {
@@ -81,14 +41,7 @@ impl GgufFile {
     /// [`ModelError::Open`] where the operating system does not give us the file, and
     /// [`ModelError::File`] with the cause where its content is not as it must be.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let map = MappedFile::open(path).map_err(|source| ModelError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::read(Bytes::Mapped(map)).map_err(|error| ModelError::File {
-            path: path.to_owned(),
-            source: Box::new(error),
-        })
+        Self::read(Bytes::map(path)?).map_err(in_file(path))
     }
 
     /// Checks the structure of a file that is in memory.
@@ -134,13 +87,7 @@ impl GgufFile {
     /// # Errors
     /// When the value has another type or does not fit.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, ModelError> {
-        let Some(value) = self.value(key) else {
-            return Ok(None);
-        };
-        match T::from_value(&value) {
-            Some(found) => Ok(Some(found)),
-            None => Err(wrong_value(key, value.describe(), T::WANTED)),
-        }
+        checked_value(self.value(key), key)
     }
 
     /// The value of a metadata key that must be there.
@@ -189,6 +136,16 @@ impl GgufFile {
             .filter_map(|entry| Some((entry.key.as_str(), self.entry_value(entry)?)))
     }
 
+    /// All metadata as it stands in the file.
+    pub(crate) fn copied_entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        for entry in &self.layout.entries {
+            let value = &self.bytes.as_slice()[entry.bytes.clone()];
+            entries.raw(&entry.key, entry.kind.number(), value);
+        }
+        entries
+    }
+
     fn entry_value(&self, entry: &Entry) -> Option<Value<'_>> {
         let bytes = self.bytes.as_slice().get(entry.bytes.clone())?;
         Value::read(entry.kind, &mut Reader::new(bytes)).ok()
@@ -205,9 +162,7 @@ impl GgufFile {
     /// # Errors
     /// [`ModelError::MissingTensor`] when it is not.
     pub fn require_tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
-        self.tensor(name).ok_or_else(|| ModelError::MissingTensor {
-            tensor: printable(name),
-        })
+        self.tensor(name).ok_or_else(|| missing_tensor(name))
     }
 
     /// All tensors, in the file's order.
@@ -220,18 +175,38 @@ impl GgufFile {
             name: &entry.name,
             format: entry.format,
             shape: &entry.shape,
-            bytes: &self.bytes.as_slice()[entry.bytes.clone()],
+            bytes: Cow::Borrowed(&self.bytes.as_slice()[entry.bytes.clone()]),
         }
     }
 }
 
-fn missing_key(key: &str) -> ModelError {
+/// The value of a key as the type that is asked for.
+pub(crate) fn checked_value<'a, T: FromValue<'a>>(
+    value: Option<Value<'a>>,
+    key: &str,
+) -> Result<Option<T>, ModelError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    match T::from_value(&value) {
+        Some(found) => Ok(Some(found)),
+        None => Err(wrong_value(key, value.describe(), T::WANTED)),
+    }
+}
+
+pub(crate) fn missing_tensor(name: &str) -> ModelError {
+    ModelError::MissingTensor {
+        tensor: printable(name),
+    }
+}
+
+pub(crate) fn missing_key(key: &str) -> ModelError {
     ModelError::MissingKey {
         key: key.to_owned(),
     }
 }
 
-fn wrong_value(key: &str, found: String, wanted: &'static str) -> ModelError {
+pub(crate) fn wrong_value(key: &str, found: String, wanted: &'static str) -> ModelError {
     ModelError::WrongValue {
         key: key.to_owned(),
         found,
@@ -240,7 +215,7 @@ fn wrong_value(key: &str, found: String, wanted: &'static str) -> ModelError {
 }
 
 /// A string from a file, fit for a one-line message: escaped, and cut after 100 characters.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     const LIMIT_CHARS: usize = 100;
     let mut shown: String = text.chars().take(LIMIT_CHARS).collect();
     if shown.len() < text.len() {

@@ -1,16 +1,19 @@
-//! Reads the tensors of one file, with their shapes checked.
+//! Reads the tensors of one model, with their shapes checked.
 
 use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 
 use super::{AttentionWeights, BlockWeights, FeedForwardWeights, Linear};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
-use crate::gguf::{GgufFile, Tensor};
+use crate::quantize::{ConvertError, Converter, Recipe};
+use crate::source::{Tensor, WeightSource};
 
-/// Reads tensors of one file.
+/// Reads tensors of one model.
 pub(super) struct Loader<'a> {
-    pub(super) file: &'a GgufFile,
+    pub(super) source: &'a dyn WeightSource,
     pub(super) pool: &'a Pool,
+    /// What float weights are quantised to while they are packed.
+    pub(super) recipe: Option<Recipe>,
 }
 
 impl Loader<'_> {
@@ -94,8 +97,8 @@ impl Loader<'_> {
             ("ffn_up", config.feed_forward),
         ];
         if self
-            .file
-            .tensor(&format!("blk.{layer}.ffn_gate.weight"))
+            .source
+            .tensor_info(&format!("blk.{layer}.ffn_gate.weight"))
             .is_some()
         {
             return self.separate(layer, parts, config.width);
@@ -115,7 +118,11 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<[Linear; N], ModelError> {
         let fused = format!("blk.{layer}.{fused}");
-        if self.file.tensor(&format!("{fused}.weight")).is_some() {
+        if self
+            .source
+            .tensor_info(&format!("{fused}.weight"))
+            .is_some()
+        {
             return self.fused(&fused, parts.map(|(_, rows)| rows), cols);
         }
         self.separate(layer, parts, cols)
@@ -171,7 +178,7 @@ impl Loader<'_> {
         cols: usize,
     ) -> Result<PackedMatrix, ModelError> {
         let tensor = self.tensor(name, &[rows, cols])?;
-        self.pack(name, tensor.format, (rows, cols), tensor.bytes)
+        self.pack(name, tensor.format, (rows, cols), &tensor.bytes)
     }
 
     fn pack(
@@ -181,6 +188,11 @@ impl Loader<'_> {
         (rows, cols): (usize, usize),
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
+        let quantized = self.quantized(name, format, (rows, cols), bytes)?;
+        let (format, bytes) = match &quantized {
+            Some((format, bytes)) => (*format, bytes.as_slice()),
+            None => (format, bytes),
+        };
         PackedMatrix::pack(self.pool, format, rows, cols, bytes).map_err(|source| {
             ModelError::Pack {
                 tensor: name.to_owned(),
@@ -189,30 +201,58 @@ impl Loader<'_> {
         })
     }
 
+    /// Float weights in the format that the recipe gives them; nothing without a recipe and for
+    /// weights that are quantised already.
+    fn quantized(
+        &self,
+        name: &str,
+        from: BlockFormat,
+        (rows, cols): (usize, usize),
+        bytes: &[u8],
+    ) -> Result<Option<(BlockFormat, Vec<u8>)>, ModelError> {
+        let Some(recipe) = self.recipe.filter(|_| from.block_len() == 1) else {
+            return Ok(None);
+        };
+        let to = recipe.format_for(name, &[rows, cols]);
+        let mut quantized = Vec::new();
+        let mut sink = |piece: &[u8]| -> Result<(), std::convert::Infallible> {
+            quantized.extend_from_slice(piece);
+            Ok(())
+        };
+        match Converter::new(self.pool).convert((from, to), cols, bytes, &mut sink) {
+            Ok(()) => Ok(Some((to, quantized))),
+            Err(ConvertError::Value(source)) => Err(ModelError::Quantize {
+                tensor: name.to_owned(),
+                source,
+            }),
+            Err(ConvertError::Sink(never)) => match never {},
+        }
+    }
+
     pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        dequantize(tensor.format, tensor.bytes, &mut values);
+        dequantize(tensor.format, &tensor.bytes, &mut values);
         Ok(values)
     }
 
     fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
-        match self.file.tensor(name) {
+        match self.source.tensor_info(name) {
             Some(_) => self.vector(name, len).map(Some),
             None => Ok(None),
         }
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
-        let tensor = self.file.require_tensor(name)?;
-        if tensor.shape != shape {
+        let info = self.source.require_tensor_info(name)?;
+        if info.shape != shape {
             return Err(ModelError::TensorShape {
                 tensor: name.to_owned(),
-                found: tensor.shape.to_vec(),
+                found: info.shape.to_vec(),
                 wanted: shape.to_vec(),
             });
         }
-        Ok(tensor)
+        self.source.require_tensor(name)
     }
 }
 

@@ -7,7 +7,8 @@ use autoglm_kernel::{PackedMatrix, Pool};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
+use crate::quantize::{QuantizedType, Recipe};
+use crate::source::WeightSource;
 use loader::Loader;
 
 /// `y = x·Wᵀ + b`.
@@ -48,20 +49,27 @@ pub(crate) struct Weights {
     pub(crate) embedding: PackedMatrix,
     pub(crate) blocks: Vec<BlockWeights>,
     pub(crate) output_norm: Vec<f32>,
-    /// The output head; where the file has none, it is the embedding (tied head).
+    /// The output head; where the model has none, it is the embedding (tied head).
     pub(crate) head: Option<PackedMatrix>,
 }
 
 impl Weights {
-    /// Reads and packs all tensors of the configured model.
+    /// Reads and packs all tensors of the configured model, float weights quantised where that is
+    /// asked for.
     pub(crate) fn load(
-        file: &GgufFile,
+        source: &dyn WeightSource,
         config: &ModelConfig,
         pool: &Pool,
+        quantize: Option<QuantizedType>,
     ) -> Result<Self, ModelError> {
-        let loader = Loader { file, pool };
+        let infos = source.tensor_infos();
+        let loader = Loader {
+            source,
+            pool,
+            recipe: quantize.map(|kind| Recipe::new(kind, infos.iter().map(|info| info.name))),
+        };
         let (vocabulary, width) = (config.vocabulary, config.width);
-        let head = match file.tensor("output.weight") {
+        let head = match source.tensor_info("output.weight") {
             Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
             None => None,
         };

@@ -1,11 +1,14 @@
 //! The commands, one file each: an argument struct and a `run`.
 
+mod attention;
+mod bench;
 pub mod chat;
 pub mod eval;
 pub mod generate;
 pub mod init;
 pub mod model;
 pub mod perplexity;
+pub mod quantize;
 pub mod run;
 pub mod runs;
 mod sampling;

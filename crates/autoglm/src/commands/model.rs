@@ -1,21 +1,23 @@
-//! `autoglm model`: the models that are kept in the data folder.
+//! `autoglm model`: the models that are kept in the data folder, and how fast one runs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use autoglm_model::GgufFile;
+use autoglm_model::{GgufFile, ModelError, WeightSource};
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::commands::bench::{self, BenchArgs};
+use crate::commands::quantize::{self, QuantizeArgs};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe and check models.
+/// List, fetch, describe, check, quantise and measure models.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -28,6 +30,8 @@ enum ModelCommand {
     Pull(PullArgs),
     Info(InfoArgs),
     Verify(VerifyArgs),
+    Quantize(QuantizeArgs),
+    Bench(BenchArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -70,7 +74,8 @@ struct PullArgs {
 /// Describe a model: architecture, size, number formats, tokenizer.
 #[derive(Debug, Args)]
 struct InfoArgs {
-    /// The name of a model that is here, or the path of a GGUF file.
+    /// The name of a model that is here, or the path of a GGUF file or of a folder with
+    /// safetensors.
     model: String,
     /// Print a JSON object.
     #[arg(long)]
@@ -99,6 +104,8 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Pull(args) => pull(args, &store, &mut out),
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
+        ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
+        ModelCommand::Bench(args) => bench::run(args, &store.find(&args.model)?, &mut out),
     }
 }
 
@@ -158,7 +165,10 @@ fn need_word(need: Need) -> &'static str {
 }
 
 /// Columns as wide as their widest cell, two spaces apart, the last as it is.
-fn write_table<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_table<const N: usize>(
+    rows: &[[String; N]],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -212,8 +222,8 @@ fn pull_from_hub(
 
 fn info(args: &InfoArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
     let path = store.find(&args.model)?;
-    let file = GgufFile::open(&path)?;
-    let facts = Facts::read(&file)?;
+    let source = autoglm_model::open(&path)?;
+    let facts = Facts::read(&*source)?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&facts.json(&path))?)?;
     } else {
@@ -222,11 +232,11 @@ fn info(args: &InfoArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Res
     Ok(())
 }
 
-/// What a model file says of itself.
+/// What a model says of itself.
 struct Facts<'a> {
     name: Option<&'a str>,
     architecture: &'a str,
-    version: u32,
+    container: String,
     size_bytes: usize,
     parameters: usize,
     context_tokens: Option<usize>,
@@ -248,35 +258,35 @@ struct Share {
 }
 
 impl<'a> Facts<'a> {
-    fn read(file: &'a GgufFile) -> Result<Self, autoglm_model::ModelError> {
-        let architecture = file.architecture()?;
-        let number = |key: &str| file.get::<usize>(&format!("{architecture}.{key}"));
+    fn read(source: &'a dyn WeightSource) -> Result<Self, ModelError> {
+        let architecture = source.architecture()?;
+        let number = |key: &str| source.get::<usize>(&format!("{architecture}.{key}"));
         let mut formats: BTreeMap<_, Share> = BTreeMap::new();
-        for tensor in file.tensors() {
+        for tensor in source.tensor_infos() {
             let share = formats.entry(tensor.format.name()).or_default();
             share.tensors += 1;
-            share.parameters += tensor.rows() * tensor.cols();
-            share.bytes += tensor.bytes.len();
+            share.parameters += tensor.len();
+            share.bytes += tensor.size_bytes();
         }
-        let model: Option<&str> = file.get("tokenizer.ggml.model")?;
-        let pre: Option<&str> = file.get("tokenizer.ggml.pre")?;
-        let tokens = file.get_array::<&str>("tokenizer.ggml.tokens")?;
+        let model: Option<&str> = source.get("tokenizer.ggml.model")?;
+        let pre: Option<&str> = source.get("tokenizer.ggml.pre")?;
+        let embedding = source.tensor_info("token_embd.weight");
         Ok(Self {
-            name: file.get("general.name")?,
+            name: source.get("general.name")?,
             architecture,
-            version: file.version(),
-            size_bytes: file.size_bytes(),
+            container: source.container(),
+            size_bytes: source.size_bytes(),
             parameters: formats.values().map(|share| share.parameters).sum(),
             context_tokens: number("context_length")?,
             width: number("embedding_length")?,
             layers: number("block_count")?,
-            licence: file.get("general.license")?,
+            licence: source.get("general.license")?,
             tokenizer: model.map(|model| match pre {
                 Some(pre) => format!("{model}, {pre}"),
                 None => model.to_owned(),
             }),
-            vocabulary_tokens: tokens.map_or(0, |tokens| tokens.len()),
-            chat_template: file.chat_template()?.is_some(),
+            vocabulary_tokens: embedding.map_or(0, |embedding| embedding.shape[0]),
+            chat_template: source.chat_template()?.is_some(),
             formats,
         })
     }
@@ -298,7 +308,7 @@ impl<'a> Facts<'a> {
             "path": path,
             "name": self.name,
             "architecture": self.architecture,
-            "gguf_version": self.version,
+            "container": self.container,
             "size_bytes": self.size_bytes,
             "parameters": self.parameters,
             "context_tokens": self.context_tokens,
@@ -326,9 +336,9 @@ impl<'a> Facts<'a> {
             (
                 "size",
                 format!(
-                    "{}, GGUF version {}",
+                    "{}, {}",
                     DecimalBytes(self.size_bytes as u64),
-                    self.version
+                    self.container
                 ),
             ),
             ("context", format!("{} tokens", number(self.context_tokens))),

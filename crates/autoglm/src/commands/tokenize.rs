@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use autoglm_model::GgufFile;
 use autoglm_token::{Specials, Tokenizer};
 use clap::Args;
 use serde_json::json;
@@ -25,18 +24,18 @@ pub struct TokenizeArgs {
     /// Print one JSON array of {id, text}.
     #[arg(long)]
     json: bool,
-    /// A GGUF file, or the name of a model.
+    /// A GGUF file, a folder with safetensors, or the name of a model.
     #[arg(long, short = 'm', value_name = "MODEL")]
     model: Option<String>,
 }
 
-/// Runs the command. Only the file's vocabulary is read, not its weights.
+/// Runs the command. Only the model's vocabulary is read, not its weights.
 ///
 /// # Errors
 /// A model that cannot be used, or text that cannot be read.
 pub fn run(args: &TokenizeArgs, home: &Path) -> anyhow::Result<()> {
     let path = resolve_model(home, args.model.as_deref(), Need::Closed)?;
-    let tokenizer = Tokenizer::new(GgufFile::open(&path)?.vocabulary()?)?;
+    let tokenizer = Tokenizer::new(autoglm_model::open(&path)?.vocabulary()?)?;
     let text = read_text(args)?;
     let specials = if args.special {
         Specials::Parse

@@ -259,6 +259,7 @@ impl ModelStore {
 }
 
 /// What was typed is a path, not a name: it has a separator or ends like a model file.
+/// Whether a model is named by its path: what looks like one, or is a folder with a model in it.
 fn is_path(spec: &str) -> bool {
     let path = Path::new(spec);
     path.components().count() > 1
@@ -267,10 +268,15 @@ fn is_path(spec: &str) -> bool {
         || path
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+        || is_model_folder(path)
+}
+
+fn is_model_folder(path: &Path) -> bool {
+    path.join("config.json").is_file()
 }
 
 fn existing(path: &Path) -> Result<PathBuf, StoreError> {
-    if path.is_file() {
+    if path.is_file() || is_model_folder(path) {
         Ok(path.to_owned())
     } else {
         Err(StoreError::NoFile {

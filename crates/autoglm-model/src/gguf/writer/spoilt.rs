@@ -1,12 +1,7 @@
-//! Writes small GGUF files for tests, right or wrong as the test wants them.
+//! Small files for tests, right or wrong as the test wants them.
 
-/// Numbers of value types.
-const U32: u32 = 4;
-const I32: u32 = 5;
-const F32: u32 = 6;
-const BOOL: u32 = 7;
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
+use super::super::value::ValueType;
+use super::{ALIGNMENT, Entries, VERSION, preamble, put_table_entry, string};
 
 /// A file in the making. Public fields overrule what would be written.
 pub(crate) struct Writer {
@@ -14,7 +9,7 @@ pub(crate) struct Writer {
     pub(crate) alignment: usize,
     pub(crate) tensor_count: Option<u64>,
     pub(crate) entry_count: Option<u64>,
-    entries: Vec<Vec<u8>>,
+    entries: Entries,
     tensors: Vec<TestTensor>,
 }
 
@@ -33,57 +28,62 @@ pub(crate) struct TestTensor {
 impl Writer {
     pub(crate) fn new() -> Self {
         Self {
-            version: 3,
-            alignment: 32,
+            version: VERSION,
+            alignment: ALIGNMENT,
             tensor_count: None,
             entry_count: None,
-            entries: Vec::new(),
+            entries: Entries::default(),
             tensors: Vec::new(),
         }
     }
 
     /// Adds an entry from its value type and the value's bytes.
     pub(crate) fn raw(mut self, key: &str, kind: u32, value: &[u8]) -> Self {
-        let mut entry = string(key.as_bytes());
-        entry.extend(kind.to_le_bytes());
-        entry.extend(value);
-        self.entries.push(entry);
+        self.entries.raw(key, kind, value);
         self
     }
 
-    pub(crate) fn u32(self, key: &str, value: u32) -> Self {
-        self.raw(key, U32, &value.to_le_bytes())
+    pub(crate) fn u32(mut self, key: &str, value: u32) -> Self {
+        self.entries.u32(key, value);
+        self
     }
 
     pub(crate) fn i32(self, key: &str, value: i32) -> Self {
-        self.raw(key, I32, &value.to_le_bytes())
+        self.raw(key, ValueType::I32.number(), &value.to_le_bytes())
     }
 
-    pub(crate) fn f32(self, key: &str, value: f32) -> Self {
-        self.raw(key, F32, &value.to_le_bytes())
+    pub(crate) fn f32(mut self, key: &str, value: f32) -> Self {
+        self.entries.f32(key, value);
+        self
     }
 
     pub(crate) fn bool(self, key: &str, value: bool) -> Self {
-        self.raw(key, BOOL, &[u8::from(value)])
+        self.raw(key, ValueType::Bool.number(), &[u8::from(value)])
     }
 
-    pub(crate) fn string(self, key: &str, value: &str) -> Self {
-        self.raw(key, STRING, &string(value.as_bytes()))
+    pub(crate) fn string(mut self, key: &str, value: &str) -> Self {
+        self.entries.string(key, value);
+        self
     }
 
     pub(crate) fn strings(self, key: &str, values: &[&str]) -> Self {
         let elements: Vec<u8> = values.iter().flat_map(|v| string(v.as_bytes())).collect();
-        self.raw(key, ARRAY, &array(STRING, values.len() as u64, &elements))
+        self.list(key, ValueType::String, values.len(), &elements)
     }
 
     pub(crate) fn i32s(self, key: &str, values: &[i32]) -> Self {
         let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.raw(key, ARRAY, &array(I32, values.len() as u64, &elements))
+        self.list(key, ValueType::I32, values.len(), &elements)
     }
 
     pub(crate) fn f32s(self, key: &str, values: &[f32]) -> Self {
         let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.raw(key, ARRAY, &array(F32, values.len() as u64, &elements))
+        self.list(key, ValueType::F32, values.len(), &elements)
+    }
+
+    fn list(self, key: &str, element: ValueType, len: usize, elements: &[u8]) -> Self {
+        let value = array(element.number(), len as u64, elements);
+        self.raw(key, ValueType::Array.number(), &value)
     }
 
     pub(crate) fn tensor(mut self, tensor: TestTensor) -> Self {
@@ -103,16 +103,20 @@ impl Writer {
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut file = b"GGUF".to_vec();
-        file.extend(self.version.to_le_bytes());
-        let tensor_count = self.tensor_count.unwrap_or(self.tensors.len() as u64);
-        file.extend(tensor_count.to_le_bytes());
-        let entry_count = self.entry_count.unwrap_or(self.entries.len() as u64);
-        file.extend(entry_count.to_le_bytes());
-        file.extend(self.entries.concat());
+        let tensors = self.tensor_count.unwrap_or(self.tensors.len() as u64);
+        let entries = self.entry_count.unwrap_or(self.entries.count());
+        let mut file = preamble(self.version, tensors, entries);
+        self.entries.put(&mut file);
         let mut data = Vec::new();
         for tensor in &self.tensors {
-            file.extend(tensor.table_entry(data.len() as u64));
+            let offset = tensor.offset.unwrap_or(data.len() as u64);
+            put_table_entry(
+                &mut file,
+                tensor.name,
+                &tensor.extents,
+                tensor.number,
+                offset,
+            );
             data.extend(&tensor.data);
             data.resize(data.len().next_multiple_of(self.alignment), 0);
         }
@@ -120,24 +124,6 @@ impl Writer {
         file.extend(data);
         file
     }
-}
-
-impl TestTensor {
-    fn table_entry(&self, next_offset: u64) -> Vec<u8> {
-        let mut entry = string(self.name.as_bytes());
-        entry.extend((self.extents.len() as u32).to_le_bytes());
-        entry.extend(self.extents.iter().flat_map(|n| n.to_le_bytes()));
-        entry.extend(self.number.to_le_bytes());
-        entry.extend(self.offset.unwrap_or(next_offset).to_le_bytes());
-        entry
-    }
-}
-
-/// The bytes of a string with its length.
-pub(crate) fn string(text: &[u8]) -> Vec<u8> {
-    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(text);
-    bytes
 }
 
 /// The bytes of an array value.
