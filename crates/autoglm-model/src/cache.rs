@@ -6,8 +6,11 @@
 
 mod layer;
 
+use std::sync::Arc;
+
 use autoglm_kernel::{GatedView, KvView, KvViewMut, LatentView, LatentViewMut, Pool};
 
+use crate::adapter::Adapter;
 use crate::config::ModelConfig;
 use crate::gating::Gating;
 use layer::{LatentLayer, Layer};
@@ -50,9 +53,24 @@ pub struct Sequence {
     blocks: Vec<BlockId>,
     len: usize,
     gating: Option<Box<Gating>>,
+    adapter: Option<Arc<Adapter>>,
 }
 
 impl Sequence {
+    /// An empty sequence whose positions an adapter of the model computes. Its first
+    /// [`Adapter::virtual_tokens`] positions are the adapter's own. Forks have it too.
+    pub fn with_adapter(adapter: Arc<Adapter>) -> Self {
+        Self {
+            adapter: Some(adapter),
+            ..Self::default()
+        }
+    }
+
+    /// The adapter that computes the positions.
+    pub fn adapter(&self) -> Option<&Arc<Adapter>> {
+        self.adapter.as_ref()
+    }
+
     /// Lets the tokens that `gating` covers attend to a part of their past. Forks of the sequence
     /// have no gates.
     pub fn gate(&mut self, gating: Gating) {
@@ -219,6 +237,7 @@ impl KvCache {
             blocks,
             len,
             gating: None,
+            adapter: sequence.adapter.clone(),
         }
     }
 
@@ -323,6 +342,7 @@ mod tests {
             norms: NormPlacement::Pre,
             gate: GateActivation::Silu,
             attention_scale: 0.25,
+            rotated_length: 1.0,
             embedding_scale: 1.0,
             ropes: vec![rope],
             layers: vec![

@@ -386,6 +386,35 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
+    /// An adapter has a tensor that adapters of its kind do not have.
+    #[error("tensor {tensor} has no place in an adapter of type {kind}")]
+    AdapterTensor {
+        /// The tensor.
+        tensor: String,
+        /// The adapter's type, as its configuration names it.
+        kind: &'static str,
+    },
+    /// An adapter changes a part of the model that no adapter may change here.
+    #[error(
+        "the adapter changes {target} of a model of architecture {architecture}, want projections \
+         of attention with key/value heads or of dense feed-forward parts"
+    )]
+    AdapterTarget {
+        /// The part, as the adapter names it.
+        target: String,
+        /// The model's architecture.
+        architecture: String,
+    },
+    /// A number of an adapter is infinite or none at all.
+    #[error("tensor {tensor} holds {found} at {index}, want finite numbers")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Which of its numbers.
+        index: usize,
+        /// The number.
+        found: f32,
+    },
     /// The architecture is not one that runs here.
     #[error("the architecture {name} is not supported, want one of {}", supported.join(", "))]
     UnknownArchitecture {

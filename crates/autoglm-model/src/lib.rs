@@ -3,6 +3,7 @@
 //! No clock, no thread of its own, no randomness, no request. A file from outside gives an error,
 //! never a panic or a huge allocation.
 
+mod adapter;
 mod architecture;
 mod block;
 mod bytes;
@@ -20,6 +21,7 @@ mod source;
 mod tokenizer_files;
 mod weights;
 
+pub use adapter::Adapter;
 pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;

@@ -209,6 +209,7 @@ impl Model {
         if self.config.embedding_scale != 1.0 {
             scale(pool, &mut workspace.hidden, self.config.embedding_scale);
         }
+        embed_virtual(&mut workspace.hidden, width, steps);
     }
 
     /// Normalises the rows for the output head and loads them as activations.
@@ -228,6 +229,22 @@ impl Model {
             self.config.norm_epsilon,
         );
         activations.load_for(pool, normed, width, &[self.weights.head()]);
+    }
+}
+
+/// Puts the learnt embeddings of virtual tokens in the place of those that the steps' tokens have.
+fn embed_virtual(hidden: &mut [f32], width: usize, steps: &[Step<'_>]) {
+    let mut rest = hidden;
+    for step in steps {
+        let rows;
+        (rows, rest) = rest.split_at_mut(step.tokens.len() * width);
+        let adapter = step.sequence.adapter();
+        if let Some(embeddings) = adapter.and_then(|adapter| adapter.embeddings()) {
+            let learnt = embeddings.chunks_exact(width).skip(step.sequence.len());
+            for (row, learnt) in rows.chunks_exact_mut(width).zip(learnt) {
+                row.copy_from_slice(learnt);
+            }
+        }
     }
 }
 
@@ -288,6 +305,9 @@ fn all_rows<'a>(steps: &'a [Step<'_>], starts: &[usize], gated: &[Option<usize>]
             first_position: start,
         };
         rows.add(span, gating);
+        if let Some(adapter) = step.sequence.adapter() {
+            rows.adapt(adapter, first);
+        }
     }
     rows
 }
@@ -327,6 +347,9 @@ fn wanted_rows<'a>(
                 first_position: start + skipped,
             };
             wanted.rows.add(span, gating);
+            if let Some(adapter) = step.sequence.adapter() {
+                wanted.rows.adapt(adapter, begin);
+            }
         }
         ranges.push(queries);
         first_row += tokens;

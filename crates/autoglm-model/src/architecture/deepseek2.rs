@@ -58,6 +58,7 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         norms: NormPlacement::Pre,
         gate: GateActivation::Silu,
         attention_scale: (head_width as f32).sqrt().recip(),
+        rotated_length: 1.0,
         embedding_scale: 1.0,
         ropes: vec![rope],
         layers: vec![layer; layers],

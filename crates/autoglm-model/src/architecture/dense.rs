@@ -54,6 +54,7 @@ pub(super) fn with_heads(
         norms,
         gate: GateActivation::Silu,
         attention_scale: rope.score_factor * (head_width as f32).sqrt().recip(),
+        rotated_length: rope.score_factor.sqrt(),
         embedding_scale: 1.0,
         ropes: vec![rope.params],
         layers: vec![layer; super::layer_count(keys)?],

@@ -63,6 +63,7 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         norms: NormPlacement::Sandwich,
         gate: GateActivation::GeluTanh,
         attention_scale: keys.get_or("attention.scale", score_scale)?,
+        rotated_length: 1.0,
         embedding_scale: (width as f32).sqrt(),
         ropes: vec![
             rope(global_base, keys.position_scale()?),

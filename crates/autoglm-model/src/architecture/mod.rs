@@ -15,7 +15,7 @@ mod qwen2;
 mod qwen3;
 mod rope;
 
-use crate::checkpoint::{Class, Settings};
+use crate::checkpoint::{Change, Class, Settings};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::gguf::printable;
@@ -70,6 +70,28 @@ pub(crate) fn class_of(settings: &Settings) -> Result<&'static Class, ModelError
         name: printable(name),
         supported: CLASSES.iter().map(|class| class.name).collect(),
     })
+}
+
+/// The name in GGUF that one of the architecture's classes gives a folder's tensor, and how it is
+/// changed.
+pub(crate) fn tensor_in_classes(config: &ModelConfig, stored: &str) -> Option<(String, Change)> {
+    classes(config).find_map(|class| {
+        let name = class.single_name(stored)?;
+        let change = class.change_of(&name, config.head_width);
+        Some((name, change))
+    })
+}
+
+/// Whether models of the architecture hold the rows of keys in another order than folders.
+pub(crate) fn interleaves_keys(config: &ModelConfig) -> bool {
+    let change = |class: &Class| class.change_of("blk.0.attn_k.weight", config.head_width);
+    classes(config).any(|class| matches!(change(class), Change::Interleave { .. }))
+}
+
+/// The classes that models of the architecture have in folders.
+fn classes(config: &ModelConfig) -> impl Iterator<Item = &'static Class> + '_ {
+    let all = CLASSES.iter().copied();
+    all.filter(|class| class.architecture == config.architecture)
 }
 
 /// Reads the configuration of a model.

@@ -6,6 +6,7 @@ use autoglm_kernel::{
 };
 
 use super::{Block, Rows, Workspace, linear};
+use crate::adapter::Projection;
 use crate::cache::KvCache;
 use crate::config::LatentConfig;
 use crate::gating::Gating;
@@ -83,6 +84,7 @@ impl Block<'_> {
             activations,
             keys,
             values,
+            adapters,
             ..
         } = workspace;
         let readers = [&weights.query, &weights.key, &weights.value];
@@ -90,10 +92,13 @@ impl Block<'_> {
         activations.load_for(pool, normed, config.width, &readers);
         linear(pool, &weights.key, activations, keys);
         linear(pool, &weights.value, activations, values);
+        adapters.add(pool, (layer, rows), Projection::Key, normed, keys);
+        adapters.add(pool, (layer, rows), Projection::Value, normed, values);
         if let Some(norm) = &weights.key_norm {
             rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
         }
         rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
+        rows.replace_virtual(layer, config.kv_heads * config.head_width, (keys, values));
         store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
         if self.layer.window.is_none() {
             cache.bound_keys(pool, layer, &rows.filled_blocks());
@@ -115,9 +120,11 @@ impl Block<'_> {
             queries,
             attended,
             gatings,
+            adapters,
             ..
         } = workspace;
         linear(pool, &weights.query, activations, queries);
+        adapters.add(pool, (layer, rows), Projection::Query, normed, queries);
         if let Some(norm) = &weights.query_norm {
             rms_norm_in_place(pool, queries, norm, config.norm_epsilon);
         }
@@ -136,6 +143,7 @@ impl Block<'_> {
         let width = config.heads * config.head_width;
         activations.load_for(pool, attended, width, &[&weights.output.matrix]);
         linear(pool, &weights.output, activations, normed);
+        adapters.add(pool, (layer, rows), Projection::Output, attended, normed);
     }
 
     /// Attends from the gated rows: to what their gates let through, or to the window where the

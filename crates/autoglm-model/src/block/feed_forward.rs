@@ -2,7 +2,8 @@
 
 use autoglm_kernel::{Activations, PackedMatrix, add_assign, gated, rms_norm, rms_norm_in_place};
 
-use super::{Block, Workspace, linear};
+use super::{Block, Rows, Workspace, linear};
+use crate::adapter::Projection;
 use crate::weights::{FeedForwardWeights, GatedWeights};
 
 /// Buffers of a gated part: `[T, F]` each.
@@ -20,7 +21,7 @@ impl GatedWeights {
 }
 
 impl Block<'_> {
-    pub(super) fn feed_forward(&self, workspace: &mut Workspace) {
+    pub(super) fn feed_forward(&self, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
         let Self {
             pool,
             config,
@@ -39,7 +40,7 @@ impl Block<'_> {
             (FeedForwardWeights::Experts(weights), Some(experts)) => {
                 self.mix((weights, experts), workspace);
             }
-            (FeedForwardWeights::Dense(weights), _) => self.dense(weights, workspace),
+            (FeedForwardWeights::Dense(weights), _) => self.dense(weights, workspace, site),
             (FeedForwardWeights::Experts(_), None) => {
                 unreachable!("experts are loaded where they are configured")
             }
@@ -52,15 +53,22 @@ impl Block<'_> {
     }
 
     /// Runs the rows of `workspace.normed` through the gated part; the result takes their place.
-    fn dense(&self, weights: &GatedWeights, workspace: &mut Workspace) {
+    fn dense(&self, weights: &GatedWeights, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
+        let Self { pool, config, .. } = *self;
         let Workspace {
             normed,
             activations,
-            gated,
+            gated: buffers,
+            adapters,
             ..
         } = workspace;
-        activations.load_for(self.pool, normed, self.config.width, &weights.inputs());
-        self.gated(weights, activations, gated, normed);
+        activations.load_for(pool, normed, config.width, &weights.inputs());
+        self.gate_and_up(weights, activations, buffers);
+        let GatedBuffers { gate, up } = buffers;
+        adapters.add(pool, site, Projection::Gate, normed, gate);
+        adapters.add(pool, site, Projection::Up, normed, up);
+        self.down(weights, activations, buffers, normed);
+        adapters.add(pool, site, Projection::Down, &buffers.gate, normed);
     }
 
     /// `out = down(act(gate(x)) · up(x))` for the loaded rows.
@@ -68,12 +76,32 @@ impl Block<'_> {
         &self,
         weights: &GatedWeights,
         activations: &mut Activations,
+        buffers: &mut GatedBuffers,
+        out: &mut Vec<f32>,
+    ) {
+        self.gate_and_up(weights, activations, buffers);
+        self.down(weights, activations, buffers, out);
+    }
+
+    fn gate_and_up(
+        &self,
+        weights: &GatedWeights,
+        activations: &Activations,
+        GatedBuffers { gate, up }: &mut GatedBuffers,
+    ) {
+        linear(self.pool, &weights.gate, activations, gate);
+        linear(self.pool, &weights.up, activations, up);
+    }
+
+    /// `out = down(act(gate) · up)`; the buffer of `gate` then holds what `down` read.
+    fn down(
+        &self,
+        weights: &GatedWeights,
+        activations: &mut Activations,
         GatedBuffers { gate, up }: &mut GatedBuffers,
         out: &mut Vec<f32>,
     ) {
         let Self { pool, config, .. } = *self;
-        linear(pool, &weights.gate, activations, gate);
-        linear(pool, &weights.up, activations, up);
         gated(pool, config.gate, gate, up);
         let down = &weights.down;
         activations.load_for(pool, gate, down.matrix.cols(), &[&down.matrix]);

@@ -8,6 +8,7 @@
 //! The feed-forward part is dense or a mixture of experts ([`experts`]), attention has key/value
 //! heads or is latent ([`latent`]).
 
+mod adapted;
 mod attention;
 mod experts;
 mod feed_forward;
@@ -19,6 +20,7 @@ use crate::cache::{BLOCK_TOKENS, KvCache};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::gating::Gating;
 use crate::weights::{BlockWeights, Linear};
+use adapted::{AdaptedRows, AdapterBuffers};
 use experts::ExpertsBuffers;
 use feed_forward::GatedBuffers;
 use latent::LatentBuffers;
@@ -37,6 +39,7 @@ pub struct Workspace {
     latent: LatentBuffers,
     gated: GatedBuffers,
     experts: ExpertsBuffers,
+    adapters: AdapterBuffers,
     /// The gates of the sequences of a pass that have some.
     pub(crate) gatings: Vec<Box<Gating>>,
 }
@@ -54,6 +57,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) gated: Vec<AttentionSpan<'a>>,
     /// For each of these the index of its gates in the workspace.
     pub(crate) gatings: Vec<usize>,
+    /// The rows of sequences that have an adapter, by adapter.
+    adapted: Vec<AdaptedRows<'a>>,
 }
 
 impl<'a> Rows<'a> {
@@ -96,7 +101,7 @@ impl Block<'_> {
         rows: &Rows<'_>,
     ) {
         self.attend(workspace, cache, layer, rows);
-        self.feed_forward(workspace);
+        self.feed_forward(workspace, (layer, rows));
     }
 }
 

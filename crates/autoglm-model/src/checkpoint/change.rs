@@ -25,7 +25,7 @@ pub(crate) enum Change {
 
 impl Change {
     /// Fails where the tensor's shape does not allow the change.
-    pub(super) fn check(self, tensor: &StoredTensor<'_>) -> Result<(), ModelError> {
+    pub(crate) fn check(self, tensor: &StoredTensor<'_>) -> Result<(), ModelError> {
         let Self::Interleave { head_width } = self else {
             return Ok(());
         };
@@ -49,7 +49,7 @@ impl Change {
     }
 
     /// The changed data of a tensor that [`Self::check`] has passed.
-    pub(super) fn apply<'a>(self, tensor: &StoredTensor<'a>) -> Cow<'a, [u8]> {
+    pub(crate) fn apply<'a>(self, tensor: &StoredTensor<'a>) -> Cow<'a, [u8]> {
         match self {
             Self::Keep => Cow::Borrowed(tensor.bytes),
             Self::Interleave { head_width } => Cow::Owned(interleave(tensor, head_width)),
@@ -72,6 +72,15 @@ fn interleave(tensor: &StoredTensor<'_>, head_width: usize) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Puts the rotated pairs of one head, which stand half a head apart, side by side.
+pub(crate) fn interleave_head(head: &mut [f32]) {
+    let apart = head.to_vec();
+    let (first, second) = apart.split_at(apart.len() / 2);
+    for (pair, (&a, &b)) in head.chunks_exact_mut(2).zip(first.iter().zip(second)) {
+        pair.copy_from_slice(&[a, b]);
+    }
 }
 
 fn add_one(tensor: &StoredTensor<'_>) -> Vec<u8> {

@@ -70,6 +70,19 @@ impl Class {
             })
     }
 
+    /// How the tensor that GGUF names so is changed in a model with heads of this width.
+    pub(crate) fn change_of(&self, name: &str, head_width: usize) -> Change {
+        let mut metadata = Metadata::new(self.architecture);
+        metadata.set("attention.key_length", head_width);
+        (self.change)(name, &metadata)
+    }
+
+    /// The name in GGUF of a folder's tensor that is no part of a stack, where the class has it.
+    pub(crate) fn single_name(&self, stored: &str) -> Option<String> {
+        let destination = self.renamed(stored)?;
+        destination.part.is_none().then_some(destination.name)
+    }
+
     fn renamed(&self, stored: &str) -> Option<Destination> {
         let find = |name| {
             let mut renames = self.tensors.iter().copied().flatten();

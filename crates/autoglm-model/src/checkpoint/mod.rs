@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use autoglm_kernel::BlockFormat;
 use autoglm_token::{FolderTokenizer, TokenError, Vocabulary};
 
-pub(crate) use self::change::Change;
+pub(crate) use self::change::{Change, interleave_head};
 use self::class::Destination;
 pub(crate) use self::class::{Class, Metadata, Rename};
 pub(crate) use self::dense::{
@@ -298,7 +298,7 @@ impl Placed {
 }
 
 /// Reads a small file into memory.
-fn read_limited(path: &Path) -> Result<Vec<u8>, ModelError> {
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, ModelError> {
     let open = |source| ModelError::Open {
         path: path.to_owned(),
         source,

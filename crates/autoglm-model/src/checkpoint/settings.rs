@@ -15,7 +15,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, ModelError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, ModelError> {
         let values =
             serde_json::from_slice(text).map_err(|error| json("the configuration", &error))?;
         Ok(Self {
@@ -31,6 +31,11 @@ impl Settings {
             let prefix = format!("{}{key}.", self.prefix);
             Some(Self { prefix, values })
         })
+    }
+
+    /// The keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
     }
 
     /// A number of things.

@@ -61,6 +61,9 @@ pub struct ModelConfig {
     pub gate: GateActivation,
     /// Factor of attention scores, usually D^(-1/2).
     pub attention_scale: f32,
+    /// How long rotation makes unit vectors of queries and keys in the field's own code; here the
+    /// square is part of `attention_scale`, and the cache holds keys without it.
+    pub rotated_length: f32,
     /// Embeddings are multiplied by this.
     pub embedding_scale: f32,
     /// The rotary embeddings in use.
