@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, Generate,
-    GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, GatingSettings,
+    Generate, GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 
 const FIXTURES: [&str; 2] = ["tiny-llama.gguf", "tiny-gemma3.gguf"];
@@ -263,5 +263,53 @@ fn a_constrained_completion_matches_its_constraint() {
                 "{text:?}"
             );
         }
+    }
+}
+
+/// Requests whose prompts are longer than the narrowest gates let through.
+fn gated_requests() -> Vec<GenerateRequest> {
+    let settings = GatingSettings {
+        sink_tokens: 64,
+        least_recent_tokens: 128,
+        most_recent_tokens: 128,
+        selected_tokens: 64,
+    };
+    let requests = generate_requests().into_iter().enumerate();
+    requests
+        .map(|(index, request)| GenerateRequest {
+            prompt: Prompt::Plain("a b c d e f ".repeat(40 + 3 * index)),
+            attention: AttentionPolicy::Gated(settings),
+            ..request
+        })
+        .collect()
+}
+
+#[test]
+fn gated_requests_are_the_same_together_alone_and_after_each_other() {
+    let requests = gated_requests();
+    let warm = engine("tiny-llama.gguf", 2);
+    let together = completions(&warm, &requests);
+    for (request, wanted) in requests.iter().zip(&together) {
+        let alone = completions(&engine("tiny-llama.gguf", 1), std::slice::from_ref(request));
+        assert_eq!(content(&alone[0]), content(wanted));
+        let again = completions(&warm, std::slice::from_ref(request));
+        assert_eq!(content(&again[0]), content(wanted));
+    }
+}
+
+#[test]
+fn what_a_gated_request_computed_does_not_reach_a_full_one() {
+    let full: Vec<GenerateRequest> = gated_requests()
+        .into_iter()
+        .map(|request| GenerateRequest {
+            attention: AttentionPolicy::Full,
+            ..request
+        })
+        .collect();
+    let cold = completions(&engine("tiny-llama.gguf", 2), &full);
+    let warm = engine("tiny-llama.gguf", 2);
+    completions(&warm, &gated_requests());
+    for (found, wanted) in completions(&warm, &full).iter().zip(&cold) {
+        assert_eq!(content(found), content(wanted));
     }
 }

@@ -66,8 +66,8 @@ impl Sequence {
     }
 
     /// The gates, which go back with [`Self::gate`] afterwards.
-    pub(crate) fn take_gating(&mut self) -> Option<Box<Gating>> {
-        self.gating.take()
+    pub(crate) fn take_gating(&mut self) -> Option<Gating> {
+        self.gating.take().map(|gating| *gating)
     }
 
     /// Positions that are cached.

@@ -54,7 +54,7 @@ impl Gating {
         let least_recent = tiles(limits.least_recent_tokens).max(2);
         let gate = LayerGate {
             recent: least_recent,
-            edge: (WIDEN_ABOVE + NARROW_BELOW) / 2.0,
+            edge: f32::midpoint(WIDEN_ABOVE, NARROW_BELOW),
             entropy: 0.0,
         };
         Self {

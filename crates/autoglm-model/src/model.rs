@@ -138,7 +138,7 @@ impl Model {
             .zip(gated)
             .filter(|(_, gated)| gated.is_some());
         for ((step, _), gating) in gated.zip(workspace.gatings.drain(..)) {
-            step.sequence.gate(*gating);
+            step.sequence.gate(gating);
         }
         Ok(ranges)
     }
