@@ -269,15 +269,15 @@ fn a_constrained_completion_matches_its_constraint() {
 /// Requests whose prompts are longer than the narrowest gates let through.
 fn gated_requests() -> Vec<GenerateRequest> {
     let settings = GatingSettings {
-        sink_tokens: 64,
-        least_recent_tokens: 128,
-        most_recent_tokens: 128,
-        selected_tokens: 64,
+        sink_tokens: 0,
+        least_recent_tokens: 64,
+        most_recent_tokens: 64,
+        selected_tokens: 0,
     };
     let requests = generate_requests().into_iter().enumerate();
     requests
         .map(|(index, request)| GenerateRequest {
-            prompt: Prompt::Plain("a b c d e f ".repeat(40 + 3 * index)),
+            prompt: Prompt::Plain("a b c d e f ".repeat(8) + &"x".repeat(index)),
             attention: AttentionPolicy::Gated(settings),
             ..request
         })
@@ -307,6 +307,9 @@ fn what_a_gated_request_computed_does_not_reach_a_full_one() {
         })
         .collect();
     let cold = completions(&engine("tiny-llama.gguf", 2), &full);
+    let gated = completions(&engine("tiny-llama.gguf", 2), &gated_requests());
+    let differ = |(a, b): (&Completion, &Completion)| content(a) != content(b);
+    assert!(cold.iter().zip(&gated).any(differ), "gates let all through");
     let warm = engine("tiny-llama.gguf", 2);
     completions(&warm, &gated_requests());
     for (found, wanted) in completions(&warm, &full).iter().zip(&cold) {
