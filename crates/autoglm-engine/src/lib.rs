@@ -4,17 +4,25 @@
 //! The result of a request does not depend on what else is in the batch, bit for bit.
 
 pub mod constraint;
+mod desk;
 mod error;
 mod generate;
 mod local;
+mod lookup;
+mod memory;
 mod options;
 mod perplexity;
 mod prefix;
+mod request;
 mod runner;
 mod sampler;
+mod scheduler;
 mod score;
+mod stats;
 mod stop;
 
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
+pub use memory::{MemoryError, MemoryPlan};
 pub use perplexity::Perplexity;
+pub use stats::EngineStats;

@@ -4,10 +4,8 @@ use autoglm_model::{Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{Cancel, EngineError};
 use autoglm_token::TokenId;
 
-use crate::runner::Runner;
-
-/// Hidden rows whose logits are computed at once: 32 × 262,144 × 4 bytes = 32 MiB.
-const LOGIT_ROWS: usize = 32;
+use crate::error::LocalError;
+use crate::runner::{Machine, PASS_TOKENS, Runner};
 
 /// What a model makes of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -27,43 +25,46 @@ impl Perplexity {
 
 /// Adds the tokens of one window, computed from an empty cache; all but the first are predicted.
 pub(crate) fn add_window(
-    runner: &mut Runner<'_>,
+    runner: &mut Runner,
+    machine: Machine<'_>,
     window: &[TokenId],
     total: &mut Perplexity,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let mut sequence = Sequence::default();
-    let outcome = predict(runner, &mut sequence, window, total, cancel);
-    runner.release(sequence);
+    let outcome = predict(runner, machine, &mut sequence, window, total, cancel);
+    runner.cache.release(sequence);
     outcome
 }
 
 fn predict(
-    runner: &mut Runner<'_>,
+    runner: &mut Runner,
+    machine: Machine<'_>,
     sequence: &mut Sequence,
     window: &[TokenId],
     total: &mut Perplexity,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let inputs = &window[..window.len().saturating_sub(1)];
-    for (chunk, tokens) in inputs.chunks(crate::runner::PASS_TOKENS).enumerate() {
-        let first = chunk * crate::runner::PASS_TOKENS;
-        runner.forward(&mut [Step {
-            sequence,
+    for (chunk, tokens) in inputs.chunks(PASS_TOKENS).enumerate() {
+        if cancel.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        let first = chunk * PASS_TOKENS;
+        let mut step = [Step {
+            sequence: &mut *sequence,
             tokens,
             outputs: Outputs::All,
-        }])?;
+        }];
+        runner
+            .forward(machine, &mut step)
+            .map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
         let rows: Vec<usize> = (0..tokens.len()).collect();
-        for rows in rows.chunks(LOGIT_ROWS) {
-            if cancel.is_cancelled() {
-                return Err(EngineError::Cancelled);
-            }
-            for (&row, logits) in rows.iter().zip(runner.logits(rows)) {
-                let next = window[first + row + 1] as usize;
-                total.negative_log_likelihood += f64::from(log_sum_exp(&logits) - logits[next]);
-                total.predicted_tokens += 1;
-            }
-        }
+        runner.for_each_logits(machine, &rows, |row, logits| {
+            let next = window[first + row + 1] as usize;
+            total.negative_log_likelihood += f64::from(log_sum_exp(logits) - logits[next]);
+            total.predicted_tokens += 1;
+        });
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use autoglm_kernel::{
-    AttentionSpan, Pool, RopeParams, RopeTable, matmul, matmul_rows, rms_norm_in_place, scale,
+    AttentionSpan, PackedMatrix, Pool, RopeParams, RopeTable, matmul, matmul_rows,
+    rms_norm_in_place, scale,
 };
 use autoglm_token::TokenId;
 
@@ -13,7 +14,7 @@ use crate::block::{Block, Rows, Workspace};
 use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::source::WeightSource;
+use crate::source::{TensorInfo, WeightSource};
 use crate::weights::Weights;
 
 /// For which tokens of a step the last hidden state is wanted.
@@ -35,6 +36,51 @@ pub struct Step<'a> {
     pub tokens: &'a [TokenId],
     /// For which of them a hidden state is wanted.
     pub outputs: Outputs,
+}
+
+/// What a model is and takes, known before it is loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSize {
+    /// What the model is.
+    pub config: ModelConfig,
+    /// Bytes of the packed weights.
+    pub weight_bytes: usize,
+}
+
+impl ModelSize {
+    /// Reads no weights, only what is said of them.
+    ///
+    /// # Errors
+    /// An architecture or a metadata value that is unknown, missing or out of range.
+    pub fn of(source: &dyn WeightSource) -> Result<Self, ModelError> {
+        let packed = |tensor: TensorInfo<'_>| {
+            let cols = tensor.shape.last().copied().unwrap_or(1);
+            PackedMatrix::packed_bytes(tensor.format, tensor.len() / cols, cols)
+        };
+        let matrices = source
+            .tensor_infos()
+            .into_iter()
+            .filter(|t| t.shape.len() > 1);
+        Ok(Self {
+            config: architecture::configure(source)?,
+            weight_bytes: matrices.map(packed).fold(0, usize::saturating_add),
+        })
+    }
+
+    /// Bytes of the buffers of a forward pass over `rows` rows.
+    pub fn workspace_bytes(&self, rows: usize) -> usize {
+        let config = &self.config;
+        let (attended, kept) = (config.heads, config.kv_heads);
+        let heads = 2 * (attended + kept) * config.head_width;
+        let widest = config
+            .width
+            .max(config.feed_forward)
+            .max(attended * config.head_width);
+        // Residual stream and normalised rows twice: the last layer keeps some of them apart.
+        // Activations for the kernels are at most as large as in single precision.
+        let floats = 4 * config.width + heads + 2 * config.feed_forward + widest;
+        rows.saturating_mul(floats).saturating_mul(size_of::<f32>())
+    }
 }
 
 /// A model whose weights are packed and ready.
@@ -126,15 +172,27 @@ impl Model {
     /// # Shapes
     /// `rows: [R]` of the last forward pass, result `[R, V]`.
     pub fn logits(&self, pool: &Pool, workspace: &mut Workspace, rows: &[usize]) -> Vec<f32> {
-        self.load_outputs(pool, workspace, rows);
         let mut logits = vec![0.0; rows.len() * self.config.vocabulary];
-        matmul(
-            pool,
-            self.weights.head(),
-            &workspace.activations,
-            &mut logits,
-        );
+        self.write_logits(pool, workspace, rows, &mut logits);
         logits
+    }
+
+    /// Writes the logits of hidden states over the whole vocabulary.
+    ///
+    /// # Shapes
+    /// `rows: [R]` of the last forward pass, `logits: [R, V]`.
+    ///
+    /// # Panics
+    /// When `logits` has another length.
+    pub fn write_logits(
+        &self,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        rows: &[usize],
+        logits: &mut [f32],
+    ) {
+        self.load_outputs(pool, workspace, rows);
+        matmul(pool, self.weights.head(), &workspace.activations, logits);
     }
 
     /// The logits of hidden states for the given tokens alone; no other row of the head is read.

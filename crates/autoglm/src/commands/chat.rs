@@ -5,13 +5,15 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment};
+use autoglm_spec::{
+    Decoding, FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
+};
 use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::generate::report;
-use super::sampling::SamplingArgs;
+use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -45,6 +47,8 @@ pub struct ChatArgs {
     max_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    decoding: DecodingArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -196,6 +200,10 @@ impl Chat<'_> {
             sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
+            decoding: self.args.decoding.decoding(Decoding {
+                logprobs: false,
+                ..Decoding::default()
+            }),
         }
     }
 }

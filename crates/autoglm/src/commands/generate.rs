@@ -4,14 +4,15 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use autoglm_engine::LocalEngine;
+use autoglm_engine::{EngineStats, LocalEngine};
 use autoglm_spec::{
-    Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Sampling, Segment, Usage,
+    Completion, Constraint, Decoding, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
+    Usage,
 };
 use clap::Args;
 use serde_json::json;
 
-use super::sampling::SamplingArgs;
+use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -60,6 +61,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    decoding: DecodingArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -78,6 +81,10 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
+        decoding: args.decoding.decoding(Decoding {
+            logprobs: args.json,
+            ..Decoding::default()
+        }),
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();
@@ -93,7 +100,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         .next()
         .context("the engine gave no result")??;
     if args.json {
-        writeln!(out, "{}", describe(&completion))?;
+        writeln!(out, "{}", describe(&completion, &engine.stats()))?;
     } else {
         writeln!(out)?;
         report(&completion.usage);
@@ -155,13 +162,18 @@ fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Pr
     )
 }
 
-fn describe(completion: &Completion) -> serde_json::Value {
+fn describe(completion: &Completion, stats: &EngineStats) -> serde_json::Value {
     json!({
         "text": completion.text,
         "finish": completion.finish,
         "tokens": completion.tokens,
         "logprobs": completion.logprobs,
         "usage": completion.usage,
+        "passes": stats.passes,
+        "computed_tokens": stats.computed_tokens,
+        "proposed_tokens": stats.proposed_tokens,
+        "accepted_tokens": stats.accepted_tokens,
+        "forced_tokens": stats.forced_tokens,
     })
 }
 
