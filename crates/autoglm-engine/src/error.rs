@@ -37,6 +37,14 @@ pub enum LocalError {
     /// A constraint that cannot be compiled or was broken.
     #[error(transparent)]
     Constraint(#[from] crate::constraint::ConstraintError),
+    /// Two models whose predictions are compared do not predict the same tokens.
+    #[error("the models' vocabularies differ: {found} tokens and {wanted} in the reference")]
+    OtherVocabulary {
+        /// Tokens of the model's vocabulary.
+        found: usize,
+        /// Tokens of the reference's.
+        wanted: usize,
+    },
     /// A chat prompt for a model without a chat template.
     #[error("the model {model} has no chat template and cannot take turns")]
     NoChatTemplate {
@@ -51,11 +59,14 @@ impl Blamed for LocalError {
             Self::Model(error) => match error.fault() {
                 Fault::Caller => Blame::Caller,
                 Fault::Data => Blame::Data,
+                Fault::Capacity => Blame::Capacity,
             },
             Self::Token(_) => Blame::Data,
             Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
             Self::Panicked { .. } => Blame::Bug,
-            Self::Constraint(_) | Self::NoChatTemplate { .. } => Blame::Caller,
+            Self::Constraint(_) | Self::NoChatTemplate { .. } | Self::OtherVocabulary { .. } => {
+                Blame::Caller
+            }
         }
     }
 }

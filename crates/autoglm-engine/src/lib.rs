@@ -5,6 +5,7 @@
 
 pub mod constraint;
 mod desk;
+mod divergence;
 mod error;
 mod generate;
 mod local;
@@ -21,6 +22,7 @@ mod score;
 mod stats;
 mod stop;
 
+pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
 pub use memory::{MemoryError, MemoryPlan};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use autoglm_model::{KvCache, Model, Pool, WeightSource};
+use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -13,6 +13,7 @@ use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::desk::{Busy, Desk};
+use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::GenerateJob;
 use crate::memory::MemoryPlan;
@@ -35,6 +36,8 @@ pub struct LocalSettings {
     pub cache_tokens: Option<usize>,
     /// Bytes that weights, cache and working memory may take together at most.
     pub memory_limit: Option<u64>,
+    /// What float weights are quantised to while they are loaded.
+    pub quantize: Option<QuantizedType>,
 }
 
 impl LocalSettings {
@@ -83,7 +86,7 @@ impl LocalEngine {
     ) -> Result<Self, LocalError> {
         let plan = MemoryPlan::new(source, settings)?;
         let pool = Pool::new(settings.threads);
-        let model = Model::load(source, &pool)?;
+        let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
         let template = source
             .chat_template()?
@@ -164,6 +167,23 @@ impl LocalEngine {
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
+        let mut total = Perplexity::default();
+        for window in self.windows(tokens, context)? {
+            let machine = self.machine();
+            self.desk.borrow(|scheduler| {
+                add_window(&mut scheduler.runner, machine, &window, &mut total, cancel)
+            })?;
+            on_window(&total);
+        }
+        Ok(total)
+    }
+
+    /// Tokens in windows of `context` positions, BOS included.
+    fn windows(
+        &self,
+        tokens: &[TokenId],
+        context: usize,
+    ) -> Result<Vec<Vec<TokenId>>, EngineError> {
         if !(2..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
@@ -172,16 +192,49 @@ impl LocalEngine {
             });
         }
         let bos = self.tokenizer.bos();
-        let mut total = Perplexity::default();
-        for text in tokens.chunks(context - usize::from(bos.is_some())) {
-            let window: Vec<TokenId> = bos.into_iter().chain(text.iter().copied()).collect();
-            let machine = self.machine();
-            self.desk.borrow(|scheduler| {
-                add_window(&mut scheduler.runner, machine, &window, &mut total, cancel)
+        let windows = tokens.chunks(context - usize::from(bos.is_some()));
+        Ok(windows
+            .map(|text| bos.into_iter().chain(text.iter().copied()).collect())
+            .collect())
+    }
+
+    /// How far the model's predictions of a text are from another model's with the same
+    /// vocabulary, over the windows of [`LocalEngine::perplexity`].
+    ///
+    /// # Errors
+    /// As [`LocalEngine::perplexity`], and another vocabulary.
+    pub fn divergence(
+        &self,
+        reference: &Self,
+        tokens: &[TokenId],
+        context: usize,
+        cancel: &Cancel,
+        on_window: &mut dyn FnMut(&Divergence),
+    ) -> Result<Divergence, EngineError> {
+        let (found, wanted) = (self.vocabulary(), reference.vocabulary());
+        if found != wanted {
+            return Err(EngineError::engine(LocalError::OtherVocabulary {
+                found,
+                wanted,
+            }));
+        }
+        let limit = reference.facts.context_tokens;
+        let machines = [self.machine(), reference.machine()];
+        let mut total = Divergence::default();
+        for window in self.windows(tokens, context.min(limit))? {
+            self.desk.borrow(|ours| {
+                reference.desk.borrow(|theirs| {
+                    let runners = [&mut ours.runner, &mut theirs.runner];
+                    compare_window(runners, machines, &window, &mut total, cancel)
+                })
             })?;
             on_window(&total);
         }
         Ok(total)
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.config().vocabulary
     }
 
     /// What the engine has done so far.

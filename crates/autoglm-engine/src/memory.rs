@@ -53,7 +53,7 @@ impl MemoryPlan {
     /// # Errors
     /// A model that is not usable, or [`MemoryError`] where it does not fit.
     pub fn new(source: &dyn WeightSource, settings: LocalSettings) -> Result<Self, LocalError> {
-        let size = ModelSize::of(source)?;
+        let size = ModelSize::of(source, settings.quantize)?;
         let usual = LocalSettings::DEFAULT_CACHE_TOKENS;
         let wanted = settings.cache_tokens.unwrap_or(usual);
         let mut plan = Self::with_cache(&size, wanted.max(LocalSettings::MIN_CACHE_TOKENS));

@@ -10,7 +10,7 @@ use autoglm_spec::{
     Cancel, Constraint, Decoding, EngineError, FinishReason, Generate, GenerateRequest, Normalise,
     Prompt, Sampling, Score, ScoreRequest,
 };
-use fixture::{FIXTURES, completions, content, engine};
+use fixture::{FIXTURES, completions, content, engine, request};
 
 const SHARED: &str = "judge the review by its tone, one word: ";
 
@@ -141,14 +141,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
     for file in FIXTURES {
         let engine = engine(file, 2);
         let prompt = Prompt::Plain(SHARED.to_owned());
-        let request = GenerateRequest {
-            prompt: prompt.clone(),
-            max_tokens: 1,
-            sampling: Sampling::GREEDY,
-            stop: Vec::new(),
-            constraint: None,
-            decoding: Decoding::default(),
-        };
+        let request = request(SHARED, 1, Sampling::GREEDY);
         let completion = completions(&engine, &[request]).remove(0);
         let request = ScoreRequest {
             prompt,

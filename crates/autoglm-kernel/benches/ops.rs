@@ -11,8 +11,9 @@ use std::hint::black_box;
 use std::num::NonZeroUsize;
 
 use autoglm_kernel::{
-    AttentionParams, AttentionSpan, GateActivation, KvView, KvViewMut, Pool, RopeParams, RopeStyle,
-    RopeTable, argmax, attention, gated, log_sum_exp, rms_norm, rope, store_kv,
+    AttentionParams, AttentionSpan, GateActivation, KvElements, KvElementsMut, KvView, KvViewMut,
+    Pool, RopeParams, RopeStyle, RopeTable, argmax, attention, gated, log_sum_exp, rms_norm, rope,
+    store_kv,
 };
 use criterion::measurement::Measurement;
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
@@ -110,14 +111,38 @@ struct Heads(usize, usize, usize);
 
 const GEMMA: Heads = Heads(4, 1, 256);
 const SMOLLM: Heads = Heads(9, 3, 64);
+const GLM_EDGE: Heads = Heads(16, 4, 128);
+
+/// Keys or values: in half precision, or as integers and scales.
+#[derive(Clone)]
+enum Elements {
+    F16(Vec<f16>),
+    Q8(Vec<i8>, Vec<f32>),
+}
+
+impl Elements {
+    fn view(&self) -> KvElements<'_> {
+        match self {
+            Self::F16(elements) => KvElements::F16(elements),
+            Self::Q8(quants, scales) => KvElements::Q8 { quants, scales },
+        }
+    }
+
+    fn view_mut(&mut self) -> KvElementsMut<'_> {
+        match self {
+            Self::F16(elements) => KvElementsMut::F16(elements),
+            Self::Q8(quants, scales) => KvElementsMut::Q8 { quants, scales },
+        }
+    }
+}
 
 /// Spans of `queries` rows behind a prefix that they share.
 struct Batch {
     heads: Heads,
     prefix: usize,
     queries: usize,
-    keys: Vec<f16>,
-    values: Vec<f16>,
+    keys: Elements,
+    values: Elements,
     tables: Vec<Vec<u32>>,
 }
 
@@ -125,6 +150,16 @@ const BLOCK_TOKENS: usize = 32;
 
 impl Batch {
     fn new(pool: &Pool, heads: Heads, spans: u32, [prefix, queries]: [usize; 2]) -> Self {
+        Self::stored(pool, heads, spans, [prefix, queries], false)
+    }
+
+    fn stored(
+        pool: &Pool,
+        heads: Heads,
+        spans: u32,
+        [prefix, queries]: [usize; 2],
+        q8: bool,
+    ) -> Self {
         let shared = (prefix / BLOCK_TOKENS) as u32;
         let own = (prefix + queries).div_ceil(BLOCK_TOKENS) as u32 - shared;
         let own_blocks = |span: u32| shared + span * own..shared + (span + 1) * own;
@@ -134,10 +169,15 @@ impl Batch {
         let slots: Vec<u32> = (0..(shared + spans * own) * BLOCK_TOKENS as u32).collect();
         let Heads(_, groups, width) = heads;
         let x = numbers(slots.len() * groups * width);
-        let (mut keys, mut values) = (vec![f16::ZERO; x.len()], vec![f16::ZERO; x.len()]);
+        let elements = if q8 {
+            Elements::Q8(vec![0; x.len()], vec![0.0; x.len() / width])
+        } else {
+            Elements::F16(vec![f16::ZERO; x.len()])
+        };
+        let (mut keys, mut values) = (elements.clone(), elements);
         let mut kv = KvViewMut {
-            keys: &mut keys,
-            values: &mut values,
+            keys: keys.view_mut(),
+            values: values.view_mut(),
             block_tokens: BLOCK_TOKENS,
             heads: groups,
             width,
@@ -173,8 +213,8 @@ impl Batch {
         let tables = self.tables.iter().map(Vec::as_slice);
         let spans: Vec<AttentionSpan<'_>> = tables.enumerate().map(span).collect();
         let kv = KvView {
-            keys: &self.keys,
-            values: &self.values,
+            keys: self.keys.view(),
+            values: self.values.view(),
             block_tokens: BLOCK_TOKENS,
             heads: groups,
             width,
@@ -214,18 +254,22 @@ fn prefill_on<M: Measurement>(pool: &Pool, c: &mut Criterion<M>) {
         group.throughput(Throughput::Elements(batch.multiply_adds()));
         group.bench_function(name, |b| batch.bench(b, pool));
     }
+    let batch = Batch::new(pool, GLM_EDGE, 1, [0, 512]);
+    group.throughput(Throughput::Elements(batch.multiply_adds()));
+    group.bench_function("glm-edge, 512 rows", |b| batch.bench(b, pool));
 }
 
-/// One token for each of some sequences at depth 2,048.
+/// One token for each of some sequences.
 fn decode_on<M: Measurement>(pool: &Pool, c: &mut Criterion<M>) {
     let mut group = c.benchmark_group(format!("attention decode, {} threads", pool.threads()));
-    for (name, heads) in [("gemma", GEMMA), ("smollm", SMOLLM)] {
-        for spans in [1, 8] {
-            let batch = Batch::new(pool, heads, spans, [2_048, 1]);
-            group.throughput(Throughput::Elements(batch.multiply_adds()));
-            group.bench_function(format!("{name}, {spans} sequences"), |b| {
-                batch.bench(b, pool);
-            });
+    for (name, heads) in [("gemma", GEMMA), ("smollm", SMOLLM), ("glm-edge", GLM_EDGE)] {
+        for (spans, depth) in [(1, 2_048), (8, 2_048), (1, 8_192)] {
+            for (stored, q8) in [("f16", false), ("q8", true)] {
+                let batch = Batch::stored(pool, heads, spans, [depth, 1], q8);
+                group.throughput(Throughput::Elements(batch.multiply_adds()));
+                let case = format!("{name}, {stored}, {spans} sequences at {depth}");
+                group.bench_function(case, |b| batch.bench(b, pool));
+            }
         }
     }
 }

@@ -29,7 +29,10 @@ mod softmax;
 mod test_data;
 
 pub use activation::Activations;
-pub use attention::{AttentionParams, AttentionSpan, KvView, KvViewMut, attention, store_kv};
+pub use attention::{
+    AttentionParams, AttentionSpan, KvElements, KvElementsMut, KvView, KvViewMut, attention,
+    store_kv,
+};
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;
 pub use format::{BlockFormat, Unrepresentable, dequantize, quantize};

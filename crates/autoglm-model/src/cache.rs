@@ -4,7 +4,7 @@
 //! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
 //! handed out and copied whole.
 
-use autoglm_kernel::{KvView, KvViewMut};
+use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut};
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 
@@ -255,8 +255,8 @@ impl KvCache {
     pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
         let layer = &mut self.layers[layer];
         KvViewMut {
-            keys: layer.keys.reinterpret_cast_mut(),
-            values: layer.values.reinterpret_cast_mut(),
+            keys: KvElementsMut::F16(layer.keys.reinterpret_cast_mut()),
+            values: KvElementsMut::F16(layer.values.reinterpret_cast_mut()),
             block_tokens: BLOCK_TOKENS,
             heads: self.kv_heads,
             width: self.head_width,
@@ -267,8 +267,8 @@ impl KvCache {
     pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
         let layer = &self.layers[layer];
         KvView {
-            keys: layer.keys.reinterpret_cast(),
-            values: layer.values.reinterpret_cast(),
+            keys: KvElements::F16(layer.keys.reinterpret_cast()),
+            values: KvElements::F16(layer.values.reinterpret_cast()),
             block_tokens: BLOCK_TOKENS,
             heads: self.kv_heads,
             width: self.head_width,

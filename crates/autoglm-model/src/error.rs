@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use autoglm_kernel::KernelError;
+use autoglm_kernel::{KernelError, Unrepresentable};
 
 /// Who has to act for a [`ModelError`] to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Fault {
     Caller,
     /// The file is wrong, or of a kind that is not supported.
     Data,
+    /// The machine does not suffice: the disk is full.
+    Capacity,
 }
 
 /// Why a model file cannot be used.
@@ -221,6 +223,106 @@ pub enum ModelError {
         /// The tensor that starts before the first one ends.
         second: String,
     },
+    /// The header of a safetensors file is longer than any model needs.
+    #[error("the header has {found_bytes} bytes, {limit_bytes} are allowed")]
+    LongHeader {
+        /// Its length in the file.
+        found_bytes: u64,
+        /// The longest that is read.
+        limit_bytes: u64,
+    },
+    /// JSON is not well formed, or not of the form that the format has.
+    #[error("{what} is not as it must be: {reason}")]
+    Json {
+        /// What was being read.
+        what: &'static str,
+        /// What the parser says, with line and column, escaped.
+        reason: String,
+    },
+    /// A file that is read into memory whole is too large for that.
+    #[error("the file has {found_bytes} bytes, {limit_bytes} are allowed")]
+    LargeFile {
+        /// Its size.
+        found_bytes: u64,
+        /// The largest that is read.
+        limit_bytes: u64,
+    },
+    /// A tensor's numbers are of a type that is not read here.
+    #[error("tensor {tensor} has the number type {found}, want F32, F16 or BF16")]
+    NumberType {
+        /// The tensor.
+        tensor: String,
+        /// The type's name in the file.
+        found: String,
+    },
+    /// A tensor's data is longer or shorter than its shape and number type take.
+    #[error("tensor {tensor} has {found_bytes} bytes of data, its shape takes {wanted_bytes}")]
+    TensorSize {
+        /// The tensor.
+        tensor: String,
+        /// Bytes of its data in the file.
+        found_bytes: u64,
+        /// What shape and number type take.
+        wanted_bytes: usize,
+    },
+    /// Some of a file's tensor data belongs to no tensor.
+    #[error("{gap_bytes} bytes at offset {offset} of the tensor data belong to no tensor")]
+    Gap {
+        /// Where they begin.
+        offset: usize,
+        /// How many they are.
+        gap_bytes: usize,
+    },
+    /// A folder has no weights where they are looked for.
+    #[error("the folder has neither model.safetensors nor model.safetensors.index.json")]
+    NoWeights,
+    /// An index names a file that is not one of the folder's own.
+    #[error("tensor {tensor} is said to lie in {found}, want a .safetensors file of the folder")]
+    ShardName {
+        /// The tensor.
+        tensor: String,
+        /// The name in the index.
+        found: String,
+    },
+    /// An index and a shard disagree.
+    #[error("tensor {tensor}: the index says that it lies in {stated}, the files say {found}")]
+    WrongShard {
+        /// The tensor.
+        tensor: String,
+        /// The shard that the index names, or `nowhere`.
+        stated: String,
+        /// The shard that holds it, or `nowhere`.
+        found: String,
+    },
+    /// The model class of a folder is not one that runs here.
+    #[error("the model class {name} is not supported, want one of {}", supported.join(", "))]
+    UnknownClass {
+        /// The class in `config.json`.
+        name: String,
+        /// All that are supported.
+        supported: Vec<&'static str>,
+    },
+    /// A folder has a tensor that its class does not have: something that would not be computed.
+    #[error("tensor {tensor} has no place in the class {class}")]
+    UnknownTensor {
+        /// The tensor.
+        tensor: String,
+        /// The class in `config.json`.
+        class: &'static str,
+    },
+    /// The rows of queries or keys are no whole number of heads.
+    #[error("tensor {tensor} has {rows} rows, want whole heads of {head_width}, an even number")]
+    HeadRows {
+        /// The tensor.
+        tensor: String,
+        /// Its rows.
+        rows: usize,
+        /// The rows of a head.
+        head_width: usize,
+    },
+    /// A folder has no tokenizer that is read here.
+    #[error("the folder has no tokenizer that is supported")]
+    NoTokenizer,
     /// A metadata key that is needed is not there.
     #[error("metadata key {key} is missing")]
     MissingKey {
@@ -260,6 +362,28 @@ pub enum ModelError {
         tensor: String,
         /// Why.
         source: KernelError,
+    },
+    /// A weight cannot be written in another number format.
+    #[error("tensor {tensor} cannot be quantised")]
+    Quantize {
+        /// The tensor.
+        tensor: String,
+        /// Which weight, and why.
+        source: Unrepresentable,
+    },
+    /// The operating system does not let us write a file.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another process writes the file right now.
+    #[error("another process is writing {}", path.display())]
+    BeingWritten {
+        /// The file.
+        path: PathBuf,
     },
     /// The architecture is not one that runs here.
     #[error("the architecture {name} is not supported, want one of {}", supported.join(", "))]
@@ -301,8 +425,15 @@ impl ModelError {
     /// Who has to act for this error to go away.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Open { .. } => Fault::Caller,
+            Self::Write { source, .. } if is_full(source) => Fault::Capacity,
+            Self::Open { .. } | Self::Write { .. } | Self::BeingWritten { .. } => Fault::Caller,
             _ => Fault::Data,
         }
     }
+}
+
+/// Whether there is no room where the file is to be.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -5,20 +5,27 @@
 
 mod architecture;
 mod block;
+mod bytes;
 mod cache;
+mod checkpoint;
 mod config;
 mod error;
 mod gguf;
 mod model;
+mod quantize;
+mod safetensors;
 mod source;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
-pub use autoglm_kernel::{Pool, argmax, log_sum_exp};
+pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, HeldBlock, KvCache, Sequence};
+pub use checkpoint::Checkpoint;
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
-pub use gguf::{Array, FromValue, GgufFile, Value};
+pub use gguf::{Array, Entries, FromValue, GgufFile, Value};
 pub use model::{Model, ModelSize, Outputs, Step};
+pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};
+pub use safetensors::{NumberType, SafetensorsFile, StoredTensor};
 pub use source::{Tensor, TensorInfo, WeightSource, open};

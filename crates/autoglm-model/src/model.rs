@@ -14,6 +14,7 @@ use crate::block::{Block, Rows, Workspace};
 use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::quantize::{QuantizedType, Recipe};
 use crate::source::{TensorInfo, WeightSource};
 use crate::weights::Weights;
 
@@ -48,19 +49,23 @@ pub struct ModelSize {
 }
 
 impl ModelSize {
-    /// Reads no weights, only what is said of them.
+    /// Reads no weights, only what is said of them; `quantize` as in [`Model::load_as`].
     ///
     /// # Errors
     /// An architecture or a metadata value that is unknown, missing or out of range.
-    pub fn of(source: &dyn WeightSource) -> Result<Self, ModelError> {
-        let packed = |tensor: TensorInfo<'_>| {
-            let cols = tensor.shape.last().copied().unwrap_or(1);
-            PackedMatrix::packed_bytes(tensor.format, tensor.len() / cols, cols)
+    pub fn of(
+        source: &dyn WeightSource,
+        quantize: Option<QuantizedType>,
+    ) -> Result<Self, ModelError> {
+        let infos = source.tensor_infos();
+        let recipe = quantize.map(|kind| Recipe::new(kind, infos.iter().map(|info| info.name)));
+        let packed = |info: &TensorInfo<'_>| {
+            let recipe = recipe.filter(|_| info.format.block_len() == 1);
+            let format = recipe.map_or(info.format, |r| r.format_for(info.name, info.shape));
+            let cols = info.shape.last().copied().unwrap_or(1);
+            PackedMatrix::packed_bytes(format, info.len() / cols, cols)
         };
-        let matrices = source
-            .tensor_infos()
-            .into_iter()
-            .filter(|t| t.shape.len() > 1);
+        let matrices = infos.iter().filter(|info| info.shape.len() > 1);
         Ok(Self {
             config: architecture::configure(source)?,
             weight_bytes: matrices.map(packed).fold(0, usize::saturating_add),
@@ -97,8 +102,21 @@ impl Model {
     /// An architecture, a metadata value or a tensor that is unknown, missing or of another shape
     /// than the configuration says.
     pub fn load(source: &dyn WeightSource, pool: &Pool) -> Result<Self, ModelError> {
+        Self::load_as(source, pool, None)
+    }
+
+    /// [`Model::load`], with weights that are floats in the source quantised while they are
+    /// packed, one tensor at a time.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and a weight that the format does not hold.
+    pub fn load_as(
+        source: &dyn WeightSource,
+        pool: &Pool,
+        quantize: Option<QuantizedType>,
+    ) -> Result<Self, ModelError> {
         let config = architecture::configure(source)?;
-        let weights = Weights::load(source, &config, pool)?;
+        let weights = Weights::load(source, &config, pool, quantize)?;
         let table = |rope: &RopeParams| RopeTable::new(rope, config.context_tokens);
         let ropes = config.ropes.iter().map(table).collect();
         Ok(Self {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_model::QuantizedType;
 use clap::Args;
 
 use crate::models::{Need, resolve_model};
@@ -27,6 +28,23 @@ pub struct EngineArgs {
     /// model that does not fit is refused before it is loaded.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory_limit: Option<u64>,
+    /// Quantise weights that are floats in the file while they are loaded: q8_0, q4_0, q4_k_m,
+    /// f16 or bf16.
+    #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
+    pub quantize: Option<QuantizedType>,
+}
+
+/// Reads the name of a type, in either case.
+///
+/// # Errors
+/// A name that is none of them.
+pub fn quantized_type(name: &str) -> Result<QuantizedType, String> {
+    let mut types = QuantizedType::ALL.into_iter();
+    let known = types.find(|known| known.name().eq_ignore_ascii_case(name));
+    known.ok_or_else(|| {
+        let names = QuantizedType::ALL.map(QuantizedType::name);
+        format!("want one of {}", names.join(", "))
+    })
 }
 
 impl EngineArgs {
@@ -44,14 +62,18 @@ impl EngineArgs {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
             memory_limit: self.memory_limit,
+            quantize: self.quantize,
         }
     }
 
     fn threads(&self) -> NonZeroUsize {
-        self.threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN)
+        self.threads.unwrap_or_else(available_threads)
     }
+}
+
+/// As many compute threads as there are processors.
+pub fn available_threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Bytes, as a number with K, M, G or T behind it: powers of 1,024.

@@ -80,6 +80,7 @@ fn file_blame(error: &ModelError) -> Blame {
     match error.fault() {
         Fault::Caller => Blame::Caller,
         Fault::Data => Blame::Data,
+        Fault::Capacity => Blame::Capacity,
     }
 }
 

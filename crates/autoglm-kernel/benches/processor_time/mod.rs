@@ -6,7 +6,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 pub(crate) struct ProcessorTime;
 
 impl ProcessorTime {
-    fn now() -> f64 {
+    pub(crate) fn now() -> f64 {
         let path = "/proc/thread-self/schedstat";
         let text = std::fs::read_to_string(path).expect("Linux tells a thread its run time");
         let run_time = text.split(' ').next().and_then(|ns| ns.parse().ok());

@@ -3,38 +3,37 @@
 //! `docs/attention.md` derives the formula, the tiling and why a row's result depends on nothing
 //! but the row itself.
 
+mod elements;
 mod rows;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tile;
+mod work;
 
 use std::ops::Range;
 
-use half::f16;
-
-use crate::pool::{DisjointMut, Pool};
+use crate::pool::Pool;
 use crate::simd::{LANES, Variant};
-use rows::{RowBlock, attend};
+use elements::{Element, with_paged};
+pub use elements::{KvElements, KvElementsMut};
 pub use store::{KvViewMut, store_kv};
-
-/// Query rows that share each load of keys and values: six rows times four vectors of results fill
-/// 24 of the 32 AVX-512 registers (six times two, 12 of the 16 of AVX2).
-const ROWS_PER_BLOCK: usize = 6;
+use work::Attention;
 
 /// The keys and values of a cache that is cut into blocks of positions.
 ///
 /// # Shapes
-/// Block `b` of head `g` occupies the same `block_tokens · width` elements in both slices, at
-/// `(b · heads + g) · block_tokens · width`. Inside it, values are `[block_tokens, D]`, while keys
-/// are `[block_tokens/16, D, 16]`: sixteen positions side by side, so that scores of sixteen
-/// positions are computed in one register without a transposition. Whole blocks may be copied;
-/// parts of a block are written by [`store_kv`] only.
+/// Block `b` of head `g` occupies the same `block_tokens · width` elements of both, at
+/// `(b · heads + g) · block_tokens · width`. Inside it, keys are `[block_tokens/16, D, 16]`, sixteen
+/// positions side by side, so that scores of sixteen positions are computed in one register without
+/// a transposition; values are `[D/16, block_tokens, 16]`, sixteen channels side by side. Whole
+/// blocks may be copied; parts of a block are written by [`store_kv`] only.
 #[derive(Clone, Copy, Debug)]
 pub struct KvView<'a> {
     /// `[blocks, G, block_tokens/16, D, 16]`.
-    pub keys: &'a [f16],
-    /// `[blocks, G, block_tokens, D]`.
-    pub values: &'a [f16],
+    pub keys: KvElements<'a>,
+    /// `[blocks, G, D/16, block_tokens, 16]`.
+    pub values: KvElements<'a>,
     /// Positions in a block: a multiple of 16.
     pub block_tokens: usize,
     /// The number G of key/value heads.
@@ -100,101 +99,34 @@ pub fn attention(
     params: &AttentionParams,
     out: &mut [f32],
 ) {
-    Attention {
-        variant: Variant::best(),
-        q,
-        kv,
-        spans,
-        params,
-    }
-    .run(pool, out);
+    attention_with(Variant::best(), pool, (q, kv, spans, params), out);
 }
 
-/// One call of [`attention`].
-struct Attention<'a> {
+/// Queries, cache, spans and parameters of a call.
+type Inputs<'a> = (
+    &'a [f32],
+    &'a KvView<'a>,
+    &'a [AttentionSpan<'a>],
+    &'a AttentionParams,
+);
+
+fn attention_with(
     variant: Variant,
-    q: &'a [f32],
-    kv: &'a KvView<'a>,
-    spans: &'a [AttentionSpan<'a>],
-    params: &'a AttentionParams,
+    pool: &Pool,
+    (q, kv, spans, params): Inputs<'_>,
+    out: &mut [f32],
+) {
+    let blocks = check_layout("attention", kv);
+    with_paged!(kv, kv => {
+        let call = Attention { variant, q, kv, spans, params };
+        call.check(blocks, out.len());
+        call.run(pool, out);
+    });
 }
 
-impl Attention<'_> {
-    fn run(&self, pool: &Pool, out: &mut [f32]) {
-        self.check(out.len());
-        let rows_per_block = self.rows_per_block(pool.threads());
-        let total: usize = self
-            .row_blocks(rows_per_block)
-            .map(|block| self.cost(&block))
-            .sum();
-        let out = DisjointMut::new(out);
-        let workers = pool.threads();
-        pool.run(workers, |worker| {
-            let mut before = 0;
-            for block in self.row_blocks(rows_per_block) {
-                // A block belongs to the worker in whose even share of the cost it begins.
-                if before * workers / total == worker {
-                    self.attend(&block, &out);
-                }
-                before += self.cost(&block);
-            }
-        });
-    }
-
-    /// The row blocks of all spans: rows of one span and key/value head each.
-    fn row_blocks(&self, rows_per_block: usize) -> impl Iterator<Item = RowBlock> {
-        let heads_per_group = self.params.heads / self.kv.heads;
-        self.spans
-            .iter()
-            .enumerate()
-            .flat_map(move |(span, AttentionSpan { queries, .. })| {
-                let rows = queries.len() * heads_per_group;
-                (0..self.kv.heads).flat_map(move |group| {
-                    (0..rows)
-                        .step_by(rows_per_block)
-                        .map(move |first| RowBlock {
-                            span,
-                            group,
-                            first,
-                            len: rows_per_block.min(rows - first),
-                        })
-                })
-            })
-    }
-
-    /// Six, but fewer where that would leave threads without work, as when one sequence decodes.
-    fn rows_per_block(&self, threads: usize) -> usize {
-        let rows: usize = self.spans.iter().map(|span| span.queries.len()).sum();
-        (rows * self.params.heads / threads).clamp(1, ROWS_PER_BLOCK)
-    }
-
-    /// Multiply-adds, up to a factor, with the fixed work of a block beside them.
-    fn cost(&self, block: &RowBlock) -> usize {
-        let last = block.position(self, block.len - 1);
-        (block.len + 1) * (last + 1 - self.first_visible(last) + LANES)
-    }
-
-    /// The first position that a row at `position` attends to.
-    fn first_visible(&self, position: usize) -> usize {
-        self.params
-            .window
-            .map_or(0, |window| (position + 1).saturating_sub(window))
-    }
-
-    fn attend(&self, block: &RowBlock, out: &DisjointMut<'_, f32>) {
-        match block.len {
-            1 => attend::<1>(self, block, out),
-            2 => attend::<2>(self, block, out),
-            3 => attend::<3>(self, block, out),
-            4 => attend::<4>(self, block, out),
-            5 => attend::<5>(self, block, out),
-            _ => attend::<ROWS_PER_BLOCK>(self, block, out),
-        }
-    }
-
-    fn check(&self, out_len: usize) {
+impl<E: Element> Attention<'_, E> {
+    fn check(&self, blocks: usize, out_len: usize) {
         let Self { q, kv, params, .. } = self;
-        let blocks = check_layout("attention", kv.keys, kv.values, layout(kv));
         assert!(
             params.heads.is_multiple_of(kv.heads),
             "attention: {} query heads for {} key/value heads",
@@ -236,16 +168,14 @@ impl Attention<'_> {
     }
 }
 
-/// `(block_tokens, heads, width)`.
-type Layout = (usize, usize, usize);
-
-fn layout(kv: &KvView<'_>) -> Layout {
-    (kv.block_tokens, kv.heads, kv.width)
-}
-
-/// Panics unless the slices hold whole blocks of this layout; returns how many.
-fn check_layout(op: &str, keys: &[f16], values: &[f16], layout: Layout) -> usize {
-    let (block_tokens, heads, width) = layout;
+/// Panics unless the elements are whole blocks of this layout; returns how many.
+fn check_layout(op: &str, kv: &KvView<'_>) -> usize {
+    let KvView {
+        block_tokens,
+        heads,
+        width,
+        ..
+    } = *kv;
     for (name, len) in [("block length", block_tokens), ("head width", width)] {
         assert!(
             len > 0 && len.is_multiple_of(LANES),
@@ -254,15 +184,20 @@ fn check_layout(op: &str, keys: &[f16], values: &[f16], layout: Layout) -> usize
     }
     assert!(heads > 0, "{op}: 0 key/value heads");
     assert_eq!(
-        keys.len(),
-        values.len(),
+        kv.keys.len(),
+        kv.values.len(),
         "{op}: keys and values differ in length"
     );
+    let (elements, scales) = kv.keys.len();
     let block_len = block_tokens * heads * width;
     assert!(
-        keys.len().is_multiple_of(block_len),
-        "{op}: {} elements are not blocks of {block_len}",
-        keys.len()
+        elements.is_multiple_of(block_len),
+        "{op}: {elements} elements are not blocks of {block_len}",
     );
-    keys.len() / block_len
+    let wanted = elements / width;
+    assert!(
+        scales.is_none_or(|scales| scales == wanted),
+        "{op}: {scales:?} scales, not {wanted}"
+    );
+    elements / block_len
 }

@@ -1,22 +1,18 @@
-//! The inner loops: up to six query rows of one key/value head over all tiles of positions.
+//! The online softmax of up to six query rows of one key/value head, chunk by chunk.
 
-use half::f16;
+use super::elements::Element;
+use super::tile::{Scores, TILE, Tile, add_values, scale_weights, score_tile};
+use super::work::Attention;
+use crate::simd::{LANES, Simd, Variant, exp2, horizontal_max, sum_lanes, with_simd};
 
-use super::Attention;
-use crate::pool::DisjointMut;
-use crate::simd::{LANES, Simd, exp2, horizontal_max, sum_lanes, with_simd};
-
-/// Groups of sixteen positions in a tile.
-const TILE_GROUPS: usize = 4;
-
-/// Positions in a tile; tiles begin at multiples of it, whatever the window and the blocks.
-const TILE: usize = TILE_GROUPS * LANES;
-
-/// Scores, then weights, of one row and tile.
-type Scores = [f32; TILE];
+/// Tiles in a chunk. Each chunk is summed from nothing, and the sums are merged in order, so that
+/// chunks may be computed by different threads. 512 positions: a merge costs one multiply-add
+/// where the chunk cost 1,024.
+pub(super) const CHUNK_TILES: usize = 8;
 
 /// Rows `first..first + len` of a span and key/value head, where row `i` is query `i / n` and head
 /// `i % n` of the `n` query heads that share the key/value head.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RowBlock {
     pub(super) span: usize,
     pub(super) group: usize,
@@ -26,13 +22,13 @@ pub(super) struct RowBlock {
 
 impl RowBlock {
     /// The position of row `row` of the block.
-    pub(super) fn position(&self, call: &Attention<'_>, row: usize) -> usize {
+    pub(super) fn position<E>(&self, call: &Attention<'_, E>, row: usize) -> usize {
         let heads_per_group = call.params.heads / call.kv.heads;
         call.spans[self.span].first_position + (self.first + row) / heads_per_group
     }
 
     /// Where the row lies in `q` and `out`.
-    fn start(&self, call: &Attention<'_>, row: usize) -> usize {
+    pub(super) fn start<E>(&self, call: &Attention<'_, E>, row: usize) -> usize {
         let heads_per_group = call.params.heads / call.kv.heads;
         let row = self.first + row;
         let query = call.spans[self.span].queries.start + row / heads_per_group;
@@ -41,39 +37,89 @@ impl RowBlock {
     }
 }
 
-/// Computes the `R` rows of a block.
-pub(super) fn attend<const R: usize>(
-    call: &Attention<'_>,
-    block: &RowBlock,
-    out: &DisjointMut<'_, f32>,
-) {
-    let width = call.kv.width;
-    let starts: [usize; R] = std::array::from_fn(|row| block.start(call, row));
-    // SAFETY: blocks of rows, and rows of a block, are different query rows or heads, spans do not
-    // overlap, and each block is computed once.
-    let mut out = starts.map(|start| unsafe { out.range(start..start + width) });
-    let queries = starts.map(|start| &call.q[start..start + width]);
-    let positions: [usize; R] = std::array::from_fn(|row| block.position(call, row));
-    with_simd!(call.variant, s => {
-        let mut rows = Rows {
-            positions,
+/// What the softmax of a row knows besides the weighted sum of the values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// The greatest score.
+    pub(super) greatest: f32,
+    /// The sum of the weights relative to it; 0 before the first position.
+    pub(super) sum: f32,
+}
+
+impl Progress {
+    pub(super) const NONE: Self = Self {
+        greatest: f32::NEG_INFINITY,
+        sum: 0.0,
+    };
+}
+
+/// The rows of a block, ready to be computed.
+pub(super) struct Rows<'a, E, const R: usize> {
+    pub(super) call: &'a Attention<'a, E>,
+    pub(super) block: RowBlock,
+    pub(super) positions: [usize; R],
+    pub(super) queries: [&'a [f32]; R],
+}
+
+impl<'a, E: Element, const R: usize> Rows<'a, E, R> {
+    pub(super) fn new(call: &'a Attention<'a, E>, block: RowBlock) -> Self {
+        let query = |row| {
+            let start = block.start(call, row);
+            &call.q[start..start + call.kv.width]
+        };
+        Self {
+            call,
+            block,
+            positions: std::array::from_fn(|row| block.position(call, row)),
+            queries: std::array::from_fn(query),
+        }
+    }
+
+    /// `out = Σ_j weights[j]·v[j]` over the tiles of one chunk, not yet divided by the sums of the
+    /// weights, which are returned.
+    pub(super) fn chunk(&self, chunk: usize, out: &mut [&mut [f32]; R]) -> [Progress; R] {
+        with_simd!(self.call.variant, s => self.chunk_with(s, chunk, out))
+    }
+
+    #[inline(always)]
+    fn chunk_with<S: Simd>(&self, s: S, chunk: usize, out: &mut [&mut [f32]; R]) -> [Progress; R] {
+        for row in &mut *out {
+            row.fill(0.0);
+        }
+        let mut softmax = Softmax {
             greatest: [f32::NEG_INFINITY; R],
             sums: [s.splat(0.0); R],
             scores: [[0.0; TILE]; R],
         };
-        rows.attend(s, call, block, &queries, &mut out);
-    });
+        let scale = score_scale(self.call);
+        let tiles = self.call.tiles(&self.block);
+        let (from, to) = (chunk * CHUNK_TILES, (chunk + 1) * CHUNK_TILES);
+        for index in from.max(tiles.first)..to.min(tiles.end) {
+            let tile = (
+                tiles.at(index),
+                (index + 1 < tiles.end).then(|| tiles.at(index + 1)),
+            );
+            let tile = Tile::<E, R>::new(self.call, &self.block, tile, &self.positions);
+            score_tile(s, &tile, &self.queries, scale, &mut softmax.scores);
+            softmax.weigh(s, self.call.params.soft_cap, &tile, out);
+            scale_weights(s, &tile, &mut softmax.scores);
+            add_values(s, &tile, &softmax.scores, out);
+        }
+        std::array::from_fn(|row| Progress {
+            greatest: softmax.greatest[row],
+            sum: sum_lanes(s, softmax.sums[row]),
+        })
+    }
 }
 
 /// Scores are kept as powers of two, or, with a soft cap, as the exponents of its tanh.
-fn score_scale(call: &Attention<'_>) -> f32 {
+fn score_scale<E>(call: &Attention<'_, E>) -> f32 {
     let scale = call.params.scale * std::f32::consts::LOG2_E;
     call.params.soft_cap.map_or(scale, |cap| 2.0 * scale / cap)
 }
 
-/// The running state of the online softmax.
-struct Rows<S: Simd, const R: usize> {
-    positions: [usize; R],
+/// The running state of the online softmax inside a chunk.
+struct Softmax<S: Simd, const R: usize> {
     /// The greatest score so far.
     greatest: [f32; R],
     /// The weights so far, relative to the greatest score, summed in lanes.
@@ -81,41 +127,15 @@ struct Rows<S: Simd, const R: usize> {
     scores: [Scores; R],
 }
 
-impl<S: Simd, const R: usize> Rows<S, R> {
-    #[inline(always)]
-    fn attend(
-        &mut self,
-        s: S,
-        call: &Attention<'_>,
-        block: &RowBlock,
-        queries: &[&[f32]; R],
-        out: &mut [&mut [f32]; R],
-    ) {
-        for row in &mut *out {
-            row.fill(0.0);
-        }
-        let scale = score_scale(call);
-        let first = call.first_visible(self.positions[0]) / TILE;
-        let last = self.positions[R - 1] / TILE;
-        for tile in first..=last {
-            let tile = Tile::<R>::new(call, block, tile, &self.positions);
-            score_tile(s, &tile, queries, scale, &mut self.scores);
-            self.soften(s, call, &tile, out);
-            add_values(s, &tile, &self.scores, out);
-        }
-        for (row, sum) in out.iter_mut().zip(self.sums) {
-            multiply(s, row, 1.0 / sum_lanes(s, sum));
-        }
-    }
-
+impl<S: Simd, const R: usize> Softmax<S, R> {
     /// Turns scores into weights relative to the greatest score so far, and brings what was summed
     /// before to the same scale. A row that sees nothing of the tile stays as it is.
     #[inline(always)]
-    fn soften(
+    fn weigh<E>(
         &mut self,
         s: S,
-        call: &Attention<'_>,
-        tile: &Tile<'_, R>,
+        soft_cap: Option<f32>,
+        tile: &Tile<'_, E, R>,
         out: &mut [&mut [f32]; R],
     ) {
         for (row, out) in out.iter_mut().enumerate() {
@@ -124,7 +144,7 @@ impl<S: Simd, const R: usize> Rows<S, R> {
                 continue;
             }
             let scores = &mut self.scores[row];
-            if let Some(cap) = call.params.soft_cap {
+            if let Some(cap) = soft_cap {
                 cap_scores(s, scores, cap);
             }
             scores[..from].fill(f32::NEG_INFINITY);
@@ -135,211 +155,51 @@ impl<S: Simd, const R: usize> Rows<S, R> {
             let sum = s.mul(self.sums[row], s.splat(factor));
             self.sums[row] = weigh(s, scores, self.greatest[row], sum);
             if factor != 1.0 {
-                multiply(s, out, factor);
+                multiply_with(s, out, factor);
             }
         }
     }
 }
 
-/// One tile as the rows of a block see it.
-struct Tile<'a, const R: usize> {
-    /// The positions that each row sees, from the tile's first: from, to.
-    visible: [(usize, usize); R],
-    /// The groups of sixteen positions that some row sees: from, to.
-    groups: (usize, usize),
-    /// `[D, 16]` for each such group.
-    keys: [&'a [f16]; TILE_GROUPS],
-    /// `[16, D]` for each such group.
-    values: [&'a [f16]; TILE_GROUPS],
-    width: usize,
-}
-
-impl<'a, const R: usize> Tile<'a, R> {
-    #[inline(always)]
-    fn new(call: &Attention<'a>, block: &RowBlock, tile: usize, positions: &[usize; R]) -> Self {
-        let start = tile * TILE;
-        let visible = positions.map(|position| {
-            let to = (position + 1).saturating_sub(start).min(TILE);
-            (
-                call.first_visible(position).saturating_sub(start).min(to),
-                to,
-            )
-        });
-        // Positions ascend, so the first row sees the earliest and the last row the latest.
-        let groups = (visible[0].0 / LANES, visible[R - 1].1.div_ceil(LANES));
-        let mut keys: [&[f16]; TILE_GROUPS] = [&[]; TILE_GROUPS];
-        let mut values = keys;
-        for group in groups.0..groups.1 {
-            let part = group_range(call, block, start + group * LANES);
-            keys[group] = &call.kv.keys[part.clone()];
-            values[group] = &call.kv.values[part];
-        }
-        Self {
-            visible,
-            groups,
-            keys,
-            values,
-            width: call.kv.width,
-        }
-    }
-}
-
-/// Where the sixteen positions from `position` on lie in the cache.
-fn group_range(call: &Attention<'_>, block: &RowBlock, position: usize) -> std::ops::Range<usize> {
-    let kv = call.kv;
-    let page = call.spans[block.span].blocks[position / kv.block_tokens] as usize;
-    let offset = position % kv.block_tokens;
-    let start = ((page * kv.heads + block.group) * kv.block_tokens + offset) * kv.width;
-    start..start + LANES * kv.width
-}
-
-/// `scores[r, j] = scale · Σ_d q[r, d]·k[j, d]`, each sum a single chain over ascending `d`.
-#[inline(always)]
-fn score_tile<S: Simd, const R: usize>(
-    s: S,
-    tile: &Tile<'_, R>,
-    queries: &[&[f32]; R],
-    scale: f32,
-    scores: &mut [Scores; R],
+/// Adds the sum of a later chunk of the same row to `out`.
+pub(super) fn merge(
+    variant: Variant,
+    (out, progress): (&mut [f32], &mut Progress),
+    (chunk, of_chunk): (&[f32], Progress),
 ) {
-    let (mut group, end) = tile.groups;
-    while group < end {
-        group += match (S::WIDE, end - group) {
-            (true, 4) => score_groups::<S, R, 4>(s, tile, queries, group, scale, scores),
-            (true, 3) => score_groups::<S, R, 3>(s, tile, queries, group, scale, scores),
-            (true, 2) => score_groups::<S, R, 2>(s, tile, queries, group, scale, scores),
-            _ => score_groups::<S, R, 1>(s, tile, queries, group, scale, scores),
-        };
-    }
+    with_simd!(variant, s => merge_with(s, (out, progress), (chunk, of_chunk)));
 }
 
 #[inline(always)]
-fn score_groups<S: Simd, const R: usize, const C: usize>(
+fn merge_with<S: Simd>(
     s: S,
-    tile: &Tile<'_, R>,
-    queries: &[&[f32]; R],
-    group: usize,
-    scale: f32,
-    scores: &mut [Scores; R],
-) -> usize {
-    let width = tile.width;
-    let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r][..width]);
-    let keys: [&[[f16; LANES]]; C] =
-        std::array::from_fn(|c| &tile.keys[group + c].as_chunks().0[..width]);
-    let mut sums = [[s.splat(0.0); C]; R];
-    for d in 0..width {
-        let keys: [S::V; C] = std::array::from_fn(|c| s.load_f16(&keys[c][d]));
-        for (sums, query) in sums.iter_mut().zip(queries) {
-            let query = s.splat(query[d]);
-            for (sum, key) in sums.iter_mut().zip(keys) {
-                *sum = s.fma(query, key, *sum);
-            }
-        }
-    }
-    for (sums, scores) in sums.into_iter().zip(scores) {
-        let groups = &mut scores[group * LANES..][..C * LANES];
-        for (sum, scores) in sums.into_iter().zip(groups.as_chunks_mut().0) {
-            s.store(s.mul(sum, s.splat(scale)), scores);
-        }
-    }
-    C
-}
-
-/// `out[r, d] += Σ_j weights[r, j]·v[j, d]`, each a single chain over the positions that the row
-/// sees, in ascending order. Those that all rows see are added together, the few before and behind
-/// them row by row.
-#[inline(always)]
-fn add_values<S: Simd, const R: usize>(
-    s: S,
-    tile: &Tile<'_, R>,
-    weights: &[Scores; R],
-    out: &mut [&mut [f32]; R],
+    (out, progress): (&mut [f32], &mut Progress),
+    (chunk, of_chunk): (&[f32], Progress),
 ) {
-    let from = tile.visible[R - 1].0;
-    let to = tile.visible[0].1.max(from);
-    for row in 0..R {
-        let (row_from, row_to) = tile.visible[row];
-        let one = std::array::from_ref(&weights[row]);
-        add_positions(
-            s,
-            tile,
-            one,
-            (row_from, from.min(row_to)),
-            &mut [&mut *out[row]],
-        );
-    }
-    add_positions(s, tile, weights, (from, to), out);
-    for row in 0..R {
-        let (row_from, row_to) = tile.visible[row];
-        let one = std::array::from_ref(&weights[row]);
-        add_positions(
-            s,
-            tile,
-            one,
-            (to.max(row_from), row_to),
-            &mut [&mut *out[row]],
-        );
-    }
-}
-
-#[inline(always)]
-fn add_positions<S: Simd, const R: usize, const N: usize>(
-    s: S,
-    tile: &Tile<'_, N>,
-    weights: &[Scores; R],
-    positions: (usize, usize),
-    out: &mut [&mut [f32]; R],
-) {
-    if positions.0 >= positions.1 {
+    if of_chunk.sum == 0.0 {
         return;
     }
-    let mut d = 0;
-    while d < tile.width {
-        d += LANES
-            * match (S::WIDE, (tile.width - d) / LANES) {
-                (true, 4..) => add_columns::<S, R, N, 4>(s, tile, weights, positions, d, out),
-                (true, 3) => add_columns::<S, R, N, 3>(s, tile, weights, positions, d, out),
-                (true, 2) => add_columns::<S, R, N, 2>(s, tile, weights, positions, d, out),
-                _ => add_columns::<S, R, N, 1>(s, tile, weights, positions, d, out),
-            };
+    if progress.sum == 0.0 {
+        out.copy_from_slice(chunk);
+        *progress = of_chunk;
+        return;
     }
-}
-
-#[inline(always)]
-fn add_columns<S: Simd, const R: usize, const N: usize, const C: usize>(
-    s: S,
-    tile: &Tile<'_, N>,
-    weights: &[Scores; R],
-    positions: (usize, usize),
-    d: usize,
-    out: &mut [&mut [f32]; R],
-) -> usize {
-    let mut sums = [[s.splat(0.0); C]; R];
-    for (sums, out) in sums.iter_mut().zip(out.iter()) {
-        for (sum, out) in sums.iter_mut().zip(out[d..][..C * LANES].as_chunks().0) {
-            *sum = s.load(out);
-        }
+    let greatest = if progress.greatest > of_chunk.greatest {
+        progress.greatest
+    } else {
+        of_chunk.greatest
+    };
+    let factor = power(s, progress.greatest - greatest);
+    let of_chunk_factor = power(s, of_chunk.greatest - greatest);
+    let vectors = out.as_chunks_mut::<LANES>().0.iter_mut();
+    for (out, chunk) in vectors.zip(chunk.as_chunks::<LANES>().0) {
+        let scaled = s.mul(s.load(out), s.splat(factor));
+        s.store(s.fma(s.load(chunk), s.splat(of_chunk_factor), scaled), out);
     }
-    for j in positions.0..positions.1 {
-        let row = &tile.values[j / LANES][j % LANES * tile.width + d..][..C * LANES];
-        let row = row.as_chunks().0;
-        let values: [S::V; C] = std::array::from_fn(|c| s.load_f16(&row[c]));
-        for (sums, weights) in sums.iter_mut().zip(weights) {
-            let weight = s.splat(weights[j]);
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum = s.fma(weight, value, *sum);
-            }
-        }
-    }
-    for (sums, out) in sums.into_iter().zip(out) {
-        for (sum, out) in sums
-            .into_iter()
-            .zip(out[d..][..C * LANES].as_chunks_mut().0)
-        {
-            s.store(sum, out);
-        }
-    }
-    C
+    *progress = Progress {
+        greatest,
+        sum: of_chunk.sum.mul_add(of_chunk_factor, progress.sum * factor),
+    };
 }
 
 /// `cap·tanh(x/cap)` as a power of two, from `2·log₂e·x/cap`: `tanh(y) = 1 − 2/(1 + e^2y)`.
@@ -381,8 +241,13 @@ fn power<S: Simd>(s: S, exponent: f32) -> f32 {
     lanes[0]
 }
 
+/// `x *= factor`.
+pub(super) fn multiply(variant: Variant, x: &mut [f32], factor: f32) {
+    with_simd!(variant, s => multiply_with(s, x, factor));
+}
+
 #[inline(always)]
-fn multiply<S: Simd>(s: S, x: &mut [f32], factor: f32) {
+fn multiply_with<S: Simd>(s: S, x: &mut [f32], factor: f32) {
     for x in x.as_chunks_mut().0 {
         s.store(s.mul(s.load(x), s.splat(factor)), x);
     }

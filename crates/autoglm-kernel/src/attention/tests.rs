@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use half::f16;
 use proptest::prelude::*;
 
@@ -21,6 +23,8 @@ struct Case {
     soft_cap: Option<f32>,
     /// How large queries are: the larger, the more a few positions dominate.
     amplitude: f32,
+    /// Whether the cache holds integers.
+    q8: bool,
     seed: u64,
 }
 
@@ -63,18 +67,23 @@ impl Case {
         q
     }
 
-    /// `[SLOTS, G, D]` in half precision.
+    /// What is stored: `[SLOTS, G, D]`.
     fn contents(&self, what: u64) -> Vec<f32> {
-        let mut x = values(self.seed + what, SLOTS * self.groups * self.width);
-        for x in &mut x {
-            *x = f16::from_f32(*x).to_f32();
+        values(self.seed + what, SLOTS * self.groups * self.width)
+    }
+
+    /// What the cache then holds: `[SLOTS, G, D]`.
+    fn held(&self, what: u64) -> Vec<f64> {
+        let mut x = self.contents(what);
+        for head in x.chunks_exact_mut(self.width) {
+            round(head, self.q8);
         }
-        x
+        wide(&x)
     }
 
     fn cache(&self) -> Cache {
         let slots: Vec<u32> = (0..SLOTS as u32).collect();
-        let mut cache = Cache::new(self, f16::ZERO);
+        let mut cache = Cache::new(self, 0.0);
         let [k, v] = [self.contents(2), self.contents(3)];
         store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
         cache
@@ -118,20 +127,13 @@ impl Case {
     ) -> Vec<f32> {
         let mut out = vec![f32::NAN; q.len()];
         let (kv, params) = (cache.view(), self.params());
-        let call = Attention {
-            variant,
-            q,
-            kv: &kv,
-            spans,
-            params: &params,
-        };
-        call.run(&pool(threads), &mut out);
+        attention_with(variant, &pool(threads), (q, &kv, spans, &params), &mut out);
         out
     }
 
     /// The definition in double precision, and how far from it a result may be.
     fn exact(&self) -> (Vec<f64>, Vec<f64>) {
-        let (q, k, v) = (self.queries(), self.contents(2), self.contents(3));
+        let (q, k, v) = (self.queries(), self.held(2), self.held(3));
         let (mut outs, mut bounds) = (Vec::new(), Vec::new());
         let mut rows = q.chunks_exact(self.width);
         for ((first, len), table) in self.spans.iter().zip(self.tables()) {
@@ -144,9 +146,9 @@ impl Case {
                 for head in 0..self.heads {
                     let group = head / (self.heads / self.groups);
                     let row_of = |p: usize| (slot(p) * self.groups + group) * self.width;
-                    let rows_of = |x: &[f32]| -> Vec<Vec<f64>> {
+                    let rows_of = |x: &[f64]| -> Vec<Vec<f64>> {
                         (from..=position)
-                            .map(|p| wide(&x[row_of(p)..][..self.width]))
+                            .map(|p| x[row_of(p)..][..self.width].to_vec())
                             .collect()
                     };
                     let row = wide(rows.next().unwrap());
@@ -176,27 +178,81 @@ impl Case {
             .map(|d| weights.iter().zip(v).map(|(w, v)| w * v[d]).sum::<f64>() / sum)
             .collect();
         let magnitude = k.iter().map(|k| products(k, f64::abs)).fold(0.0, f64::max);
-        let score_error = (self.width as f64 + 3.0) * U * magnitude
+        // Integers cost a rounding with each scale: of a key's score, of a value's weight.
+        let of_scale = if self.q8 { 1.0 } else { 0.0 };
+        let score_error = (self.width as f64 + 3.0 + of_scale) * U * magnitude
             + 8.0 * U * f64::from(self.soft_cap.unwrap_or(0.0));
-        let weight_error = score_error + 128.0 * U;
+        let weight_error = score_error + (128.0 + of_scale) * U;
         (out, 2.0 * weight_error + 2.0 * (k.len() as f64 + 8.0) * U)
     }
 }
 
+/// Rounds the elements of one position and head to what the cache can hold.
+fn round(x: &mut [f32], q8: bool) {
+    let greatest = x.iter().fold(0.0f32, |a, x| a.max(x.abs()));
+    for x in x {
+        *x = if q8 {
+            (*x * (127.0 / greatest)).round_ties_even() * (greatest / 127.0)
+        } else {
+            f16::from_f32(*x).to_f32()
+        };
+    }
+}
+
+/// Keys or values.
+#[derive(Clone, Debug, PartialEq)]
+enum Elements {
+    F16(Vec<f16>),
+    Q8 { quants: Vec<i8>, scales: Vec<f32> },
+}
+
+impl Elements {
+    fn view(&self) -> KvElements<'_> {
+        match self {
+            Self::F16(elements) => KvElements::F16(elements),
+            Self::Q8 { quants, scales } => KvElements::Q8 { quants, scales },
+        }
+    }
+
+    fn view_mut(&mut self) -> KvElementsMut<'_> {
+        match self {
+            Self::F16(elements) => KvElementsMut::F16(elements),
+            Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
+        }
+    }
+
+    /// The element at an index of the layout, with the scale of its slot and head.
+    fn get(&self, index: usize, scale: usize) -> f32 {
+        match self {
+            Self::F16(elements) => elements[index].to_f32(),
+            Self::Q8 { quants, scales } => f32::from(quants[index]) * scales[scale],
+        }
+    }
+}
+
 struct Cache {
-    keys: Vec<f16>,
-    values: Vec<f16>,
+    keys: Elements,
+    values: Elements,
     block_tokens: usize,
     heads: usize,
     width: usize,
 }
 
 impl Cache {
-    fn new(case: &Case, fill: f16) -> Self {
+    /// A cache in which every element is `fill`, which is 1 or such that all integers make it.
+    fn new(case: &Case, fill: f32) -> Self {
         let len = SLOTS * case.groups * case.width;
+        let elements = if case.q8 {
+            Elements::Q8 {
+                quants: vec![1; len],
+                scales: vec![fill; len / case.width],
+            }
+        } else {
+            Elements::F16(vec![f16::from_f32(fill); len])
+        };
         Self {
-            keys: vec![fill; len],
-            values: vec![fill; len],
+            keys: elements.clone(),
+            values: elements,
             block_tokens: case.block_tokens,
             heads: case.groups,
             width: case.width,
@@ -204,36 +260,22 @@ impl Cache {
     }
 
     fn view(&self) -> KvView<'_> {
-        let Self {
-            keys,
-            values,
-            block_tokens,
-            heads,
-            width,
-        } = self;
         KvView {
-            keys,
-            values,
-            block_tokens: *block_tokens,
-            heads: *heads,
-            width: *width,
+            keys: self.keys.view(),
+            values: self.values.view(),
+            block_tokens: self.block_tokens,
+            heads: self.heads,
+            width: self.width,
         }
     }
 
     fn view_mut(&mut self) -> KvViewMut<'_> {
-        let Self {
-            keys,
-            values,
-            block_tokens,
-            heads,
-            width,
-        } = self;
         KvViewMut {
-            keys,
-            values,
-            block_tokens: *block_tokens,
-            heads: *heads,
-            width: *width,
+            keys: self.keys.view_mut(),
+            values: self.values.view_mut(),
+            block_tokens: self.block_tokens,
+            heads: self.heads,
+            width: self.width,
         }
     }
 }
@@ -245,11 +287,12 @@ fn wide(x: &[f32]) -> Vec<f64> {
 fn case() -> impl Strategy<Value = Case> {
     let heads = (1usize..=3, 1usize..=4);
     let sizes = (1usize..=9, prop::sample::select(vec![16, 32, 48, 64, 128]));
-    let spans = prop::collection::vec((0usize..200, 0usize..12), 1..5);
+    let spans = prop::collection::vec((0usize..SLOTS * 4, 0usize..12), 1..5);
     let options = (
-        prop::option::of(1usize..150),
+        prop::option::of(1usize..700),
         prop::option::weighted(0.2, 5.0f32..50.0),
         prop::sample::select(vec![0.1f32, 3.0, 40.0]),
+        any::<bool>(),
     );
     (heads, sizes, spans, options, 0u64..1_000).prop_map(|(heads, sizes, spans, options, seed)| {
         Case {
@@ -261,6 +304,7 @@ fn case() -> impl Strategy<Value = Case> {
             window: options.0,
             soft_cap: options.1,
             amplitude: options.2,
+            q8: options.3,
             seed,
         }
     })
@@ -277,6 +321,7 @@ fn gemma() -> Case {
         window: Some(100),
         soft_cap: None,
         amplitude: 4.0,
+        q8: false,
         seed: 7,
     }
 }
@@ -331,23 +376,58 @@ proptest! {
     fn store_kv_writes_what_the_layout_says(case in case(), slots in prop::collection::vec(0u32..SLOTS as u32, 0..60), threads in 1usize..4) {
         let row_len = case.groups * case.width;
         let [k, v] = [values(1, slots.len() * row_len), values(2, slots.len() * row_len)];
-        let untouched = f16::from_f32(0.25);
-        let mut expected = Cache::new(&case, untouched);
+        let mut expected: HashMap<(usize, usize), [f32; 2]> = HashMap::new();
         for (t, slot) in slots.iter().enumerate() {
-            let (block, offset) = (*slot as usize / case.block_tokens, *slot as usize % case.block_tokens);
-            for i in 0..row_len {
-                let (head, d) = (i / case.width, i % case.width);
-                let start = (block * case.groups + head) * case.block_tokens * case.width;
-                expected.keys[start + (offset / 16 * case.width + d) * 16 + offset % 16] = f16::from_f32(k[t * row_len + i]);
-                expected.values[start + offset * case.width + d] = f16::from_f32(v[t * row_len + i]);
+            let row = t * row_len..(t + 1) * row_len;
+            let (mut k, mut v) = (k[row.clone()].to_vec(), v[row].to_vec());
+            for x in [&mut k, &mut v] {
+                x.chunks_exact_mut(case.width).for_each(|head| round(head, case.q8));
             }
+            expected.extend((0..row_len).map(|i| ((*slot as usize, i), [k[i], v[i]])));
         }
         for variant in Variant::all() {
-            let mut cache = Cache::new(&case, untouched);
+            let mut cache = Cache::new(&case, 0.25);
             store_kv_with(variant, &pool(threads), [&k, &v], &slots, &mut cache.view_mut());
-            prop_assert!(cache.keys == expected.keys && cache.values == expected.values, "{:?}", variant);
+            for slot in 0..SLOTS {
+                let (block, offset) = (slot / case.block_tokens, slot % case.block_tokens);
+                for i in 0..row_len {
+                    let (head, d) = (i / case.width, i % case.width);
+                    let first = (block * case.groups + head) * case.block_tokens;
+                    let start = first * case.width;
+                    let key = start + (offset / 16 * case.width + d) * 16 + offset % 16;
+                    let value = start + (d / 16 * case.block_tokens + offset) * 16 + d % 16;
+                    let found = [
+                        cache.keys.get(key, first + offset),
+                        cache.values.get(value, first + offset),
+                    ];
+                    let wanted = expected.get(&(slot, i)).copied().unwrap_or([0.25; 2]);
+                    prop_assert_eq!(found, wanted, "slot {} element {} of {:?}", slot, i, variant);
+                }
+            }
         }
     }
+}
+
+#[test]
+fn integers_are_half_a_step_from_what_was_stored_or_nan() {
+    let case = Case {
+        q8: true,
+        ..gemma()
+    };
+    let mut cache = Cache::new(&case, 0.0);
+    let mut k = values(1, 4 * case.width);
+    k[case.width + 3] = f32::NAN;
+    k[2 * case.width + 255] = f32::INFINITY;
+    k[3 * case.width..].fill(1e-38);
+    let v = vec![0.0; k.len()];
+    store_kv(&pool(1), &k, &v, &[0, 1, 2, 3], &mut cache.view_mut());
+    let read = |slot: usize, d: usize| cache.keys.get(d * 16 + slot, slot);
+    for d in 0..case.width {
+        assert!((read(0, d) - k[d]).abs() <= 0.5001 / 127.0, "{d}");
+        assert!(read(1, d).is_nan() && read(2, d).is_nan(), "{d}");
+        assert_eq!(read(3, d), 0.0, "{d}");
+    }
+    assert_eq!(cache.values.get(0, 0), 0.0);
 }
 
 #[test]
@@ -383,14 +463,8 @@ fn positions_that_a_row_may_not_see_do_not_reach_it_even_if_they_hold_nan() {
             k[position * row_len..][..row_len].fill(f32::NAN);
             v[position * row_len..][..row_len].fill(f32::NAN);
         }
-        let mut cache = Cache::new(
-            &case,
-            if poisoned.is_empty() {
-                f16::ZERO
-            } else {
-                f16::NAN
-            },
-        );
+        let fill = if poisoned.is_empty() { 0.0 } else { f32::NAN };
+        let mut cache = Cache::new(&case, fill);
         store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
         case.run_spans(variant, 2, &cache, &q, std::slice::from_ref(&span))
     };
@@ -418,12 +492,16 @@ fn a_window_of_n_sees_the_position_itself_and_n_minus_1_before_it() {
         spans: vec![(100, 3)],
         ..gemma()
     };
-    let (table, v) = (&one.tables()[0], one.contents(3));
+    let (table, v) = (&one.tables()[0], one.held(3));
     let out = one.run(Variant::best(), 1);
     for (query, row) in out.chunks_exact(one.heads * one.width).enumerate() {
         let slot = table[(100 + query) / 32] as usize * 32 + (100 + query) % 32;
         for head in row.chunks_exact(one.width) {
-            assert_eq!(head, &v[slot * one.width..][..one.width], "query {query}");
+            assert_eq!(
+                wide(head),
+                v[slot * one.width..][..one.width],
+                "query {query}"
+            );
         }
     }
     let wide = Case {

@@ -1,10 +1,12 @@
 //! Sixteen lanes in two 256-bit registers, low half first.
 
 use std::arch::x86_64::{
-    __m128i, __m256, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_ps,
-    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_div_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_permute_ps, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+    __m128i, __m256, __m256i, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_loadu_si128,
+    _mm_prefetch, _mm_storeu_si128, _mm_unpackhi_epi64, _mm256_add_ps, _mm256_castps_si256,
+    _mm256_castsi256_ps, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
+    _mm256_cvtps_epi32, _mm256_cvtps_ph, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute_ps, _mm256_set1_ps,
+    _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
 use half::f16;
@@ -86,6 +88,49 @@ impl Simd for Avx2 {
             // SAFETY: `self` proves AVX2; these are 16 of the array's 32 bytes.
             unsafe { _mm_storeu_si128(half.as_mut_ptr().cast::<__m128i>(), bits) }
         }
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the instruction takes any alignment"
+    )]
+    fn load_i8(self, x: &[i8; LANES]) -> Pair {
+        // SAFETY: these are the array's 16 bytes.
+        let low = unsafe { _mm_loadu_si128(x.as_ptr().cast::<__m128i>()) };
+        // SAFETY: part of SSE2.
+        let high = unsafe { _mm_unpackhi_epi64(low, low) };
+        // SAFETY: `self` proves AVX2.
+        let low = unsafe { _mm256_cvtepi8_epi32(low) };
+        // SAFETY: `self` proves AVX2.
+        let high = unsafe { _mm256_cvtepi8_epi32(high) };
+        // SAFETY: `self` proves AVX2.
+        let low = unsafe { _mm256_cvtepi32_ps(low) };
+        // SAFETY: `self` proves AVX2.
+        let high = unsafe { _mm256_cvtepi32_ps(high) };
+        [low, high]
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the instruction takes any alignment"
+    )]
+    fn store_i8(self, x: Pair, to: &mut [i8; LANES]) {
+        for (half, x) in to.as_chunks_mut::<8>().0.iter_mut().zip(x) {
+            let mut integers = [0i32; 8];
+            // SAFETY: `self` proves AVX2.
+            let rounded = unsafe { _mm256_cvtps_epi32(x) };
+            // SAFETY: `self` proves AVX2; the array is 32 writable bytes.
+            unsafe { _mm256_storeu_si256(integers.as_mut_ptr().cast::<__m256i>(), rounded) }
+            *half = integers.map(|x| x as i8);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, x: &T) {
+        // SAFETY: a prefetch reads nothing; the instruction is part of SSE.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(x).cast()) }
     }
 
     #[inline(always)]

@@ -44,6 +44,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn load_f16(self, x: &[f16; LANES]) -> Self::V;
     /// Rounds to half precision, to nearest and ties to even.
     fn store_f16(self, x: Self::V, to: &mut [f16; LANES]);
+    /// Widens small integers, which is exact.
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V;
+    /// Rounds to integers, to nearest and ties to even; NaN becomes 0. Numbers must lie within
+    /// -127.5 to 127.5.
+    fn store_i8(self, x: Self::V, to: &mut [i8; LANES]);
+    /// Asks for the cache line that `x` begins in. It changes nothing but the time.
+    fn prefetch<T>(self, x: &T);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;

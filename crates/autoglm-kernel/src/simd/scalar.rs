@@ -43,6 +43,19 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        x.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn store_i8(self, x: Self::V, to: &mut [i8; LANES]) {
+        *to = x.map(|x| x.round_ties_even() as i8);
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _x: &T) {}
+
+    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a + b)
     }

@@ -74,6 +74,12 @@ fn every_operation(variant: Variant) -> Vec<Vec<u32>> {
             s.store_f16(a, &mut halves);
             s.load_f16(&halves)
         }),
+        on_numbers!(variant, |s, a, _b| {
+            let number = s.max(a, s.splat(-127.0));
+            let mut integers = [0; LANES];
+            s.store_i8(s.min(number, s.splat(127.0)), &mut integers);
+            s.load_i8(&integers)
+        }),
     ]
     .iter()
     // All NaNs are one: their payloads are the processor's business.

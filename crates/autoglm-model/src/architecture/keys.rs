@@ -3,7 +3,7 @@
 use autoglm_kernel::{RopeParams, dequantize};
 
 use crate::error::ModelError;
-use crate::gguf::FromValue;
+use crate::gguf::{FromValue, printable, wrong_value};
 use crate::source::WeightSource;
 
 /// The metadata keys `ARCHITECTURE.*` of a model.
@@ -40,11 +40,17 @@ impl<'a> Keys<'a> {
         if found == 0 {
             return Ok(());
         }
-        Err(ModelError::WrongValue {
-            key: self.name(key),
-            found: found.to_string(),
-            wanted,
-        })
+        Err(self.wrong(key, found, wanted))
+    }
+
+    /// An error that names a key with the value that it has.
+    pub(super) fn wrong(
+        &self,
+        key: &str,
+        found: impl std::fmt::Display,
+        wanted: &'static str,
+    ) -> ModelError {
+        wrong_value(&self.name(key), printable(&found.to_string()), wanted)
     }
 
     /// Factor by which positions are multiplied: `1 / rope.scaling.factor` for linear scaling.
@@ -52,11 +58,7 @@ impl<'a> Keys<'a> {
         match self.get_or("rope.scaling.type", "none")? {
             "none" => Ok(1.0),
             "linear" => Ok(f64::from(self.require::<f32>("rope.scaling.factor")?).recip()),
-            other => Err(ModelError::WrongValue {
-                key: self.name("rope.scaling.type"),
-                found: other.escape_debug().to_string(),
-                wanted: "none or linear",
-            }),
+            other => Err(self.wrong("rope.scaling.type", other, "none or linear")),
         }
     }
 

@@ -1,50 +1,35 @@
 //! `llama`: pre-norm blocks, SiLU gate, rotary embedding over interleaved pairs (GGUF files of
 //! this architecture hold Q and K rows permuted for it). Llama, SmolLM, Mistral, Yi and their like.
 
-use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
+use autoglm_kernel::RopeStyle;
 
-use super::keys::Keys;
-use crate::config::{LayerConfig, ModelConfig, NormPlacement};
+use super::dense;
+use crate::checkpoint::{Change, Class, Metadata, NORMS, PLAIN, Partial, dense_settings};
+use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
-/// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
-const DEFAULT_BASE: f32 = 10_000.0;
-
 pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelError> {
-    let keys = Keys::new(source)?;
-    keys.forbid("expert_count", "no experts: this architecture is dense")?;
-    let width: usize = keys.require("embedding_length")?;
-    let heads: usize = keys.require("attention.head_count")?;
-    let head_width = keys.get_or("attention.key_length", width / heads.max(1))?;
-    let mut rope = RopeParams {
-        style: RopeStyle::Interleaved,
-        width: head_width,
-        rotated: keys.get_or("rope.dimension_count", head_width)?,
-        base: keys.get_or("rope.freq_base", DEFAULT_BASE)?.into(),
-        position_scale: keys.position_scale()?,
-        frequency_factors: None,
-    };
-    keys.frequency_factors(&mut rope)?;
-    let layer = LayerConfig {
-        window: None,
-        rope: 0,
-    };
-    Ok(ModelConfig {
-        architecture: keys.architecture().to_owned(),
-        width,
-        heads,
-        kv_heads: keys.get_or("attention.head_count_kv", heads)?,
-        head_width,
-        feed_forward: keys.require("feed_forward_length")?,
-        vocabulary: keys.vocabulary()?,
-        context_tokens: keys.require("context_length")?,
-        norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
-        norms: NormPlacement::Pre,
-        gate: GateActivation::Silu,
-        attention_scale: (head_width as f32).sqrt().recip(),
-        embedding_scale: 1.0,
-        ropes: vec![rope],
-        layers: vec![layer; super::layer_count(&keys)?],
-    })
+    dense::configure(source, RopeStyle::Interleaved, NormPlacement::Pre)
+}
+
+pub(super) const CLASS: Class = Class {
+    name: "LlamaForCausalLM",
+    architecture: "llama",
+    configure: |settings, metadata| dense_settings(settings, metadata, Partial::Never),
+    tensors: &[PLAIN, NORMS],
+    ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
+    tied: false,
+    change,
+};
+
+/// Folders hold the pairs of a head half a head apart.
+fn change(name: &str, metadata: &Metadata) -> Change {
+    if name.contains(".attn_q.") || name.contains(".attn_k.") {
+        Change::Interleave {
+            head_width: metadata.number("attention.key_length"),
+        }
+    } else {
+        Change::Keep
+    }
 }

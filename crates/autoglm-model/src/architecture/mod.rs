@@ -1,27 +1,71 @@
 //! Architectures: how the metadata of a weight file becomes a [`ModelConfig`]. One file per
 //! architecture, none per checkpoint.
 
+mod chatglm;
+mod dense;
 mod gemma3;
+mod glm;
+mod glm4;
 mod keys;
 mod llama;
+mod qwen2;
+mod qwen3;
+mod rope;
 
+use crate::checkpoint::{Class, Settings};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::gguf::printable;
 use crate::source::WeightSource;
 
 /// Reads a model's configuration.
 type Configure = fn(&dyn WeightSource) -> Result<ModelConfig, ModelError>;
 
 /// The architectures by their name in GGUF files.
-const ARCHITECTURES: &[(&str, Configure)] =
-    &[("gemma3", gemma3::configure), ("llama", llama::configure)];
+const ARCHITECTURES: &[(&str, Configure)] = &[
+    ("chatglm", chatglm::configure),
+    ("gemma3", gemma3::configure),
+    ("glm4", glm4::configure),
+    ("llama", llama::configure),
+    ("qwen2", qwen2::configure),
+    ("qwen3", qwen3::configure),
+];
+
+/// The classes that the `config.json` of a folder may name.
+const CLASSES: &[&Class] = &[
+    &chatglm::CLASS,
+    &chatglm::CONDITIONAL_CLASS,
+    &gemma3::CLASS,
+    &glm::CLASS,
+    &glm4::CLASS,
+    &llama::CLASS,
+    &qwen2::CLASS,
+    &qwen3::CLASS,
+];
 
 /// The names of all supported architectures.
 pub fn supported() -> Vec<&'static str> {
     ARCHITECTURES.iter().map(|(name, _)| *name).collect()
 }
 
-/// Reads the configuration of the model in a file.
+/// The class of the model in a folder with these settings.
+///
+/// # Errors
+/// A class that is not supported, or none.
+pub(crate) fn class_of(settings: &Settings) -> Result<&'static Class, ModelError> {
+    const KEY: &str = "architectures";
+    let names = settings.texts(KEY)?.unwrap_or_default();
+    let [name] = names.as_slice() else {
+        return Err(settings.wrong(KEY, "a list with one class"));
+    };
+    let known = CLASSES.iter().find(|class| class.name == name);
+    known.copied().ok_or_else(|| ModelError::UnknownClass {
+        name: printable(name),
+        supported: CLASSES.iter().map(|class| class.name).collect(),
+    })
+}
+
+/// Reads the configuration of a model.
 ///
 /// # Errors
 /// An architecture that is not supported, a metadata key that is missing, of another type or out

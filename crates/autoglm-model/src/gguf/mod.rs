@@ -14,18 +14,17 @@ mod tensor_type;
 mod tests;
 mod value;
 mod vocabulary;
-#[cfg(test)]
 pub(crate) mod writer;
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use autoglm_kernel::MappedFile;
-
 use self::layout::{Entry, Layout, TensorEntry};
 use self::reader::Reader;
 pub use self::value::{Array, FromValue, Value};
+pub use self::writer::Entries;
 use crate::ModelError;
+use crate::bytes::{Bytes, in_file};
 use crate::source::Tensor;
 
 /// An open GGUF file.
@@ -35,22 +34,6 @@ pub struct GgufFile {
     layout: Layout,
 }
 
-/// Where the file's bytes are.
-#[derive(Debug)]
-enum Bytes {
-    Mapped(MappedFile),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
 impl GgufFile {
     /// Maps the file at `path` and checks its structure.
     ///
@@ -58,14 +41,7 @@ impl GgufFile {
     /// [`ModelError::Open`] where the operating system does not give us the file, and
     /// [`ModelError::File`] with the cause where its content is not as it must be.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let map = MappedFile::open(path).map_err(|source| ModelError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::read(Bytes::Mapped(map)).map_err(|error| ModelError::File {
-            path: path.to_owned(),
-            source: Box::new(error),
-        })
+        Self::read(Bytes::map(path)?).map_err(in_file(path))
     }
 
     /// Checks the structure of a file that is in memory.
@@ -158,6 +134,18 @@ impl GgufFile {
             .entries
             .iter()
             .filter_map(|entry| Some((entry.key.as_str(), self.entry_value(entry)?)))
+    }
+
+    /// All metadata as it stands in the file, but for the keys that `leave_out` names.
+    pub(crate) fn copied_entries(&self, leave_out: impl Fn(&str) -> bool) -> Entries {
+        let mut entries = Entries::default();
+        for entry in &self.layout.entries {
+            if !leave_out(&entry.key) {
+                let value = &self.bytes.as_slice()[entry.bytes.clone()];
+                entries.raw(&entry.key, entry.kind.number(), value);
+            }
+        }
+        entries
     }
 
     fn entry_value(&self, entry: &Entry) -> Option<Value<'_>> {

@@ -2,22 +2,31 @@
 
 use autoglm_kernel::BlockFormat;
 
+/// The formats that kernels exist for, with their numbers.
+const NUMBERS: [(u32, BlockFormat); 11] = [
+    (0, BlockFormat::F32),
+    (1, BlockFormat::F16),
+    (2, BlockFormat::Q4_0),
+    (3, BlockFormat::Q4_1),
+    (6, BlockFormat::Q5_0),
+    (7, BlockFormat::Q5_1),
+    (8, BlockFormat::Q8_0),
+    (12, BlockFormat::Q4K),
+    (13, BlockFormat::Q5K),
+    (14, BlockFormat::Q6K),
+    (30, BlockFormat::Bf16),
+];
+
 /// The format with this number, where it is one that kernels exist for.
 pub(super) fn format(number: u32) -> Option<BlockFormat> {
-    Some(match number {
-        0 => BlockFormat::F32,
-        1 => BlockFormat::F16,
-        2 => BlockFormat::Q4_0,
-        3 => BlockFormat::Q4_1,
-        6 => BlockFormat::Q5_0,
-        7 => BlockFormat::Q5_1,
-        8 => BlockFormat::Q8_0,
-        12 => BlockFormat::Q4K,
-        13 => BlockFormat::Q5K,
-        14 => BlockFormat::Q6K,
-        30 => BlockFormat::Bf16,
-        _ => return None,
-    })
+    let known = NUMBERS.iter().find(|(known, _)| *known == number);
+    known.map(|(_, format)| *format)
+}
+
+/// The number of a format.
+pub(super) fn number(format: BlockFormat) -> u32 {
+    let known = NUMBERS.iter().find(|(_, known)| *known == format);
+    known.expect("the table has every format").0
 }
 
 /// The field's name for a format that is not supported, for messages.

@@ -53,6 +53,11 @@ impl ValueType {
             })
     }
 
+    /// Its number in files.
+    pub(super) fn number(self) -> u32 {
+        self as u32
+    }
+
     /// Bytes of one value; for strings and arrays, of the shortest.
     fn smallest_bytes(self) -> usize {
         match self {

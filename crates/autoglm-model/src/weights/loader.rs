@@ -5,12 +5,15 @@ use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 use super::{AttentionWeights, BlockWeights, FeedForwardWeights, Linear};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
+use crate::quantize::{ConvertError, Converter, Recipe};
 use crate::source::{Tensor, WeightSource};
 
 /// Reads tensors of one model.
 pub(super) struct Loader<'a> {
     pub(super) source: &'a dyn WeightSource,
     pub(super) pool: &'a Pool,
+    /// What float weights are quantised to while they are packed.
+    pub(super) recipe: Option<Recipe>,
 }
 
 impl Loader<'_> {
@@ -185,12 +188,45 @@ impl Loader<'_> {
         (rows, cols): (usize, usize),
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
+        let quantized = self.quantized(name, format, (rows, cols), bytes)?;
+        let (format, bytes) = match &quantized {
+            Some((format, bytes)) => (*format, bytes.as_slice()),
+            None => (format, bytes),
+        };
         PackedMatrix::pack(self.pool, format, rows, cols, bytes).map_err(|source| {
             ModelError::Pack {
                 tensor: name.to_owned(),
                 source,
             }
         })
+    }
+
+    /// Float weights in the format that the recipe gives them; nothing without a recipe and for
+    /// weights that are quantised already.
+    fn quantized(
+        &self,
+        name: &str,
+        from: BlockFormat,
+        (rows, cols): (usize, usize),
+        bytes: &[u8],
+    ) -> Result<Option<(BlockFormat, Vec<u8>)>, ModelError> {
+        let Some(recipe) = self.recipe.filter(|_| from.block_len() == 1) else {
+            return Ok(None);
+        };
+        let to = recipe.format_for(name, &[rows, cols]);
+        let mut quantized = Vec::new();
+        let mut sink = |piece: &[u8]| -> Result<(), std::convert::Infallible> {
+            quantized.extend_from_slice(piece);
+            Ok(())
+        };
+        match Converter::new(self.pool).convert((from, to), cols, bytes, &mut sink) {
+            Ok(()) => Ok(Some((to, quantized))),
+            Err(ConvertError::Value(source)) => Err(ModelError::Quantize {
+                tensor: name.to_owned(),
+                source,
+            }),
+            Err(ConvertError::Sink(never)) => match never {},
+        }
     }
 
     pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {

@@ -7,6 +7,7 @@ use autoglm_kernel::{PackedMatrix, Pool};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::quantize::{QuantizedType, Recipe};
 use crate::source::WeightSource;
 use loader::Loader;
 
@@ -53,13 +54,20 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads and packs all tensors of the configured model.
+    /// Reads and packs all tensors of the configured model, float weights quantised where that is
+    /// asked for.
     pub(crate) fn load(
         source: &dyn WeightSource,
         config: &ModelConfig,
         pool: &Pool,
+        quantize: Option<QuantizedType>,
     ) -> Result<Self, ModelError> {
-        let loader = Loader { source, pool };
+        let infos = source.tensor_infos();
+        let loader = Loader {
+            source,
+            pool,
+            recipe: quantize.map(|kind| Recipe::new(kind, infos.iter().map(|info| info.name))),
+        };
         let (vocabulary, width) = (config.vocabulary, config.width);
         let head = match source.tensor_info("output.weight") {
             Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),

@@ -6,6 +6,7 @@ pub mod generate;
 pub mod init;
 pub mod model;
 pub mod perplexity;
+pub mod quantize;
 pub mod run;
 pub mod runs;
 mod sampling;

@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_engine::{LocalSettings, MemoryPlan};
-use autoglm_model::{GgufFile, ModelError, WeightSource};
+use autoglm_model::{GgufFile, ModelError, QuantizedType, WeightSource};
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::commands::quantize::{self, QuantizeArgs};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe and check models.
+/// List, fetch, describe, check and quantise models.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -30,6 +31,7 @@ enum ModelCommand {
     Pull(PullArgs),
     Info(InfoArgs),
     Verify(VerifyArgs),
+    Quantize(QuantizeArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -87,6 +89,14 @@ struct InfoArgs {
     /// With --plan: the memory that may be used, such as 6G.
     #[arg(long, value_name = "SIZE", value_parser = crate::engine::size, requires = "plan")]
     memory_limit: Option<u64>,
+    /// With --plan: what float weights are quantised to while they are loaded.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_parser = crate::engine::quantized_type,
+        requires = "plan"
+    )]
+    quantize: Option<QuantizedType>,
 }
 
 /// Read models in full and compare their SHA-256 with the one on record.
@@ -111,6 +121,7 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Pull(args) => pull(args, &store, &mut out),
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
+        ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
     }
 }
 
@@ -247,6 +258,7 @@ fn show_plan(
         threads: NonZeroUsize::MIN,
         cache_tokens: args.cache_tokens,
         memory_limit: args.memory_limit,
+        quantize: args.quantize,
     };
     let plan = MemoryPlan::new(source, settings)?;
     if args.json {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use autoglm_token::Specials;
+use autoglm_engine::{Divergence, Estimate, LocalEngine};
+use autoglm_token::{Specials, TokenId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -28,6 +29,10 @@ pub struct PerplexityArgs {
     /// Use this many tokens of the text at most.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Compare the predictions with those of another model with the same vocabulary, such as
+    /// the original of a quantised one: a GGUF file or a name.
+    #[arg(long, value_name = "MODEL")]
+    reference: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -50,14 +55,26 @@ pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
         "the text has {} tokens, want at least 2",
         tokens.len()
     );
+    match &args.reference {
+        Some(reference) => compare(args, home, reference, &engine, &tokens),
+        None => measure(args, &engine, &tokens),
+    }
+}
+
+fn progress_bar(tokens: &[TokenId]) -> anyhow::Result<ProgressBar> {
     let progress = ProgressBar::new(tokens.len() as u64);
     progress.set_style(
         ProgressStyle::with_template("{bar:30} {pos}/{len} tokens  {per_sec}  {eta} left  {msg}")
             .context("the progress line's template")?,
     );
+    Ok(progress)
+}
+
+fn measure(args: &PerplexityArgs, engine: &LocalEngine, tokens: &[TokenId]) -> anyhow::Result<()> {
+    let progress = progress_bar(tokens)?;
     let started = Instant::now();
     let total = engine.perplexity(
-        &tokens,
+        tokens,
         args.context,
         &cancel_on_interrupt(),
         &mut |so_far| {
@@ -86,5 +103,96 @@ pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
             total.predicted_tokens
         )?;
     }
+    Ok(())
+}
+
+fn compare(
+    args: &PerplexityArgs,
+    home: &Path,
+    reference: &str,
+    engine: &LocalEngine,
+    tokens: &[TokenId],
+) -> anyhow::Result<()> {
+    let mut original = args.engine.clone();
+    original.model = Some(reference.to_owned());
+    // The original is what it is.
+    original.quantize = None;
+    let original = original.open(home, Need::Closed)?;
+    let progress = progress_bar(tokens)?;
+    let started = Instant::now();
+    let found = engine.divergence(
+        &original,
+        tokens,
+        args.context,
+        &cancel_on_interrupt(),
+        &mut |so_far| {
+            progress.set_position(so_far.predicted_tokens() as u64);
+            progress.set_message(format!("divergence {:.5}", so_far.divergence().mean));
+        },
+    )?;
+    progress.finish_and_clear();
+    write_comparison(args, &found, tokens.len(), started.elapsed().as_secs_f64())
+}
+
+fn write_comparison(
+    args: &PerplexityArgs,
+    found: &Divergence,
+    text_tokens: usize,
+    seconds: f64,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let (ratio, divergence, agreement) = (
+        found.perplexity_ratio(),
+        found.divergence(),
+        found.agreement(),
+    );
+    if args.json {
+        let estimate = |estimate: Estimate| {
+            // The error of a single window is not a number that JSON has.
+            json!({"mean": estimate.mean, "standard_error": estimate.standard_error})
+        };
+        let result = json!({
+            "perplexity": found.perplexity(),
+            "reference_perplexity": found.reference_perplexity(),
+            "perplexity_ratio": estimate(ratio),
+            "divergence": estimate(divergence),
+            "agreement": estimate(agreement),
+            "predicted_tokens": found.predicted_tokens(),
+            "text_tokens": text_tokens,
+            "context": args.context,
+            "seconds": seconds,
+        });
+        writeln!(out, "{result}")?;
+        return Ok(());
+    }
+    let Estimate {
+        mean,
+        standard_error,
+    } = ratio;
+    writeln!(
+        out,
+        "perplexity {:.4}, reference {:.4}, ratio {mean:.5} ± {standard_error:.5}",
+        found.perplexity(),
+        found.reference_perplexity(),
+    )?;
+    let Estimate {
+        mean,
+        standard_error,
+    } = divergence;
+    writeln!(
+        out,
+        "divergence {mean:.6} ± {standard_error:.6} nats a token"
+    )?;
+    let Estimate {
+        mean,
+        standard_error,
+    } = agreement;
+    writeln!(
+        out,
+        "the same first choice for {:.2} % ± {:.2} % of {} tokens, {seconds:.1} s",
+        100.0 * mean,
+        100.0 * standard_error,
+        found.predicted_tokens(),
+    )?;
     Ok(())
 }

@@ -12,6 +12,8 @@ const STARTS: i32 = 20;
 /// From `top - 1.2` to `top + 0.8` steps over the span, a tenth each.
 const FIRST_START: f32 = -1.2;
 const START_STEP: f32 = 0.1;
+/// Further fits from the best one, each with the integers that are nearest with the last.
+const POLISH: usize = 3;
 
 /// Weights with what an error in each of them counts.
 pub(super) struct Weighted<'a, const N: usize> {
@@ -25,6 +27,12 @@ pub(super) struct Affine {
     pub(super) scale: f32,
     /// Not negative.
     pub(super) min: f32,
+}
+
+/// What the fits of one set of weights have in common.
+struct Sums {
+    w: f32,
+    wx: f32,
 }
 
 impl<'a, const N: usize> Weighted<'a, N> {
@@ -74,82 +82,101 @@ impl<'a, const N: usize> Weighted<'a, N> {
         if span <= 0.0 {
             return best;
         }
-        let mut best_error = f32::INFINITY;
+        let sums = Sums {
+            w: sum::<N>(|i| self.w[i]),
+            wx: sum::<N>(|i| self.w[i] * self.x[i]),
+        };
+        let mut most = f32::NEG_INFINITY;
         for start in 0..STARTS {
             let steps = top + FIRST_START + START_STEP * start as f32;
-            let mut fit = Affine {
-                scale: span / steps,
-                min,
-            };
-            for _ in 0..2 {
-                let q = self.affine_integers(fit, top);
-                fit = self.affine_for(&q, fit);
-                let error = self.error(&q, fit);
-                if error < best_error {
-                    (best, best_error) = (fit, error);
-                }
+            let scale = span / steps;
+            let (fit, explained) = self.refit(&sums, Affine { scale, min }, top);
+            if explained > most {
+                (best, most) = (fit, explained);
             }
+        }
+        for _ in 0..POLISH {
+            let (fit, explained) = self.refit(&sums, best, top);
+            if explained <= most {
+                break;
+            }
+            (best, most) = (fit, explained);
         }
         best
     }
 
-    /// The least-squares scale and minimum for given integers; `otherwise` where they do not
-    /// determine one.
+    /// The least-squares scale and minimum for the integers that are nearest with a given one, and
+    /// how much of the weighted squares they explain: the error is what is left of them. It is the
+    /// same fit, explaining nothing, where the integers do not determine one.
     #[inline(always)]
-    fn affine_for(&self, q: &[f32; N], otherwise: Affine) -> Affine {
-        let (x, w) = (self.x, &self.w);
-        let (sum_w, sum_x) = (sum::<N>(|i| w[i]), sum::<N>(|i| w[i] * x[i]));
-        let (sum_q, sum_qq) = (sum::<N>(|i| w[i] * q[i]), sum::<N>(|i| w[i] * q[i] * q[i]));
-        let sum_qx = sum::<N>(|i| w[i] * q[i] * x[i]);
-        let determinant = sum_w * sum_qq - sum_q * sum_q;
+    fn refit(&self, sums: &Sums, fit: Affine, top: f32) -> (Affine, f32) {
+        let q = self.affine_integers(fit, top);
+        let wq: [f32; N] = std::array::from_fn(|i| self.w[i] * q[i]);
+        let sum_q = sum::<N>(|i| wq[i]);
+        let sum_qq = sum::<N>(|i| wq[i] * q[i]);
+        let sum_qx = sum::<N>(|i| wq[i] * self.x[i]);
+        let determinant = sums.w * sum_qq - sum_q * sum_q;
         if determinant <= 0.0 {
-            return otherwise;
+            return (fit, f32::NEG_INFINITY);
         }
-        let min = (sum_q * sum_qx - sum_qq * sum_x) / determinant;
-        let fit = if min < 0.0 {
+        let min = (sum_q * sum_qx - sum_qq * sums.wx) / determinant;
+        let found = if min < 0.0 {
             Affine {
                 scale: sum_qx / sum_qq,
                 min: 0.0,
             }
         } else {
             Affine {
-                scale: (sum_w * sum_qx - sum_q * sum_x) / determinant,
+                scale: (sums.w * sum_qx - sum_q * sums.wx) / determinant,
                 min,
             }
         };
-        if fit.scale > 0.0 { fit } else { otherwise }
+        if found.scale > 0.0 {
+            (found, found.scale * sum_qx - found.min * sums.wx)
+        } else {
+            (fit, f32::NEG_INFINITY)
+        }
     }
 
     /// A scale for integers from `-bottom` to `bottom - 1`.
     #[inline(always)]
     pub(super) fn fit_signed(&self, bottom: f32) -> f32 {
         let peak = super::lanes::peak(self.x);
-        let (mut best, mut best_error) = (0.0, f32::INFINITY);
+        let (mut best, mut most) = (0.0, f32::NEG_INFINITY);
         if peak == 0.0 {
             return best;
         }
-        for start in 0..STARTS {
+        for start in (0..STARTS).step_by(2) {
             let steps = bottom + FIRST_START + START_STEP * start as f32;
             // The peak may stand at either end; it reaches one step further at the lower.
             for scale in [-peak / steps, peak / steps] {
-                let q = self.signed_integers(scale, bottom);
-                let scale = self.signed_for(&q, scale);
-                let error = self.error(&q, Affine { scale, min: 0.0 });
-                if error < best_error {
-                    (best, best_error) = (scale, error);
+                let (scale, explained) = self.refit_signed(scale, bottom);
+                if explained > most {
+                    (best, most) = (scale, explained);
                 }
             }
+        }
+        for _ in 0..POLISH {
+            let (scale, explained) = self.refit_signed(best, bottom);
+            if explained <= most {
+                break;
+            }
+            (best, most) = (scale, explained);
         }
         best
     }
 
+    /// As [`Weighted::refit`], without a minimum.
     #[inline(always)]
-    fn signed_for(&self, q: &[f32; N], otherwise: f32) -> f32 {
-        let sum_qq = sum::<N>(|i| self.w[i] * q[i] * q[i]);
+    fn refit_signed(&self, scale: f32, bottom: f32) -> (f32, f32) {
+        let q = self.signed_integers(scale, bottom);
+        let wq: [f32; N] = std::array::from_fn(|i| self.w[i] * q[i]);
+        let sum_qq = sum::<N>(|i| wq[i] * q[i]);
+        let sum_qx = sum::<N>(|i| wq[i] * self.x[i]);
         if sum_qq <= 0.0 {
-            return otherwise;
+            return (scale, f32::NEG_INFINITY);
         }
-        sum::<N>(|i| self.w[i] * q[i] * self.x[i]) / sum_qq
+        (sum_qx / sum_qq, sum_qx * sum_qx / sum_qq)
     }
 }
 

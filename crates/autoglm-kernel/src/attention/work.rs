@@ -1,0 +1,262 @@
+//! How a call is divided among threads: whole row blocks where there are many, chunks of them
+//! where there are few.
+
+use super::elements::{Element, Paged};
+use super::rows::{CHUNK_TILES, Progress, RowBlock, Rows, merge, multiply};
+use super::tile::TILE;
+use super::{AttentionParams, AttentionSpan};
+use crate::pool::{DisjointMut, Pool};
+use crate::simd::{LANES, Variant};
+
+/// Query rows that share each load of keys and values: six rows times four vectors of results fill
+/// 24 of the 32 AVX-512 registers (six times two, 12 of the 16 of AVX2).
+pub(super) const ROWS_PER_BLOCK: usize = 6;
+
+/// With fewer row blocks a thread, their chunks are divided among the threads.
+const FEW_BLOCKS: usize = 8;
+
+/// One call of [`super::attention`].
+pub(super) struct Attention<'a, E> {
+    pub(super) variant: Variant,
+    pub(super) q: &'a [f32],
+    pub(super) kv: Paged<'a, E>,
+    pub(super) spans: &'a [AttentionSpan<'a>],
+    pub(super) params: &'a AttentionParams,
+}
+
+/// The tiles that a row block goes through: those in `first..end`.
+pub(super) struct Tiles {
+    pub(super) first: usize,
+    pub(super) end: usize,
+}
+
+impl Tiles {
+    /// The tile at an index.
+    pub(super) fn at(&self, index: usize) -> usize {
+        index
+    }
+
+    fn chunks(&self) -> std::ops::Range<usize> {
+        self.first / CHUNK_TILES..self.end.div_ceil(CHUNK_TILES)
+    }
+}
+
+/// Chunks of one row block, computed by one thread one after the other.
+struct Item {
+    block: RowBlock,
+    chunks: std::ops::Range<usize>,
+    /// Multiply-adds, up to a factor, with the fixed work beside them.
+    cost: usize,
+}
+
+impl<E: Element> Attention<'_, E> {
+    pub(super) fn run(&self, pool: &Pool, out: &mut [f32]) {
+        let blocks = self.row_blocks();
+        let out = DisjointMut::new(out);
+        if pool.threads() > 1 && blocks.len() < FEW_BLOCKS * pool.threads() {
+            self.run_chunks(pool, &blocks, &out);
+        } else {
+            let whole = |block| self.item(block, self.tiles(&block).chunks());
+            let items: Vec<Item> = blocks.into_iter().map(whole).collect();
+            share_out(pool, &items, |_, item| self.whole_block(item, &out));
+        }
+    }
+
+    /// Computes each chunk for itself, then merges the chunks of each block in order.
+    fn run_chunks(&self, pool: &Pool, blocks: &[RowBlock], out: &DisjointMut<'_, f32>) {
+        let mut items = Vec::new();
+        let mut first_items = Vec::with_capacity(blocks.len());
+        for &block in blocks {
+            first_items.push(items.len());
+            let chunks = self.tiles(&block).chunks();
+            items.extend(chunks.map(|chunk| self.item(block, chunk..chunk + 1)));
+        }
+        first_items.push(items.len());
+        let record_len = ROWS_PER_BLOCK * (self.kv.width + 2);
+        let mut records = vec![0.0; items.len() * record_len];
+        let shared = DisjointMut::new(&mut records);
+        share_out(pool, &items, |index, item| {
+            // SAFETY: each item has a record of its own and is computed once.
+            let record = unsafe { shared.range(index * record_len..(index + 1) * record_len) };
+            self.chunk(item, record);
+        });
+        pool.run(blocks.len(), |index| {
+            let records = first_items[index] * record_len..first_items[index + 1] * record_len;
+            // SAFETY: the records were written in the run before; each block reads its own.
+            let records = unsafe { shared.range(records) };
+            self.merge_chunks(blocks[index], records.chunks_exact(record_len), out);
+        });
+    }
+
+    fn whole_block(&self, item: &Item, out: &DisjointMut<'_, f32>) {
+        match item.block.len {
+            1 => self.whole_rows::<1>(item, out),
+            2 => self.whole_rows::<2>(item, out),
+            3 => self.whole_rows::<3>(item, out),
+            4 => self.whole_rows::<4>(item, out),
+            5 => self.whole_rows::<5>(item, out),
+            _ => self.whole_rows::<ROWS_PER_BLOCK>(item, out),
+        }
+    }
+
+    fn whole_rows<const R: usize>(&self, item: &Item, out: &DisjointMut<'_, f32>) {
+        let width = self.kv.width;
+        let rows = Rows::<E, R>::new(self, item.block);
+        let mut out = self.rows_of(item.block, out);
+        let mut chunks = item.chunks.clone();
+        let first = chunks.next().expect("a row sees at least its own position");
+        let mut buffer = vec![0.0; if chunks.is_empty() { 0 } else { R * width }];
+        let mut progress = rows.chunk(first, &mut out);
+        for chunk in chunks {
+            let mut of_chunk = split_rows(&mut buffer, width);
+            let after = rows.chunk(chunk, &mut of_chunk);
+            for row in 0..R {
+                let total = (&mut *out[row], &mut progress[row]);
+                merge(self.variant, total, (of_chunk[row], after[row]));
+            }
+        }
+        for (out, progress) in out.into_iter().zip(progress) {
+            multiply(self.variant, out, 1.0 / progress.sum);
+        }
+    }
+
+    fn chunk(&self, item: &Item, record: &mut [f32]) {
+        match item.block.len {
+            1 => self.chunk_rows::<1>(item, record),
+            2 => self.chunk_rows::<2>(item, record),
+            3 => self.chunk_rows::<3>(item, record),
+            4 => self.chunk_rows::<4>(item, record),
+            5 => self.chunk_rows::<5>(item, record),
+            _ => self.chunk_rows::<ROWS_PER_BLOCK>(item, record),
+        }
+    }
+
+    /// A record holds the sums of up to six rows, then what [`Progress`] knows of each.
+    fn chunk_rows<const R: usize>(&self, item: &Item, record: &mut [f32]) {
+        let width = self.kv.width;
+        let rows = Rows::<E, R>::new(self, item.block);
+        let (sums, states) = record.split_at_mut(ROWS_PER_BLOCK * width);
+        let mut sums = split_rows::<R>(sums, width);
+        let chunk = item.chunks.start;
+        let progress = rows.chunk(chunk, &mut sums);
+        for (state, progress) in states.chunks_exact_mut(2).zip(progress) {
+            state.copy_from_slice(&[progress.greatest, progress.sum]);
+        }
+    }
+
+    fn merge_chunks<'r>(
+        &self,
+        block: RowBlock,
+        records: impl Iterator<Item = &'r [f32]> + Clone,
+        out: &DisjointMut<'_, f32>,
+    ) {
+        let width = self.kv.width;
+        for row in 0..block.len {
+            let start = block.start(self, row);
+            // SAFETY: blocks are merged once, and rows of blocks are different parts of `out`.
+            let out = unsafe { out.range(start..start + width) };
+            let mut progress = Progress::NONE;
+            for record in records.clone() {
+                let state = &record[ROWS_PER_BLOCK * width + 2 * row..][..2];
+                let of_chunk = Progress {
+                    greatest: state[0],
+                    sum: state[1],
+                };
+                let sums = &record[row * width..][..width];
+                let total = (&mut *out, &mut progress);
+                merge(self.variant, total, (sums, of_chunk));
+            }
+            multiply(self.variant, out, 1.0 / progress.sum);
+        }
+    }
+
+    /// The rows of `out` that a block computes.
+    fn rows_of<'o, const R: usize>(
+        &self,
+        block: RowBlock,
+        out: &'o DisjointMut<'_, f32>,
+    ) -> [&'o mut [f32]; R] {
+        std::array::from_fn(|row| {
+            let start = block.start(self, row);
+            // SAFETY: blocks of rows, and rows of a block, are different query rows or heads, spans
+            // do not overlap, and each block is computed once.
+            unsafe { out.range(start..start + self.kv.width) }
+        })
+    }
+
+    /// The row blocks of all spans: rows of one span and key/value head each, as even as they can
+    /// be.
+    fn row_blocks(&self) -> Vec<RowBlock> {
+        let heads_per_group = self.params.heads / self.kv.heads;
+        let mut blocks = Vec::new();
+        for (span, AttentionSpan { queries, .. }) in self.spans.iter().enumerate() {
+            let rows = queries.len() * heads_per_group;
+            let parts = rows.div_ceil(ROWS_PER_BLOCK);
+            for group in 0..self.kv.heads {
+                blocks.extend((0..parts).map(|part| {
+                    let (first, end) = (part * rows / parts, (part + 1) * rows / parts);
+                    RowBlock {
+                        span,
+                        group,
+                        first,
+                        len: end - first,
+                    }
+                }));
+            }
+        }
+        blocks
+    }
+
+    fn item(&self, block: RowBlock, chunks: std::ops::Range<usize>) -> Item {
+        let tiles = self.tiles(&block);
+        let from = tiles.first.max(chunks.start * CHUNK_TILES);
+        let to = tiles.end.min(chunks.end * CHUNK_TILES);
+        let last = block.position(self, block.len - 1);
+        let positions = (to - from) * TILE - (to * TILE).saturating_sub(last + 1);
+        Item {
+            block,
+            chunks,
+            cost: (block.len + 1) * (positions + LANES),
+        }
+    }
+
+    /// The tiles that some row of the block sees.
+    pub(super) fn tiles(&self, block: &RowBlock) -> Tiles {
+        let last = block.position(self, block.len - 1);
+        Tiles {
+            first: self.first_visible(block.position(self, 0)) / TILE,
+            end: last / TILE + 1,
+        }
+    }
+
+    /// The first position that a row at `position` attends to.
+    pub(super) fn first_visible(&self, position: usize) -> usize {
+        self.params
+            .window
+            .map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+}
+
+/// Calls `f` with every item and its index; threads get neighbouring items of even shares of the
+/// cost.
+fn share_out(pool: &Pool, items: &[Item], f: impl Fn(usize, &Item) + Sync) {
+    let workers = pool.threads();
+    let total: usize = items.iter().map(|item| item.cost).sum();
+    pool.run(workers, |worker| {
+        let mut before = 0;
+        for (index, item) in items.iter().enumerate() {
+            // An item belongs to the worker in whose share its middle lies.
+            let middle = 2 * before + item.cost;
+            if middle * workers / (2 * total) == worker {
+                f(index, item);
+            }
+            before += item.cost;
+        }
+    });
+}
+
+/// The first `R` rows of a buffer.
+fn split_rows<const R: usize>(buffer: &mut [f32], width: usize) -> [&mut [f32]; R] {
+    let mut rows = buffer.chunks_exact_mut(width);
+    std::array::from_fn(|_| rows.next().expect("the buffer has room for the rows"))
+}

@@ -1,0 +1,254 @@
+//! Reads a folder with `config.json` and safetensors as though it were a GGUF file: metadata under
+//! GGUF's keys, tensors under GGUF's names and in GGUF's order of rows.
+//!
+//! What a model class calls its settings and tensors stands in the file of its architecture; here
+//! is what all classes share. A folder is untrusted like every file from outside.
+
+mod change;
+mod class;
+mod dense;
+mod settings;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use autoglm_kernel::BlockFormat;
+use autoglm_token::Vocabulary;
+
+pub(crate) use self::change::Change;
+pub(crate) use self::class::{Class, Metadata, Rename};
+pub(crate) use self::dense::{
+    GATE_UP, HEAD_NORMS, NORMS, PLAIN, Partial, dense_settings, dense_sizes, rope_settings,
+    unchanged,
+};
+pub(crate) use self::settings::Settings;
+use self::shards::Shards;
+use crate::architecture;
+use crate::bytes::in_file;
+use crate::error::ModelError;
+use crate::gguf::{Value, printable};
+use crate::safetensors::StoredTensor;
+use crate::source::{Tensor, TensorInfo, WeightSource};
+
+/// Settings and indexes of models have some kilobytes, the index of the largest some megabytes.
+const JSON_LIMIT_BYTES: u64 = 64 << 20;
+
+/// An opened folder.
+#[derive(Debug)]
+pub struct Checkpoint {
+    shards: Shards,
+    metadata: Metadata,
+    tensors: Vec<Placed>,
+    names: HashMap<String, usize>,
+}
+
+/// A tensor under its name in GGUF.
+#[derive(Debug)]
+struct Placed {
+    name: String,
+    format: BlockFormat,
+    shape: Vec<usize>,
+    data: Data,
+}
+
+/// Where a tensor's bytes come from.
+#[derive(Debug)]
+enum Data {
+    /// From a tensor of a shard.
+    Stored {
+        shard: usize,
+        name: String,
+        change: Change,
+    },
+    /// From the settings.
+    Made(Vec<u8>),
+}
+
+impl Checkpoint {
+    /// Opens the model in a folder.
+    ///
+    /// # Errors
+    /// A file that is missing or not as it must be, a class or a setting that is not supported, or
+    /// a tensor that the class does not have.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let settings = Settings::parse(&read_limited(&path)?).map_err(in_file(&path))?;
+        let class = architecture::class_of(&settings).map_err(in_file(&path))?;
+        let metadata = class.metadata(&settings).map_err(in_file(&path))?;
+        let shards = Shards::open(folder)?;
+        let mut checkpoint = Self {
+            shards,
+            metadata,
+            tensors: Vec::new(),
+            names: HashMap::new(),
+        };
+        checkpoint
+            .place_all(class, &settings)
+            .map_err(in_file(folder))?;
+        Ok(checkpoint)
+    }
+
+    fn place_all(&mut self, class: &'static Class, settings: &Settings) -> Result<(), ModelError> {
+        let tied = class.is_tied(settings)?;
+        let mut placed = Vec::new();
+        for (shard, tensor) in self.shards.tensors() {
+            let Some(name) = class.name_of(tensor.name)? else {
+                continue;
+            };
+            if !(tied && name == "output.weight") {
+                placed.push(place(class, &self.metadata, shard, &tensor, name)?);
+            }
+        }
+        if !tied && !placed.iter().any(|tensor| tensor.name == "output.weight") {
+            return Err(crate::gguf::missing_tensor("output.weight"));
+        }
+        if let Some(factors) = self.metadata.frequency_factors() {
+            placed.push(Placed {
+                name: "rope_freqs.weight".to_owned(),
+                format: BlockFormat::F32,
+                shape: vec![factors.len()],
+                data: Data::Made(factors.iter().flat_map(|f| f.to_le_bytes()).collect()),
+            });
+        }
+        for tensor in placed {
+            if self
+                .names
+                .insert(tensor.name.clone(), self.tensors.len())
+                .is_some()
+            {
+                return Err(ModelError::DuplicateTensor {
+                    tensor: printable(&tensor.name),
+                });
+            }
+            self.tensors.push(tensor);
+        }
+        Ok(())
+    }
+
+    fn stored(&self, shard: usize, name: &str) -> Option<StoredTensor<'_>> {
+        self.shards.files[shard].tensor(name)
+    }
+
+    fn placed(&self, name: &str) -> Option<&Placed> {
+        Some(&self.tensors[*self.names.get(name)?])
+    }
+}
+
+/// The tensor of a shard under its name in GGUF.
+fn place(
+    class: &Class,
+    metadata: &Metadata,
+    shard: usize,
+    tensor: &StoredTensor<'_>,
+    name: String,
+) -> Result<Placed, ModelError> {
+    let format = tensor
+        .number_type
+        .format()
+        .ok_or_else(|| ModelError::NumberType {
+            tensor: printable(tensor.name),
+            found: tensor.number_type.name().to_owned(),
+        })?;
+    if tensor.shape.is_empty() {
+        return Err(ModelError::Dimensions {
+            tensor: printable(tensor.name),
+            found: 0,
+            limit: 4,
+        });
+    }
+    let change = (class.change)(&name, metadata);
+    change.check(tensor)?;
+    Ok(Placed {
+        name,
+        format: change.format(format),
+        shape: tensor.shape.to_vec(),
+        data: Data::Stored {
+            shard,
+            name: tensor.name.to_owned(),
+            change,
+        },
+    })
+}
+
+impl WeightSource for Checkpoint {
+    fn value(&self, key: &str) -> Option<Value<'_>> {
+        self.metadata.value(key)
+    }
+
+    fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>> {
+        self.placed(name).map(Placed::info)
+    }
+
+    fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+        let placed = self.placed(name)?;
+        let bytes = match &placed.data {
+            Data::Made(bytes) => Cow::Borrowed(bytes.as_slice()),
+            Data::Stored {
+                shard,
+                name,
+                change,
+            } => change.apply(&self.stored(*shard, name)?),
+        };
+        Some(Tensor {
+            name: &placed.name,
+            format: placed.format,
+            shape: &placed.shape,
+            bytes,
+        })
+    }
+
+    fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
+        self.tensors.iter().map(Placed::info).collect()
+    }
+
+    fn container(&self) -> String {
+        match self.shards.files.len() {
+            1 => "safetensors".to_owned(),
+            count => format!("safetensors in {count} files"),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        let files = self.shards.files.iter();
+        files.map(crate::SafetensorsFile::size_bytes).sum()
+    }
+
+    fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
+        Err(ModelError::NoTokenizer)
+    }
+
+    fn chat_template(&self) -> Result<Option<&str>, ModelError> {
+        Ok(None)
+    }
+}
+
+impl Placed {
+    fn info(&self) -> TensorInfo<'_> {
+        TensorInfo {
+            name: &self.name,
+            format: self.format,
+            shape: &self.shape,
+        }
+    }
+}
+
+/// Reads a small file into memory.
+fn read_limited(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let open = |source| ModelError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let found_bytes = fs::metadata(path).map_err(open)?.len();
+    if found_bytes > JSON_LIMIT_BYTES {
+        return Err(in_file(path)(ModelError::LargeFile {
+            found_bytes,
+            limit_bytes: JSON_LIMIT_BYTES,
+        }));
+    }
+    fs::read(path).map_err(open)
+}
