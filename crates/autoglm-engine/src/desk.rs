@@ -110,7 +110,9 @@ impl Desk {
         loop {
             match ticket.next() {
                 Next::HandOut(texts) => {
-                    texts.iter().for_each(|(index, text)| on_text(*index, text))
+                    for (index, text) in &texts {
+                        on_text(*index, text);
+                    }
                 }
                 Next::Run(scheduler) => self.run(machine, scheduler, ticket.id),
                 Next::Return(answers) => return Ok(answers),

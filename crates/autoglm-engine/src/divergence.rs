@@ -137,7 +137,7 @@ fn compare(
             let [ours, theirs] = runners;
             let mut expected = Vec::with_capacity(rows.len());
             theirs.for_each_logits(machines[1], rows, |_, logits| {
-                expected.push(logits.to_vec())
+                expected.push(logits.to_vec());
             });
             let mut expected = expected.into_iter();
             ours.for_each_logits(machines[0], rows, |row, logits| {

@@ -242,14 +242,15 @@ impl Generation {
         let Some(constraint) = &mut self.constraint else {
             return;
         };
-        let forces = self.decoding.fast_forward;
-        let outcome = constraint
-            .accept(token)
-            .and_then(|complete| match complete {
-                true => Ok((true, Vec::new())),
-                false if forces => Ok((false, constraint.forced())),
-                false => Ok((false, Vec::new())),
-            });
+        let outcome = constraint.accept(token).map(|complete| {
+            let forces = self.decoding.fast_forward && !complete;
+            let forced = if forces {
+                constraint.forced()
+            } else {
+                Vec::new()
+            };
+            (complete, forced)
+        });
         match outcome {
             Ok((true, _)) => self.finish = Some(FinishReason::Stop),
             Ok((false, forced)) => self.force(tokenizer, &forced, stats),

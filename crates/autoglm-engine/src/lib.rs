@@ -22,6 +22,7 @@ mod score;
 mod stats;
 mod stop;
 
+pub use autoglm_model::CacheType;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use autoglm_model::{KvCache, Model, Pool, QuantizedType, WeightSource};
+use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -34,6 +34,8 @@ pub struct LocalSettings {
     /// [`LocalSettings::MIN_CACHE_TOKENS`]; `None` is [`LocalSettings::DEFAULT_CACHE_TOKENS`], or
     /// as many as the memory limit leaves room for.
     pub cache_tokens: Option<usize>,
+    /// How the cache stores keys and values.
+    pub cache_type: CacheType,
     /// Bytes that weights, cache and working memory may take together at most.
     pub memory_limit: Option<u64>,
     /// What float weights are quantised to while they are loaded.
@@ -98,8 +100,9 @@ impl LocalEngine {
             chat: template.is_some(),
         };
         let config = model.config().clone();
-        let positions = plan.cache_positions();
-        let desk = Desk::new(move || Scheduler::new(KvCache::new(&config, positions)));
+        let (kind, positions) = (settings.cache_type, plan.cache_positions());
+        let make = move || Scheduler::new(KvCache::of_type(kind, &config, positions));
+        let desk = Desk::new(make);
         let constraints = OnceLock::new();
         Ok(Self {
             facts,

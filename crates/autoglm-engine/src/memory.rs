@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use autoglm_model::{BLOCK_TOKENS, KvCache, ModelSize, WeightSource};
+use autoglm_model::{BLOCK_TOKENS, CacheType, KvCache, ModelSize, WeightSource};
 use autoglm_spec::{Blame, Blamed};
 
 use crate::error::LocalError;
@@ -54,14 +54,15 @@ impl MemoryPlan {
     /// A model that is not usable, or [`MemoryError`] where it does not fit.
     pub fn new(source: &dyn WeightSource, settings: LocalSettings) -> Result<Self, LocalError> {
         let size = ModelSize::of(source, settings.quantize)?;
+        let kind = settings.cache_type;
         let usual = LocalSettings::DEFAULT_CACHE_TOKENS;
         let wanted = settings.cache_tokens.unwrap_or(usual);
-        let mut plan = Self::with_cache(&size, wanted.max(LocalSettings::MIN_CACHE_TOKENS));
+        let mut plan = Self::with_cache(&size, kind, wanted.max(LocalSettings::MIN_CACHE_TOKENS));
         let Some(limit_bytes) = settings.memory_limit else {
             return Ok(plan);
         };
         if settings.cache_tokens.is_none() {
-            plan = Self::with_cache(&size, plan.tokens_within(limit_bytes).min(usual));
+            plan = Self::with_cache(&size, kind, plan.tokens_within(limit_bytes).min(usual));
         }
         if plan.total_bytes() as u64 > limit_bytes {
             return Err(MemoryError { limit_bytes, plan }.into());
@@ -69,10 +70,10 @@ impl MemoryPlan {
         Ok(plan)
     }
 
-    fn with_cache(size: &ModelSize, cache_tokens: usize) -> Self {
+    fn with_cache(size: &ModelSize, kind: CacheType, cache_tokens: usize) -> Self {
         let config = &size.config;
         let logits = LOGIT_ROWS * config.vocabulary * size_of::<f32>();
-        let bytes_per_token = KvCache::bytes_per_token(config);
+        let bytes_per_token = KvCache::bytes_per_token(kind, config);
         let mut plan = Self {
             weight_bytes: size.weight_bytes,
             kv_bytes: 0,

@@ -230,6 +230,10 @@ impl Sampler {
 }
 
 /// Likeliest first, of equals the smaller id.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "sorting hands out references"
+)]
 fn order(a: &(TokenId, f32), b: &(TokenId, f32)) -> std::cmp::Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }

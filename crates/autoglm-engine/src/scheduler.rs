@@ -162,9 +162,8 @@ impl Scheduler {
         }
         let stays = |active: &Active| match (&active.work, standing(active.call)) {
             (_, Standing::Waiting) => true,
-            (_, Standing::Gone) => false,
             (Work::Generate(item), Standing::Cancelled) => !item.has_ended(),
-            (Work::Score(_), Standing::Cancelled) => false,
+            (Work::Score(_), Standing::Cancelled) | (_, Standing::Gone) => false,
         };
         let ended: Vec<Active> = self
             .active

@@ -4,11 +4,12 @@
 //! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
 //! handed out and copied whole.
 
-use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut};
-use half::f16;
-use half::slice::HalfBitsSliceExt;
+mod layer;
+
+use autoglm_kernel::{KvView, KvViewMut};
 
 use crate::config::ModelConfig;
+use layer::Layer;
 
 /// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
 /// enough that the unused rest of a sequence's last block does not matter, large enough that the
@@ -29,6 +30,17 @@ impl HeldBlock {
     pub fn id(&self) -> BlockId {
         self.0
     }
+}
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheType {
+    /// In half precision: two bytes an element.
+    #[default]
+    F16,
+    /// As 8-bit integers with a scale for each position and head: one byte an element and four
+    /// for the scale.
+    Q8,
 }
 
 /// Too few free blocks for what was asked.
@@ -88,35 +100,28 @@ impl Sequence {
     }
 }
 
-/// Keys and values of one layer.
-struct Layer {
-    keys: Vec<u16>,
-    values: Vec<u16>,
-}
-
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
     layers: Vec<Layer>,
     kv_heads: usize,
-    head_width: usize,
     references: Vec<u32>,
     free: Vec<BlockId>,
 }
 
 impl KvCache {
-    /// A cache of at least `tokens` positions for models of this configuration. The memory is
-    /// asked for here; the operating system hands it out as it is first written.
+    /// A cache in half precision of at least `tokens` positions for models of this configuration.
+    /// The memory is asked for here; the operating system hands it out as it is first written.
     pub fn new(config: &ModelConfig, tokens: usize) -> Self {
+        Self::of_type(CacheType::F16, config, tokens)
+    }
+
+    /// [`KvCache::new`] with another type of elements.
+    pub fn of_type(cache_type: CacheType, config: &ModelConfig, tokens: usize) -> Self {
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        let elements = blocks * config.kv_heads * BLOCK_TOKENS * config.head_width;
-        let layer = || Layer {
-            keys: vec![0; elements],
-            values: vec![0; elements],
-        };
+        let layer = |_| Layer::new(cache_type, blocks * config.kv_heads, config.head_width);
         Self {
-            layers: (0..config.layers.len()).map(|_| layer()).collect(),
+            layers: (0..config.layers.len()).map(layer).collect(),
             kv_heads: config.kv_heads,
-            head_width: config.head_width,
             references: vec![0; blocks],
             free: (0..blocks as BlockId).rev().collect(),
         }
@@ -133,8 +138,12 @@ impl KvCache {
     }
 
     /// Bytes that one token position takes over all layers.
-    pub fn bytes_per_token(config: &ModelConfig) -> usize {
-        config.layers.len() * 2 * config.kv_heads * config.head_width * size_of::<f16>()
+    pub fn bytes_per_token(cache_type: CacheType, config: &ModelConfig) -> usize {
+        let head = match cache_type {
+            CacheType::F16 => config.head_width * size_of::<u16>(),
+            CacheType::Q8 => config.head_width + size_of::<f32>(),
+        };
+        config.layers.len() * 2 * config.kv_heads * head
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -199,7 +208,8 @@ impl KvCache {
 
     /// Gives a held block back.
     pub fn let_go(&mut self, block: HeldBlock) {
-        self.drop_reference(block.0);
+        let HeldBlock(id) = block;
+        self.drop_reference(id);
     }
 
     /// Whether anything but this hold refers to the block.
@@ -253,26 +263,12 @@ impl KvCache {
 
     /// The keys and values of one layer, to write into.
     pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
-        let layer = &mut self.layers[layer];
-        KvViewMut {
-            keys: KvElementsMut::F16(layer.keys.reinterpret_cast_mut()),
-            values: KvElementsMut::F16(layer.values.reinterpret_cast_mut()),
-            block_tokens: BLOCK_TOKENS,
-            heads: self.kv_heads,
-            width: self.head_width,
-        }
+        self.layers[layer].view_mut(self.kv_heads)
     }
 
     /// The keys and values of one layer, to attend to.
     pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
-        let layer = &self.layers[layer];
-        KvView {
-            keys: KvElements::F16(layer.keys.reinterpret_cast()),
-            values: KvElements::F16(layer.values.reinterpret_cast()),
-            block_tokens: BLOCK_TOKENS,
-            heads: self.kv_heads,
-            width: self.head_width,
-        }
+        self.layers[layer].view(self.kv_heads)
     }
 
     fn take(&mut self) -> BlockId {
@@ -293,15 +289,8 @@ impl KvCache {
     fn unshare(&mut self, sequence: &mut Sequence, index: usize) {
         let shared = sequence.blocks[index];
         let own = self.take();
-        let elements = self.kv_heads * BLOCK_TOKENS * self.head_width;
-        let from = shared as usize * elements;
         for layer in &mut self.layers {
-            layer
-                .keys
-                .copy_within(from..from + elements, own as usize * elements);
-            layer
-                .values
-                .copy_within(from..from + elements, own as usize * elements);
+            layer.copy_heads(self.kv_heads, shared as usize, own as usize);
         }
         sequence.blocks[index] = own;
         self.drop_reference(shared);
@@ -310,7 +299,9 @@ impl KvCache {
 
 #[cfg(test)]
 mod tests {
-    use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
+    use std::num::NonZeroUsize;
+
+    use autoglm_kernel::{GateActivation, KvElements, Pool, RopeParams, RopeStyle, store_kv};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -354,31 +345,39 @@ mod tests {
     /// A cache beside plain vectors of what each sequence should hold.
     struct Checked {
         cache: KvCache,
+        pool: Pool,
         sequences: Vec<(Sequence, Vec<u16>)>,
         next_value: u16,
     }
 
     impl Checked {
         fn new(blocks: usize) -> Self {
-            let cache = KvCache::new(&config(), blocks * BLOCK_TOKENS);
+            Self::of_type(CacheType::F16, blocks)
+        }
+
+        fn of_type(cache_type: CacheType, blocks: usize) -> Self {
+            let cache = KvCache::of_type(cache_type, &config(), blocks * BLOCK_TOKENS);
             Self {
                 cache,
+                pool: Pool::new(NonZeroUsize::MIN),
                 sequences: Vec::new(),
                 next_value: 0,
             }
         }
 
-        /// Appends positions with values that occur nowhere else.
+        /// Appends positions with values that seldom occur elsewhere, whole numbers up to
+        /// 2,048, which half precision holds exactly.
         fn append(&mut self, index: usize, count: usize) -> Result<(), CacheFull> {
             let (sequence, values) = &mut self.sequences[index];
             self.cache.reserve(sequence, count)?;
             for position in sequence.len()..sequence.len() + count {
-                self.next_value = self.next_value.wrapping_add(1);
+                self.next_value = self.next_value % 2_048 + 1;
                 values.push(self.next_value);
-                let start = sequence.slot(position) as usize * 16;
+                let slot = sequence.slot(position);
+                let row = [f32::from(self.next_value); 16];
                 for layer in 0..2 {
-                    let view = self.cache.view_mut(layer);
-                    view.values[start..start + 16].fill(f16::from_bits(self.next_value));
+                    let mut view = self.cache.view_mut(layer);
+                    store_kv(&self.pool, &row, &row, &[slot], &mut view);
                 }
             }
             sequence.advance(count);
@@ -413,14 +412,26 @@ mod tests {
             self.sequences.push((fork, values[..len].to_vec()));
         }
 
+        /// The first element of a slot's value in the last layer, of one head of 16.
+        fn value_at(&self, slot: usize) -> f32 {
+            match self.cache.view(1).values {
+                KvElements::F16(values) => values[slot * 16].to_f32(),
+                KvElements::Q8 { quants, scales } => f32::from(quants[slot * 16]) * scales[slot],
+            }
+        }
+
         fn check(&self) {
             let mut held: Vec<BlockId> = Vec::new();
             for (sequence, values) in &self.sequences {
                 assert_eq!(sequence.len(), values.len());
                 held.extend(sequence.blocks());
                 for (position, &value) in values.iter().enumerate() {
-                    let start = sequence.slot(position) as usize * 16;
-                    assert_eq!(self.cache.view(1).values[start].to_bits(), value);
+                    let value = f32::from(value);
+                    let found = self.value_at(sequence.slot(position) as usize);
+                    assert!(
+                        (found - value).abs() <= value * f32::EPSILON,
+                        "{found} for {value}"
+                    );
                 }
             }
             held.sort_unstable();
@@ -434,8 +445,14 @@ mod tests {
 
     #[test]
     fn random_appends_forks_and_releases_keep_every_sequence_intact() {
+        for cache_type in [CacheType::F16, CacheType::Q8] {
+            append_fork_and_release_at_random(cache_type);
+        }
+    }
+
+    fn append_fork_and_release_at_random(cache_type: CacheType) {
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        let mut checked = Checked::new(24);
+        let mut checked = Checked::of_type(cache_type, 24);
         for step in 0..100_000 {
             let count = checked.sequences.len();
             match random.random_range(0..10) {

@@ -20,7 +20,7 @@ mod weights;
 pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
-pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, HeldBlock, KvCache, Sequence};
+pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, CacheType, HeldBlock, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_model::QuantizedType;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::models::{Need, resolve_model};
 
@@ -24,6 +24,9 @@ pub struct EngineArgs {
     /// given, or fewer where --memory-limit leaves less room.
     #[arg(long, value_name = "TOKENS")]
     pub cache_tokens: Option<usize>,
+    /// How the cache stores keys and values: q8 takes half the memory of f16.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    pub cache_type: CacheTypeName,
     /// What weights, cache and working memory may take together at most, such as 6G or 800M. A
     /// model that does not fit is refused before it is loaded.
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -47,6 +50,24 @@ pub fn quantized_type(name: &str) -> Result<QuantizedType, String> {
     })
 }
 
+/// [`CacheType`] by the names of the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CacheTypeName {
+    /// Half precision.
+    F16,
+    /// 8-bit integers with a scale for each position and head.
+    Q8,
+}
+
+impl From<CacheTypeName> for CacheType {
+    fn from(name: CacheTypeName) -> Self {
+        match name {
+            CacheTypeName::F16 => Self::F16,
+            CacheTypeName::Q8 => Self::Q8,
+        }
+    }
+}
+
 impl EngineArgs {
     /// Opens the engine, fetching the model where that is needed.
     ///
@@ -62,6 +83,7 @@ impl EngineArgs {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
             memory_limit: self.memory_limit,
+            cache_type: self.cache_type.into(),
             quantize: self.quantize,
         }
     }

@@ -282,6 +282,106 @@ fn perplexity_and_tokenize_agree_on_the_number_of_tokens() {
     assert_eq!(count.trim(), measured["text_tokens"].to_string());
 }
 
+/// Measures a tiny model once; the sizes are what the test asks for.
+fn measured(desk: &Desk, sizes: &[&str]) -> Value {
+    let model = model("tiny-llama.gguf");
+    let settings = ["--decode", "4", "--repetitions", "3", "--threads", "2"];
+    let mut args = vec!["model", "bench", &model, "--json"];
+    args.extend(settings.iter().chain(sizes));
+    desk.json(&args)
+}
+
+#[test]
+fn a_measured_speed_comes_with_its_spread_and_its_share_of_the_limit() {
+    let sizes = ["--prefill", "40", "--depth", "0,64", "--sequences", "3"];
+    let report = measured(&Desk::new(), &sizes);
+    assert_eq!(report["threads"], 2);
+    let machine = &report["machine"];
+    for limit in ["read_bytes_per_second", "integer_operations_per_second"] {
+        assert!(machine[limit].as_f64().unwrap() > 0.0, "{machine}");
+    }
+    let rows = report["rows"].as_array().unwrap();
+    let works: Vec<&str> = rows
+        .iter()
+        .map(|row| row["work"].as_str().unwrap())
+        .collect();
+    assert_eq!(works, ["prefill", "decode", "decode", "sequences"]);
+    for row in rows {
+        assert_eq!(row["unit"], "tokens/s");
+        assert_eq!(row["samples"].as_array().unwrap().len(), 3);
+        let median = row["median"].as_f64().unwrap();
+        let quartiles = [0, 1].map(|i| row["quartiles"][i].as_f64().unwrap());
+        assert!(0.0 < quartiles[0] && quartiles[0] <= median && median <= quartiles[1]);
+    }
+    // The weights are floats, so that only single tokens have a limit that is known: reads.
+    let limits: Vec<f64> = rows[1..3]
+        .iter()
+        .map(|row| row["limit"]["tokens_per_second"].as_f64().unwrap())
+        .collect();
+    assert!(limits[1] < limits[0], "a context costs reads: {limits:?}");
+    for row in &rows[1..3] {
+        assert_eq!(row["limit"]["bound"], "memory");
+        let share = row["limit"]["share"].as_f64().unwrap();
+        assert!(share > 0.0 && share < 1.0, "{row}");
+    }
+    assert!(rows[0]["limit"].is_null() && rows[3]["limit"].is_null());
+}
+
+#[test]
+fn requests_behind_a_shared_prefix_are_measured_whole() {
+    let report = measured(&Desk::new(), &["--prefix", "32", "--clients", "2"]);
+    let rows = report["rows"].as_array().unwrap();
+    let units: Vec<_> = rows
+        .iter()
+        .map(|row| (&row["work"], &row["unit"]))
+        .collect();
+    assert_eq!(
+        serde_json::json!(units),
+        serde_json::json!([
+            ["first-token", "ms"],
+            ["next-first-token", "ms"],
+            ["clients", "tokens/s"]
+        ])
+    );
+    for row in rows {
+        assert!(row["median"].as_f64().unwrap() > 0.0, "{row}");
+    }
+}
+
+#[test]
+fn quantised_weights_have_a_limit_of_arithmetic_or_memory() {
+    let model = model("tiny-llama-mixed.gguf");
+    let args = [
+        "model",
+        "bench",
+        &model,
+        "--prefill",
+        "100",
+        "--repetitions",
+        "1",
+        "--json",
+    ];
+    let report = Desk::new().json(&args);
+    let limit = &report["rows"][0]["limit"];
+    assert!(
+        ["arithmetic", "memory"].contains(&limit["bound"].as_str().unwrap()),
+        "{limit}"
+    );
+    let share = limit["share"].as_f64().unwrap();
+    assert!(share > 0.0 && share < 1.0, "{limit}");
+}
+
+#[test]
+fn sizes_that_the_context_does_not_hold_are_named() {
+    let model = model("tiny-llama.gguf");
+    let (code, message) = Desk::new().fails(&["model", "bench", &model, "--depth", "2048"]);
+    assert_eq!(code, 2, "{message}");
+    assert!(
+        message.contains("2080") && message.contains("128"),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_task_file_is_written_from_chinese_words_and_runs() {
     let desk = Desk::new();

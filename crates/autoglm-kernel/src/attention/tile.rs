@@ -1,5 +1,10 @@
 //! The two inner loops: scores of a tile of positions, and the sum of its weighted values.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators and closures over arrays of vectors keep these out of registers"
+)]
+
 use super::elements::{Element, Paged, Stored};
 use super::rows::RowBlock;
 use super::work::Attention;

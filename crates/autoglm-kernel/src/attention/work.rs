@@ -72,7 +72,7 @@ impl<E: Element> Attention<'_, E> {
             items.extend(chunks.map(|chunk| self.item(block, chunk..chunk + 1)));
         }
         first_items.push(items.len());
-        let record_len = ROWS_PER_BLOCK * (self.kv.width + 2);
+        let record_len = self.record_len();
         let mut records = vec![0.0; items.len() * record_len];
         let shared = DisjointMut::new(&mut records);
         share_out(pool, &items, |index, item| {
@@ -84,7 +84,7 @@ impl<E: Element> Attention<'_, E> {
             let records = first_items[index] * record_len..first_items[index + 1] * record_len;
             // SAFETY: the records were written in the run before; each block reads its own.
             let records = unsafe { shared.range(records) };
-            self.merge_chunks(blocks[index], records.chunks_exact(record_len), out);
+            self.merge_chunks(blocks[index], records, out);
         });
     }
 
@@ -120,6 +120,11 @@ impl<E: Element> Attention<'_, E> {
         }
     }
 
+    /// A record holds the sums of up to six rows, then what [`Progress`] knows of each.
+    fn record_len(&self) -> usize {
+        ROWS_PER_BLOCK * (self.kv.width + 2)
+    }
+
     fn chunk(&self, item: &Item, record: &mut [f32]) {
         match item.block.len {
             1 => self.chunk_rows::<1>(item, record),
@@ -131,7 +136,6 @@ impl<E: Element> Attention<'_, E> {
         }
     }
 
-    /// A record holds the sums of up to six rows, then what [`Progress`] knows of each.
     fn chunk_rows<const R: usize>(&self, item: &Item, record: &mut [f32]) {
         let width = self.kv.width;
         let rows = Rows::<E, R>::new(self, item.block);
@@ -144,19 +148,14 @@ impl<E: Element> Attention<'_, E> {
         }
     }
 
-    fn merge_chunks<'r>(
-        &self,
-        block: RowBlock,
-        records: impl Iterator<Item = &'r [f32]> + Clone,
-        out: &DisjointMut<'_, f32>,
-    ) {
+    fn merge_chunks(&self, block: RowBlock, records: &[f32], out: &DisjointMut<'_, f32>) {
         let width = self.kv.width;
         for row in 0..block.len {
             let start = block.start(self, row);
             // SAFETY: blocks are merged once, and rows of blocks are different parts of `out`.
             let out = unsafe { out.range(start..start + width) };
             let mut progress = Progress::NONE;
-            for record in records.clone() {
+            for record in records.chunks_exact(self.record_len()) {
                 let state = &record[ROWS_PER_BLOCK * width + 2 * row..][..2];
                 let of_chunk = Progress {
                     greatest: state[0],
@@ -171,6 +170,7 @@ impl<E: Element> Attention<'_, E> {
     }
 
     /// The rows of `out` that a block computes.
+    #[expect(clippy::mut_from_ref, reason = "each block of rows is computed once")]
     fn rows_of<'o, const R: usize>(
         &self,
         block: RowBlock,

@@ -1,4 +1,4 @@
-//! `autoglm model`: the models that are kept in the data folder.
+//! `autoglm model`: the models that are kept in the data folder, and how fast one runs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,13 +12,15 @@ use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::commands::bench::{self, BenchArgs};
 use crate::commands::quantize::{self, QuantizeArgs};
+use crate::engine::CacheTypeName;
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe, check and quantise models.
+/// List, fetch, describe, check, quantise and measure models.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -32,6 +34,7 @@ enum ModelCommand {
     Info(InfoArgs),
     Verify(VerifyArgs),
     Quantize(QuantizeArgs),
+    Bench(BenchArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -86,6 +89,9 @@ struct InfoArgs {
     /// With --plan: token positions of the cache.
     #[arg(long, value_name = "TOKENS", requires = "plan")]
     cache_tokens: Option<usize>,
+    /// With --plan: how the cache stores keys and values.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    cache_type: CacheTypeName,
     /// With --plan: the memory that may be used, such as 6G.
     #[arg(long, value_name = "SIZE", value_parser = crate::engine::size, requires = "plan")]
     memory_limit: Option<u64>,
@@ -122,6 +128,7 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
         ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
+        ModelCommand::Bench(args) => bench::run(args, &store.find(&args.model)?, &mut out),
     }
 }
 
@@ -181,7 +188,10 @@ fn need_word(need: Need) -> &'static str {
 }
 
 /// Columns as wide as their widest cell, two spaces apart, the last as it is.
-fn write_table<const N: usize>(rows: &[[String; N]], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_table<const N: usize>(
+    rows: &[[String; N]],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -257,6 +267,7 @@ fn show_plan(
     let settings = LocalSettings {
         threads: NonZeroUsize::MIN,
         cache_tokens: args.cache_tokens,
+        cache_type: args.cache_type.into(),
         memory_limit: args.memory_limit,
         quantize: args.quantize,
     };

@@ -1,0 +1,67 @@
+"""Measures OpenVINO GenAI on a GGUF file; it reads those of some architectures.
+
+    python benchmarks/peers/openvino_peer.py MODEL.gguf --works '[{"work": "decode", "depth": 0}]'
+
+Prints the samples as JSON, in the form of `autoglm model bench --json`. The times are those that
+the pipeline itself reports, without Python: up to the first token, and between tokens.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import random
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+
+VOCABULARY = 8192  # Random tokens come from the beginning of a vocabulary, which all models have.
+
+
+def generate(pipeline, sequences, prompt_tokens, new_tokens):
+    """The pipeline's own measurements of a generation from random prompts."""
+    ids = np.array([[random.randrange(VOCABULARY) for _ in range(prompt_tokens)]
+                    for _ in range(sequences)], np.int64)
+    inputs = genai.TokenizedInputs(ov.Tensor(ids), ov.Tensor(np.ones_like(ids)))
+    config = genai.GenerationConfig(max_new_tokens=new_tokens, ignore_eos=True)
+    return pipeline.generate(inputs, config).perf_metrics
+
+
+def sample(pipeline, work, decode):
+    """One sample of a kind of work; `None` where the pipeline offers no such thing."""
+    match work:
+        case {"work": "prefill", "tokens": tokens}:
+            metrics = generate(pipeline, 1, tokens, 1)
+            return 1e3 * tokens / metrics.get_ttft().mean
+        case {"work": "decode", "depth": depth}:
+            metrics = generate(pipeline, 1, max(depth, 1), decode + 1)
+            return 1e3 / metrics.get_tpot().mean
+        case {"work": "sequences", "sequences": count}:
+            metrics = generate(pipeline, count, 1, decode + 1)
+            return 1e3 * count / metrics.get_tpot().mean
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--works", required=True, type=json.loads, help="a JSON array")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--decode", type=int, default=32, help="tokens of one measurement")
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args()
+    random.seed(1)
+    settings = {"INFERENCE_NUM_THREADS": options.threads, "PERFORMANCE_HINT": "LATENCY"}
+    pipeline = genai.LLMPipeline(options.model, "CPU", **settings)
+    rows = []
+    for work in options.works:
+        if sample(pipeline, work, options.decode) is not None:
+            samples = [sample(pipeline, work, options.decode) for _ in range(options.repetitions)]
+            rows.append(work | {"unit": "tokens/s", "samples": samples})
+    version = importlib.metadata.version("openvino-genai")
+    print(json.dumps({"engine": f"openvino-genai {version}", "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

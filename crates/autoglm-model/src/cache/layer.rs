@@ -1,0 +1,93 @@
+//! The memory of one layer's keys and values.
+
+use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut};
+use half::slice::HalfBitsSliceExt;
+
+use super::{BLOCK_TOKENS, CacheType};
+
+/// Keys and values of one layer.
+pub(super) struct Layer {
+    keys: Elements,
+    values: Elements,
+    head_width: usize,
+}
+
+/// Keys, or values. Zeroed memory is handed out by the operating system as it is first written.
+enum Elements {
+    F16(Vec<u16>),
+    Q8 { quants: Vec<i8>, scales: Vec<f32> },
+}
+
+impl Layer {
+    /// Room for `heads` times a block of one head.
+    pub(super) fn new(cache_type: CacheType, heads: usize, head_width: usize) -> Self {
+        let slots = heads * BLOCK_TOKENS;
+        let elements = || match cache_type {
+            CacheType::F16 => Elements::F16(vec![0; slots * head_width]),
+            CacheType::Q8 => Elements::Q8 {
+                quants: vec![0; slots * head_width],
+                scales: vec![0.0; slots],
+            },
+        };
+        Self {
+            keys: elements(),
+            values: elements(),
+            head_width,
+        }
+    }
+
+    pub(super) fn view(&self, heads: usize) -> KvView<'_> {
+        KvView {
+            keys: self.keys.view(),
+            values: self.values.view(),
+            block_tokens: BLOCK_TOKENS,
+            heads,
+            width: self.head_width,
+        }
+    }
+
+    pub(super) fn view_mut(&mut self, heads: usize) -> KvViewMut<'_> {
+        KvViewMut {
+            keys: self.keys.view_mut(),
+            values: self.values.view_mut(),
+            block_tokens: BLOCK_TOKENS,
+            heads,
+            width: self.head_width,
+        }
+    }
+
+    /// Copies a block of `heads` heads over another one.
+    pub(super) fn copy_heads(&mut self, heads: usize, from: usize, to: usize) {
+        let slots = heads * BLOCK_TOKENS;
+        for elements in [&mut self.keys, &mut self.values] {
+            match elements {
+                Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),
+                Elements::Q8 { quants, scales } => {
+                    copy(quants, slots * self.head_width, from, to);
+                    copy(scales, slots, from, to);
+                }
+            }
+        }
+    }
+}
+
+impl Elements {
+    fn view(&self) -> KvElements<'_> {
+        match self {
+            Self::F16(halves) => KvElements::F16(halves.reinterpret_cast()),
+            Self::Q8 { quants, scales } => KvElements::Q8 { quants, scales },
+        }
+    }
+
+    fn view_mut(&mut self) -> KvElementsMut<'_> {
+        match self {
+            Self::F16(halves) => KvElementsMut::F16(halves.reinterpret_cast_mut()),
+            Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
+        }
+    }
+}
+
+/// Copies the `from`-th `len` elements over the `to`-th.
+fn copy<T: Copy>(elements: &mut [T], len: usize, from: usize, to: usize) {
+    elements.copy_within(from * len..(from + 1) * len, to * len);
+}
