@@ -8,13 +8,16 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use autoglm_model::{KvCache, Outputs, Sequence, Step, log_sum_exp};
-use autoglm_spec::{Completion, Decoding, EngineError, FinishReason, Sampling, Usage};
+use autoglm_model::{KvCache, Model, Outputs, Sequence, Step, log_sum_exp};
+use autoglm_spec::{
+    AttentionPolicy, Completion, Decoding, EngineError, FinishReason, Sampling, Usage,
+};
 use autoglm_token::{TextStream, TokenId, Tokenizer};
 
 use crate::constraint::ConstraintState;
 use crate::error::LocalError;
 use crate::lookup::Lookup;
+use crate::runner::gating;
 use crate::sampler::Sampler;
 use crate::stats::EngineStats;
 use crate::stop::StopMatcher;
@@ -27,6 +30,7 @@ pub(crate) struct GenerateJob {
     pub(crate) stop: Vec<String>,
     pub(crate) constraint: Option<ConstraintState>,
     pub(crate) decoding: Decoding,
+    pub(crate) attention: AttentionPolicy,
 }
 
 /// A request that is being worked on.
@@ -49,6 +53,10 @@ pub(crate) struct Generation {
     stream: TextStream,
     stops: StopMatcher,
     stopped_by_text: bool,
+    /// What generated tokens attend to.
+    attention: AttentionPolicy,
+    /// Whether the sequence has its gates.
+    has_gates: bool,
     logprobs: Vec<f32>,
     finish: Option<FinishReason>,
     failure: Option<EngineError>,
@@ -74,6 +82,8 @@ impl Generation {
             stream: TextStream::default(),
             stops: StopMatcher::new(&job.stop),
             stopped_by_text: false,
+            attention: job.attention,
+            has_gates: false,
             logprobs: Vec::new(),
             finish: (job.max_tokens == 0).then_some(FinishReason::Length),
             failure: None,
@@ -85,9 +95,34 @@ impl Generation {
         &self.tokens[..self.prompt_tokens]
     }
 
-    /// The tokens whose keys and values are cached.
-    pub(crate) fn cached(&self) -> &[TokenId] {
-        &self.tokens[..self.sequence.len()]
+    /// The tokens whose keys and values later requests may use. What was computed with a part of
+    /// the past must not reach them.
+    pub(crate) fn reusable(&self) -> &[TokenId] {
+        let cached = self.sequence.len();
+        let len = if self.is_gated() {
+            cached.min(self.prompt_tokens)
+        } else {
+            cached
+        };
+        &self.tokens[..len]
+    }
+
+    /// Whether generated tokens attend to a part of their past only. They are computed one by
+    /// one, for the gates follow what each of them finds.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.attention != AttentionPolicy::Full
+    }
+
+    /// Gives the sequence its gates when the prompt is done.
+    pub(crate) fn set_gates(&mut self, model: &Model) {
+        if let AttentionPolicy::Gated(settings) = self.attention
+            && !self.has_gates
+            && !self.is_in_prompt()
+        {
+            let gates = gating(model, settings, self.prompt_tokens);
+            self.sequence.gate(gates);
+            self.has_gates = true;
+        }
     }
 
     /// Whether no token was chosen yet.
@@ -110,7 +145,7 @@ impl Generation {
     pub(crate) fn propose(&mut self, most: usize) -> usize {
         let left = self.max_tokens + self.prompt_tokens - self.settled;
         let most = most.min(left.saturating_sub(1));
-        if self.finish.is_some() || self.is_in_prompt() {
+        if self.finish.is_some() || self.is_in_prompt() || self.is_gated() {
             return 0;
         }
         let proposed = self.lookup.propose(&self.tokens, most).to_vec();

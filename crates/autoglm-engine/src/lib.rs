@@ -27,5 +27,5 @@ pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
 pub use memory::{MemoryError, MemoryPlan};
-pub use perplexity::Perplexity;
+pub use perplexity::{Perplexity, PerplexitySettings};
 pub use stats::EngineStats;

@@ -18,7 +18,7 @@ use crate::error::LocalError;
 use crate::generate::GenerateJob;
 use crate::memory::MemoryPlan;
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, add_window};
+use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
 use crate::request::{Answer, Job};
 use crate::runner::Machine;
 use crate::scheduler::Scheduler;
@@ -157,24 +157,27 @@ impl LocalEngine {
         Ok(template.encode(&self.tokenizer, &messages)?)
     }
 
-    /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache with BOS in front where the model wants one; all tokens but
-    /// the first position of a window are predicted. `on_window` hears of each finished window.
+    /// How well the model predicts tokens. They are cut into windows of `settings.context`
+    /// positions, each computed from an empty cache with BOS in front where the model wants one;
+    /// all tokens but the first position of a window are predicted, or as many as
+    /// `settings.last` says. `on_window`
+    /// hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
     pub fn perplexity(
         &self,
         tokens: &[TokenId],
-        context: usize,
+        settings: &PerplexitySettings,
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
         let mut total = Perplexity::default();
-        for window in self.windows(tokens, context)? {
+        for window in self.windows(tokens, settings.context)? {
             let machine = self.machine();
             self.desk.borrow(|scheduler| {
-                add_window(&mut scheduler.runner, machine, &window, &mut total, cancel)
+                let runner = &mut scheduler.runner;
+                add_window(runner, machine, &window, settings, &mut total, cancel)
             })?;
             on_window(&total);
         }
@@ -303,6 +306,7 @@ impl LocalEngine {
             stop: request.stop.clone(),
             constraint,
             decoding: request.decoding,
+            attention: request.attention,
         })
     }
 

@@ -1,11 +1,11 @@
 //! How well a model predicts a text.
 
 use autoglm_model::{Outputs, Sequence, Step, log_sum_exp};
-use autoglm_spec::{Cancel, EngineError};
+use autoglm_spec::{AttentionPolicy, Cancel, EngineError};
 use autoglm_token::TokenId;
 
 use crate::error::LocalError;
-use crate::runner::{Machine, PASS_TOKENS, Runner};
+use crate::runner::{Machine, PASS_TOKENS, Runner, gating};
 
 /// What a model makes of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -23,16 +23,31 @@ impl Perplexity {
     }
 }
 
-/// Adds the tokens of one window, computed from an empty cache; all but the first are predicted.
+/// What is predicted, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerplexitySettings {
+    /// Positions of a window.
+    pub context: usize,
+    /// Predict only this many tokens at the end of each window; the ones before stand for a prompt.
+    pub last: Option<usize>,
+    /// What the attention of predicting positions looks at. Gated ones are computed one by one, as
+    /// when text is generated.
+    pub attention: AttentionPolicy,
+}
+
+/// Adds the tokens of one window, computed from an empty cache; all but the first are predicted, or
+/// as many as are asked for.
 pub(crate) fn add_window(
     runner: &mut Runner,
     machine: Machine<'_>,
     window: &[TokenId],
+    settings: &PerplexitySettings,
     total: &mut Perplexity,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let mut sequence = Sequence::default();
-    let outcome = predict(runner, machine, &mut sequence, window, total, cancel);
+    let asked = (settings, total);
+    let outcome = predict(runner, machine, &mut sequence, window, asked, cancel);
     runner.cache.release(sequence);
     outcome
 }
@@ -42,29 +57,51 @@ fn predict(
     machine: Machine<'_>,
     sequence: &mut Sequence,
     window: &[TokenId],
-    total: &mut Perplexity,
+    (settings, total): (&PerplexitySettings, &mut Perplexity),
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let inputs = &window[..window.len().saturating_sub(1)];
-    for (chunk, tokens) in inputs.chunks(PASS_TOKENS).enumerate() {
+    let prompt = settings
+        .last
+        .map_or(0, |last| inputs.len().saturating_sub(last));
+    for tokens in inputs[..prompt].chunks(PASS_TOKENS) {
+        forward(runner, machine, sequence, tokens, Outputs::None)?;
+    }
+    let mut pass_tokens = PASS_TOKENS;
+    if let AttentionPolicy::Gated(settings) = settings.attention {
+        sequence.gate(gating(machine.model, settings, prompt));
+        pass_tokens = 1;
+    }
+    let passes = inputs[prompt..].chunks(pass_tokens);
+    for (tokens, next) in passes.zip(window[prompt + 1..].chunks(pass_tokens)) {
         if cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
-        let first = chunk * PASS_TOKENS;
-        let mut step = [Step {
-            sequence: &mut *sequence,
-            tokens,
-            outputs: Outputs::All,
-        }];
-        runner
-            .forward(machine, &mut step)
-            .map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
-        let rows: Vec<usize> = (0..tokens.len()).collect();
+        forward(runner, machine, sequence, tokens, Outputs::All)?;
+        let rows: Vec<usize> = (0..next.len()).collect();
         runner.for_each_logits(machine, &rows, |row, logits| {
-            let next = window[first + row + 1] as usize;
-            total.negative_log_likelihood += f64::from(log_sum_exp(logits) - logits[next]);
+            let logit = logits[next[row] as usize];
+            total.negative_log_likelihood += f64::from(log_sum_exp(logits) - logit);
             total.predicted_tokens += 1;
         });
     }
+    Ok(())
+}
+
+/// One pass over tokens of one sequence.
+fn forward(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    sequence: &mut Sequence,
+    tokens: &[TokenId],
+    outputs: Outputs,
+) -> Result<(), EngineError> {
+    let mut step = [Step {
+        sequence,
+        tokens,
+        outputs,
+    }];
+    let rows = runner.forward(machine, &mut step);
+    rows.map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use autoglm_model::{CacheFull, KvCache, Model, Pool, Step, Workspace};
+use autoglm_model::{CacheFull, Gating, GatingLimits, KvCache, Model, Pool, Step, Workspace};
+use autoglm_spec::GatingSettings;
 use autoglm_token::{TokenId, Tokenizer};
 
 use crate::prefix::PrefixTree;
@@ -114,4 +115,15 @@ impl Runner {
             }
         }
     }
+}
+
+/// Gates for the tokens behind a prompt.
+pub(crate) fn gating(model: &Model, settings: GatingSettings, prompt_tokens: usize) -> Gating {
+    let limits = GatingLimits {
+        sink_tokens: settings.sink_tokens,
+        least_recent_tokens: settings.least_recent_tokens,
+        most_recent_tokens: settings.most_recent_tokens,
+        selected_tokens: settings.selected_tokens,
+    };
+    Gating::new(limits, model.config().layers.len(), prompt_tokens)
 }

@@ -232,7 +232,8 @@ impl Scheduler {
                 continue;
             }
             portion.settled = item.settled();
-            portion.tokens = item.pending().min(*budget);
+            let at_once = if item.is_gated() { 1 } else { *budget };
+            portion.tokens = item.pending().min(at_once).min(*budget);
             *budget -= portion.tokens;
             if portion.tokens == item.pending() {
                 portion.proposals = item.propose(proposals_each.min(*budget));
@@ -317,6 +318,9 @@ impl Scheduler {
         let mut counts = Vec::with_capacity(portions.len());
         for (active, portion) in self.active.iter_mut().zip(portions) {
             let before = steps.len();
+            if let Work::Generate(item) = &mut active.work {
+                item.set_gates(machine.model);
+            }
             if portion.tokens > 0 {
                 steps.push(active.work.step(portion.tokens));
             } else if let Work::Score(item) = &mut active.work {
@@ -448,7 +452,7 @@ impl Scheduler {
                 let Runner {
                     cache, prefixes, ..
                 } = &mut self.runner;
-                prefixes.insert(cache, item.cached(), &item.sequence);
+                prefixes.insert(cache, item.reusable(), &item.sequence);
                 let (text, completion) = item.conclude();
                 if !text.is_empty() {
                     let event = Event {

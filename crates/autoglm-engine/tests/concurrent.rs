@@ -8,10 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::thread;
 
-use autoglm_engine::LocalEngine;
+use autoglm_engine::{LocalEngine, PerplexitySettings};
 use autoglm_spec::{
-    Cancel, EngineError, FinishReason, Generate, GenerateRequest, Normalise, Prompt, Sampling,
-    Score, ScoreRequest,
+    AttentionPolicy, Cancel, EngineError, FinishReason, Generate, GenerateRequest, Normalise,
+    Prompt, Sampling, Score, ScoreRequest,
 };
 use fixture::{FIXTURES, completions, content, engine, request};
 
@@ -175,9 +175,14 @@ fn a_caller_that_panics_leaves_the_engine_usable() {
 fn perplexity_is_measured_between_the_passes_of_others() {
     let engine = engine(FIXTURES[0], 2);
     let tokens: Vec<u32> = (0..300).map(|i| 3 + i * 7 % 50).collect();
+    let settings = PerplexitySettings {
+        context: 64,
+        last: None,
+        attention: AttentionPolicy::Full,
+    };
     let measure = || {
         engine
-            .perplexity(&tokens, 64, &Cancel::default(), &mut |_| {})
+            .perplexity(&tokens, &settings, &Cancel::default(), &mut |_| {})
             .unwrap()
     };
     let alone = measure();

@@ -7,8 +7,8 @@ mod fixture;
 
 use autoglm_engine::LocalEngine;
 use autoglm_spec::{
-    Cancel, Constraint, Decoding, EngineError, FinishReason, Generate, GenerateRequest, Normalise,
-    Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, Constraint, Decoding, EngineError, FinishReason, Generate,
+    GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 use fixture::{FIXTURES, completions, content, engine, request};
 
@@ -49,6 +49,7 @@ fn generate_requests() -> Vec<GenerateRequest> {
             stop: vec!["zq".to_owned()],
             constraint: None,
             decoding: Decoding::default(),
+            attention: AttentionPolicy::Full,
         })
         .collect()
 }
@@ -215,6 +216,7 @@ fn a_constrained_completion_matches_its_constraint() {
                 stop: Vec::new(),
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
                 decoding: Decoding::default(),
+                attention: AttentionPolicy::Full,
             };
             let text = completions(&engine, &[request]).remove(0).text;
             let (word, digits) = text.split_once(' ').unwrap();

@@ -30,8 +30,8 @@ mod test_data;
 
 pub use activation::Activations;
 pub use attention::{
-    AttentionParams, AttentionSpan, KvElements, KvElementsMut, KvView, KvViewMut, attention,
-    store_kv,
+    AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
+    KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,
 };
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;

@@ -6,9 +6,10 @@
 
 mod layer;
 
-use autoglm_kernel::{KvView, KvViewMut};
+use autoglm_kernel::{GatedView, KvView, KvViewMut, Pool};
 
 use crate::config::ModelConfig;
+use crate::gating::Gating;
 use layer::Layer;
 
 /// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
@@ -61,9 +62,27 @@ pub struct CacheFull {
 pub struct Sequence {
     blocks: Vec<BlockId>,
     len: usize,
+    gating: Option<Box<Gating>>,
 }
 
 impl Sequence {
+    /// Lets the tokens that `gating` covers attend to a part of their past. Forks of the sequence
+    /// have no gates.
+    pub fn gate(&mut self, gating: Gating) {
+        self.gating = Some(Box::new(gating));
+    }
+
+    /// Whether the token at a position is gated.
+    pub(crate) fn is_gated_at(&self, position: usize) -> bool {
+        let gating = self.gating.as_ref();
+        gating.is_some_and(|gating| gating.covers(position))
+    }
+
+    /// The gates, which go back with [`Self::gate`] afterwards.
+    pub(crate) fn take_gating(&mut self) -> Option<Box<Gating>> {
+        self.gating.take()
+    }
+
     /// Positions that are cached.
     pub fn len(&self) -> usize {
         self.len
@@ -143,7 +162,8 @@ impl KvCache {
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
         };
-        config.layers.len() * 2 * config.kv_heads * head
+        let bounds = (config.head_width * size_of::<u16>()).div_ceil(BLOCK_TOKENS);
+        config.layers.len() * 2 * config.kv_heads * (head + bounds)
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -193,7 +213,11 @@ impl KvCache {
         for &block in &blocks {
             self.references[block as usize] += 1;
         }
-        Sequence { blocks, len }
+        Sequence {
+            blocks,
+            len,
+            gating: None,
+        }
     }
 
     /// Holds the block of a sequence's positions from `index * BLOCK_TOKENS` on.
@@ -235,7 +259,11 @@ impl KvCache {
         for &block in &blocks {
             self.references[block as usize] += 1;
         }
-        Sequence { blocks, len }
+        Sequence {
+            blocks,
+            len,
+            gating: None,
+        }
     }
 
     /// Forgets the positions behind the first `len` and gives back the blocks that only they took.
@@ -264,6 +292,16 @@ impl KvCache {
     /// The keys and values of one layer, to write into.
     pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
         self.layers[layer].view_mut(self.kv_heads)
+    }
+
+    /// Finds the bounds of the keys of blocks of one layer, of which every position is stored.
+    pub(crate) fn bound_keys(&mut self, pool: &Pool, layer: usize, blocks: &[BlockId]) {
+        self.layers[layer].bound_keys(pool, self.kv_heads, blocks);
+    }
+
+    /// The keys and values of one layer, to attend to a part of them.
+    pub(crate) fn gated_view(&self, layer: usize) -> GatedView<'_> {
+        self.layers[layer].gated_view(self.kv_heads)
     }
 
     /// The keys and values of one layer, to attend to.

@@ -10,6 +10,7 @@ mod cache;
 mod checkpoint;
 mod config;
 mod error;
+mod gating;
 mod gguf;
 mod model;
 mod quantize;
@@ -24,6 +25,7 @@ pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, CacheType, HeldBlock, KvCache,
 pub use checkpoint::Checkpoint;
 pub use config::{LayerConfig, ModelConfig, NormPlacement};
 pub use error::{Fault, ModelError};
+pub use gating::{Gating, GatingLimits};
 pub use gguf::{Array, Entries, FromValue, GgufFile, Value};
 pub use model::{Model, ModelSize, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};

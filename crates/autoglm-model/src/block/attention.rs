@@ -1,11 +1,13 @@
 //! The attention half of a block: queries, keys and values, the cache, the output projection.
 
 use autoglm_kernel::{
-    AttentionParams, add_assign, attention, rms_norm, rms_norm_in_place, rope, store_kv,
+    AttentionParams, Gate, add_assign, attention, gated_attention, rms_norm, rms_norm_in_place,
+    rope, store_kv,
 };
 
 use super::{Block, Rows, Workspace, linear};
 use crate::cache::KvCache;
+use crate::gating::Gating;
 
 impl Block<'_> {
     /// Computes keys and values of all rows and writes them into the cache. Leaves the
@@ -57,6 +59,9 @@ impl Block<'_> {
         }
         rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
         store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
+        if self.layer.window.is_none() {
+            cache.bound_keys(pool, layer, &rows.filled_blocks());
+        }
     }
 
     pub(super) fn attend(
@@ -78,6 +83,7 @@ impl Block<'_> {
             activations,
             queries,
             attended,
+            gatings,
             ..
         } = workspace;
         linear(pool, &weights.attention.query, activations, queries);
@@ -86,12 +92,7 @@ impl Block<'_> {
         }
         rope(pool, self.rope, &rows.positions, config.heads, queries);
         attended.resize(queries.len(), 0.0);
-        let params = AttentionParams {
-            heads: config.heads,
-            scale: config.attention_scale,
-            window: self.layer.window,
-            soft_cap: None,
-        };
+        let params = self.attention_params();
         attention(
             pool,
             queries,
@@ -100,6 +101,7 @@ impl Block<'_> {
             &params,
             attended,
         );
+        self.attend_gated((queries, attended), cache, layer, (rows, gatings));
         let attended_width = config.heads * config.head_width;
         activations.load_for(
             pool,
@@ -112,5 +114,45 @@ impl Block<'_> {
             rms_norm_in_place(pool, normed, norm, config.norm_epsilon);
         }
         add_assign(pool, hidden, normed);
+    }
+
+    /// Attends from the gated rows: to what their gates let through, or to the window where the
+    /// layer has one.
+    fn attend_gated(
+        &self,
+        (queries, attended): (&[f32], &mut [f32]),
+        cache: &KvCache,
+        layer: usize,
+        (rows, gatings): (&Rows<'_>, &mut [Box<Gating>]),
+    ) {
+        if rows.gated.is_empty() {
+            return;
+        }
+        let (pool, params) = (self.pool, self.attention_params());
+        if self.layer.window.is_some() {
+            let view = cache.view(layer);
+            attention(pool, queries, &view, &rows.gated, &params, attended);
+            return;
+        }
+        let gates: Vec<Gate> = rows
+            .gatings
+            .iter()
+            .map(|&g| gatings[g].gate(layer))
+            .collect();
+        let view = cache.gated_view(layer);
+        let gated = (&rows.gated[..], &gates[..]);
+        let measures = gated_attention(pool, queries, &view, gated, &params, attended);
+        for (&gating, measure) in rows.gatings.iter().zip(&measures) {
+            gatings[gating].observe(layer, measure);
+        }
+    }
+
+    fn attention_params(&self) -> AttentionParams {
+        AttentionParams {
+            heads: self.config.heads,
+            scale: self.config.attention_scale,
+            window: self.layer.window,
+            soft_cap: None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The memory of one layer's keys and values.
 
-use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut};
+use autoglm_kernel::{GatedView, KvElements, KvElementsMut, KvView, KvViewMut, Pool, bound_keys};
 use half::slice::HalfBitsSliceExt;
 
 use super::{BLOCK_TOKENS, CacheType};
@@ -9,6 +9,8 @@ use super::{BLOCK_TOKENS, CacheType};
 pub(super) struct Layer {
     keys: Elements,
     values: Elements,
+    /// The greatest and least keys of whole blocks, in half precision.
+    bounds: Vec<u16>,
     head_width: usize,
 }
 
@@ -32,6 +34,7 @@ impl Layer {
         Self {
             keys: elements(),
             values: elements(),
+            bounds: vec![0; heads * 2 * head_width],
             head_width,
         }
     }
@@ -56,9 +59,30 @@ impl Layer {
         }
     }
 
+    /// The keys and values with the bounds of the keys.
+    pub(super) fn gated_view(&self, heads: usize) -> GatedView<'_> {
+        GatedView {
+            kv: self.view(heads),
+            bounds: self.bounds.reinterpret_cast(),
+        }
+    }
+
+    /// Finds the bounds of the keys of whole blocks.
+    pub(super) fn bound_keys(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
+        let mut bounds = std::mem::take(&mut self.bounds);
+        bound_keys(
+            pool,
+            &self.view(heads),
+            blocks,
+            bounds.reinterpret_cast_mut(),
+        );
+        self.bounds = bounds;
+    }
+
     /// Copies a block of `heads` heads over another one.
     pub(super) fn copy_heads(&mut self, heads: usize, from: usize, to: usize) {
         let slots = heads * BLOCK_TOKENS;
+        copy(&mut self.bounds, heads * 2 * self.head_width, from, to);
         for elements in [&mut self.keys, &mut self.values] {
             match elements {
                 Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),

@@ -1,8 +1,8 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    Cancel, Completion, Decoding, EngineError, FinishReason, GenerateRequest, Normalise, Record,
-    Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
+    AttentionPolicy, Cancel, Completion, Decoding, EngineError, FinishReason, GenerateRequest,
+    Normalise, Record, Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
@@ -129,6 +129,7 @@ impl<'a> Asker<'a> {
             stop: stop.collect(),
             constraint: composed.constraint.clone(),
             decoding: self.decoding,
+            attention: AttentionPolicy::Full,
         }
     }
 }

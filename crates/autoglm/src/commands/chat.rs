@@ -12,6 +12,7 @@ use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::attention::AttentionArgs;
 use super::generate::report;
 use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
@@ -49,6 +50,8 @@ pub struct ChatArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     decoding: DecodingArgs,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -204,6 +207,7 @@ impl Chat<'_> {
                 logprobs: false,
                 ..Decoding::default()
             }),
+            attention: self.args.attention.policy(),
         }
     }
 }

@@ -12,6 +12,7 @@ use autoglm_spec::{
 use clap::Args;
 use serde_json::json;
 
+use super::attention::AttentionArgs;
 use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
@@ -63,6 +64,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     decoding: DecodingArgs,
     #[command(flatten)]
+    attention: AttentionArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -85,6 +88,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
             logprobs: args.json,
             ..Decoding::default()
         }),
+        attention: args.attention.policy(),
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use autoglm_engine::LocalEngine;
 use autoglm_model::{BLOCK_TOKENS, KvCache, Outputs, Pool, Sequence, Step, Workspace};
-use autoglm_spec::{Cancel, Completion, Decoding, Generate, GenerateRequest, Prompt, Sampling};
+use autoglm_spec::{
+    AttentionPolicy, Cancel, Completion, Decoding, Generate, GenerateRequest, Prompt, Sampling,
+};
 use autoglm_token::{Specials, TokenId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -188,6 +190,7 @@ impl<'a> Bench<'a> {
                     lookup_tokens: 0,
                     ..Decoding::default()
                 },
+                attention: AttentionPolicy::Full,
             })
             .collect();
         let began = Instant::now();
