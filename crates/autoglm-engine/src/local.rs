@@ -9,7 +9,9 @@ use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
 };
-use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
+use autoglm_token::{
+    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
+};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::desk::{Busy, Desk};
@@ -55,6 +57,7 @@ pub struct LocalEngine {
     model: Model,
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
+    chat: ChatOptions,
     pool: Pool,
     desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
@@ -90,8 +93,10 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
+        let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
             .chat_template()?
+            .or_else(built_in)
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
         let facts = ModelFacts {
@@ -109,10 +114,35 @@ impl LocalEngine {
             model,
             tokenizer,
             template,
+            chat: ChatOptions::default(),
             pool,
             desk,
             constraints,
         })
+    }
+
+    /// The engine with options for the conversations of all its requests.
+    #[must_use]
+    pub fn with_chat(mut self, chat: ChatOptions) -> Self {
+        self.chat = chat;
+        self
+    }
+
+    /// Whether the model's chat template tells it of tools.
+    pub fn takes_tools(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_some_and(|template| template.tool_calls().is_some())
+    }
+
+    /// A parser for what the model answers to a prompt.
+    ///
+    /// # Errors
+    /// As for [`LocalEngine::encode`].
+    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
+        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
+        let last = self.encode(prompt)?.last().copied();
+        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
+        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
     }
 
     /// The model's tokenizer.
@@ -132,7 +162,7 @@ impl LocalEngine {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
-                let mut tokens: Vec<TokenId> = self.tokenizer.bos().into_iter().collect();
+                let mut tokens = self.tokenizer.prefix().to_vec();
                 tokens.extend(self.tokenizer.encode(text, Specials::AsText));
                 Ok(tokens)
             }
@@ -149,19 +179,15 @@ impl LocalEngine {
             })?;
         let messages: Vec<Message> = segments
             .iter()
-            .map(|segment| Message {
-                role: segment.role.name().to_owned(),
-                content: segment.text.clone(),
-            })
+            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
             .collect();
-        Ok(template.encode(&self.tokenizer, &messages)?)
+        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
     /// How well the model predicts tokens. They are cut into windows of `settings.context`
-    /// positions, each computed from an empty cache with BOS in front where the model wants one;
-    /// all tokens but the first position of a window are predicted, or as many as
-    /// `settings.last` says. `on_window`
-    /// hears of each finished window.
+    /// positions, each computed from an empty cache behind the prefix that the model wants; all
+    /// tokens but the first position of a window are predicted, or as many as `settings.last`
+    /// says. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
@@ -197,11 +223,9 @@ impl LocalEngine {
                 wanted: "at least 2 and at most the model's context",
             });
         }
-        let bos = self.tokenizer.bos();
-        let windows = tokens.chunks(context - usize::from(bos.is_some()));
-        Ok(windows
-            .map(|text| bos.into_iter().chain(text.iter().copied()).collect())
-            .collect())
+        let prefix = self.tokenizer.prefix();
+        let windows = tokens.chunks(context - prefix.len());
+        Ok(windows.map(|text| [prefix, text].concat()).collect())
     }
 
     /// How far the model's predictions of a text are from another model's with the same

@@ -135,7 +135,7 @@ fn a_repeated_text_takes_fewer_passes_than_tokens() {
         ..Decoding::default()
     };
     let answer = GenerateRequest {
-        constraint: Some(Constraint::Regex("(one two three )+".to_owned())),
+        constraint: Some(Constraint::Regex("(one two three ){8}".to_owned())),
         ..with(decoding, &request("count:", 90, Sampling::GREEDY))
     };
     let completion = completions(&engine, &[answer]).remove(0);

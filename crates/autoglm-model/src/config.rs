@@ -134,6 +134,6 @@ impl ModelConfig {
 }
 
 /// Wider heads than any model of the field has; a bound for what a file may claim.
-const MAX_HEAD_WIDTH: usize = 1_024;
+pub(crate) const MAX_HEAD_WIDTH: usize = 1_024;
 /// Longer contexts than any model of the field has; positions are exact in f32 up to here.
 const MAX_CONTEXT: usize = 1 << 24;

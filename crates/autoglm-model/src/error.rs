@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use autoglm_kernel::{KernelError, Unrepresentable};
+use autoglm_token::TokenError;
 
 /// Who has to act for a [`ModelError`] to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -412,6 +413,13 @@ pub enum ModelError {
         id: u32,
         /// The length of the vocabulary.
         vocabulary_len: usize,
+    },
+    /// The tokenizer of a folder is broken or of a kind that is not supported.
+    #[error("the tokenizer cannot be used")]
+    Tokenizer {
+        /// What is wrong with it.
+        #[source]
+        source: TokenError,
     },
     /// The tokenizer is of a kind that is not built here.
     #[error("tokenizer model {found} is not supported, want llama or gpt2")]

@@ -16,6 +16,7 @@ mod model;
 mod quantize;
 mod safetensors;
 mod source;
+mod tokenizer_files;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
@@ -31,3 +32,4 @@ pub use model::{Model, ModelSize, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};
 pub use safetensors::{NumberType, SafetensorsFile, StoredTensor};
 pub use source::{Tensor, TensorInfo, WeightSource, open};
+pub use tokenizer_files::read_tokenizer_files;

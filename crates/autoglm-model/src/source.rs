@@ -12,7 +12,9 @@ use autoglm_token::Vocabulary;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
-use crate::gguf::{FromValue, GgufFile, Value, checked_value, missing_key, missing_tensor};
+use crate::gguf::{
+    Entries, FromValue, GgufFile, Value, checked_value, missing_key, missing_tensor,
+};
 
 /// A tensor of a model.
 #[derive(Debug, Clone)]
@@ -82,6 +84,9 @@ pub trait WeightSource: Send + Sync {
 
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;
+
+    /// All metadata as a GGUF file has it.
+    fn entries(&self) -> Entries;
 
     /// What the model lies in, in a few words such as `GGUF version 3`.
     fn container(&self) -> String;
@@ -160,6 +165,10 @@ impl WeightSource for GgufFile {
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors().map(|tensor| info(&tensor)).collect()
+    }
+
+    fn entries(&self) -> Entries {
+        self.copied_entries()
     }
 
     fn container(&self) -> String {

@@ -6,6 +6,7 @@ use std::f64::consts::TAU;
 use autoglm_kernel::{RopeParams, RopeStyle};
 
 use super::keys::Keys;
+use crate::config::MAX_HEAD_WIDTH;
 use crate::error::ModelError;
 
 /// Base of the rotary frequencies where the file names none (Su et al. 2021, §3.4.3).
@@ -25,6 +26,9 @@ pub(super) fn configure(
     head_width: usize,
 ) -> Result<Rope, ModelError> {
     let rotated = keys.get_or("rope.dimension_count", head_width)?;
+    if rotated > head_width || head_width > MAX_HEAD_WIDTH {
+        return Err(keys.wrong("rope.dimension_count", rotated, "at most a head's width"));
+    }
     let mut params = RopeParams {
         style,
         width: head_width,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Change, Settings};
 use crate::error::ModelError;
-use crate::gguf::{Value, printable};
+use crate::gguf::{Entries, Value, printable};
 
 /// A class of models as `config.json` names it.
 pub(crate) struct Class {
@@ -163,6 +163,24 @@ impl Metadata {
             Some(Scalar::Float(number)) => Some(*number),
             _ => None,
         }
+    }
+
+    /// All values with the types that GGUF has for them, the architecture first.
+    pub(super) fn entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        let mut sorted: Vec<_> = self.values.iter().collect();
+        sorted.sort_by_key(|(key, _)| (*key != "general.architecture", *key));
+        for (key, value) in sorted {
+            match value {
+                Scalar::Number(number) => match u32::try_from(*number) {
+                    Ok(number) => entries.u32(key, number),
+                    Err(_) => entries.u64(key, *number),
+                },
+                Scalar::Float(number) => entries.f32(key, *number as f32),
+                Scalar::Text(text) => entries.string(key, text),
+            }
+        }
+        entries
     }
 
     pub(super) fn value(&self, key: &str) -> Option<Value<'_>> {

@@ -3,6 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::{Change, Metadata, Rename, Settings};
+use crate::config::MAX_HEAD_WIDTH;
 use crate::error::ModelError;
 
 /// Tensors that every such class has or may have.
@@ -75,6 +76,9 @@ pub(crate) fn dense_settings(
         (Partial::Never, Some(_)) => return Err(settings.wrong("partial_rotary_factor", "1")),
         (Partial::Half, turning) => turning.unwrap_or(0.5),
     };
+    if !(0.0..=1.0).contains(&turning) {
+        return Err(settings.wrong("partial_rotary_factor", "0 to 1"));
+    }
     let head_width = metadata.number("attention.key_length");
     metadata.set(
         "rope.dimension_count",
@@ -91,6 +95,9 @@ pub(crate) fn dense_sizes(settings: &Settings, metadata: &mut Metadata) -> Resul
     let kv_heads = settings.number("num_key_value_heads")?;
     let head_width = settings.number("head_dim")?;
     let head_width = head_width.unwrap_or(width / heads.max(1));
+    if head_width > MAX_HEAD_WIDTH {
+        return Err(settings.wrong("head_dim", "heads of 1024 at most"));
+    }
     metadata.set("embedding_length", width);
     metadata.set("block_count", settings.require_number("num_hidden_layers")?);
     metadata.set("attention.head_count", heads);

@@ -15,10 +15,11 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use autoglm_kernel::BlockFormat;
-use autoglm_token::Vocabulary;
+use autoglm_token::{FolderTokenizer, TokenError, Vocabulary};
 
 pub(crate) use self::change::Change;
 pub(crate) use self::class::{Class, Metadata, Rename};
@@ -31,9 +32,10 @@ use self::shards::Shards;
 use crate::architecture;
 use crate::bytes::in_file;
 use crate::error::ModelError;
-use crate::gguf::{Value, printable};
+use crate::gguf::{Entries, Value, printable};
 use crate::safetensors::StoredTensor;
 use crate::source::{Tensor, TensorInfo, WeightSource};
+use crate::tokenizer_files::read_tokenizer_files;
 
 /// Settings and indexes of models have some kilobytes, the index of the largest some megabytes.
 const JSON_LIMIT_BYTES: u64 = 64 << 20;
@@ -45,6 +47,9 @@ pub struct Checkpoint {
     metadata: Metadata,
     tensors: Vec<Placed>,
     names: HashMap<String, usize>,
+    folder: PathBuf,
+    /// Read when it is first asked for: the weights can do without.
+    tokenizer: OnceLock<FolderTokenizer>,
 }
 
 /// A tensor under its name in GGUF.
@@ -86,6 +91,8 @@ impl Checkpoint {
             metadata,
             tensors: Vec::new(),
             names: HashMap::new(),
+            folder: folder.to_owned(),
+            tokenizer: OnceLock::new(),
         };
         checkpoint
             .place_all(class, &settings)
@@ -128,6 +135,18 @@ impl Checkpoint {
             self.tensors.push(tensor);
         }
         Ok(())
+    }
+
+    fn tokenizer(&self) -> Result<&FolderTokenizer, ModelError> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let files = read_tokenizer_files(&self.folder)?;
+        let tokenizer = FolderTokenizer::read(&files).map_err(|source| match source {
+            TokenError::NoTokenizerFile => ModelError::NoTokenizer,
+            source => in_file(&self.folder)(ModelError::Tokenizer { source }),
+        })?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 
     fn stored(&self, shard: usize, name: &str) -> Option<StoredTensor<'_>> {
@@ -206,6 +225,10 @@ impl WeightSource for Checkpoint {
         self.tensors.iter().map(Placed::info).collect()
     }
 
+    fn entries(&self) -> Entries {
+        self.metadata.entries()
+    }
+
     fn container(&self) -> String {
         match self.shards.files.len() {
             1 => "safetensors".to_owned(),
@@ -219,11 +242,15 @@ impl WeightSource for Checkpoint {
     }
 
     fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
-        Err(ModelError::NoTokenizer)
+        Ok(self.tokenizer()?.vocabulary.clone())
     }
 
     fn chat_template(&self) -> Result<Option<&str>, ModelError> {
-        Ok(None)
+        match self.tokenizer() {
+            Ok(tokenizer) => Ok(tokenizer.chat_template.as_deref()),
+            Err(ModelError::NoTokenizer) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
