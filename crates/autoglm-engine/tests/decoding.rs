@@ -1,7 +1,5 @@
 //! What makes answers come sooner does not change them.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod fixture;
 
 use autoglm_spec::{Cancel, Completion, Constraint, Decoding, Generate, GenerateRequest, Sampling};
