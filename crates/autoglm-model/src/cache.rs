@@ -6,11 +6,11 @@
 
 mod layer;
 
-use autoglm_kernel::{GatedView, KvView, KvViewMut, Pool};
+use autoglm_kernel::{GatedView, KvView, KvViewMut, LatentView, LatentViewMut, Pool};
 
 use crate::config::ModelConfig;
 use crate::gating::Gating;
-use layer::Layer;
+use layer::{LatentLayer, Layer};
 
 /// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
 /// enough that the unused rest of a sequence's last block does not matter, large enough that the
@@ -108,7 +108,10 @@ impl Sequence {
 
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
+    /// Empty where attention is latent.
     layers: Vec<Layer>,
+    /// Empty where attention has key/value heads.
+    latents: Vec<LatentLayer>,
     kv_heads: usize,
     references: Vec<u32>,
     free: Vec<BlockId>,
@@ -121,12 +124,21 @@ impl KvCache {
         Self::of_type(CacheType::F16, config, tokens)
     }
 
-    /// [`KvCache::new`] with another type of elements.
+    /// [`KvCache::new`] with another type of elements. Latent rows are in half precision whatever
+    /// the type is.
     pub fn of_type(cache_type: CacheType, config: &ModelConfig, tokens: usize) -> Self {
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
         let layer = |_| Layer::new(cache_type, blocks * config.kv_heads, config.head_width);
+        let (mut layers, mut latents) = (Vec::new(), Vec::new());
+        match &config.latent {
+            Some(latent) => {
+                latents.resize_with(config.layers.len(), || LatentLayer::new(latent, blocks));
+            }
+            None => layers.extend((0..config.layers.len()).map(layer)),
+        }
         Self {
-            layers: (0..config.layers.len()).map(layer).collect(),
+            layers,
+            latents,
             kv_heads: config.kv_heads,
             references: vec![0; blocks],
             free: (0..blocks as BlockId).rev().collect(),
@@ -145,6 +157,9 @@ impl KvCache {
 
     /// Bytes that one token position takes over all layers.
     pub fn bytes_per_token(cache_type: CacheType, config: &ModelConfig) -> usize {
+        if let Some(latent) = &config.latent {
+            return config.layers.len() * latent.cached() * size_of::<u16>();
+        }
         let head = match cache_type {
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
@@ -234,6 +249,16 @@ impl KvCache {
         self.layers[layer].view(self.kv_heads)
     }
 
+    /// The latent rows of one layer, to write into.
+    pub(crate) fn latent_view_mut(&mut self, layer: usize) -> LatentViewMut<'_> {
+        self.latents[layer].view_mut()
+    }
+
+    /// The latent rows of one layer, to attend to.
+    pub(crate) fn latent_view(&self, layer: usize) -> LatentView<'_> {
+        self.latents[layer].view()
+    }
+
     fn take(&mut self) -> BlockId {
         let block = self.free.pop().expect("the caller counted the free blocks");
         self.references[block as usize] = 1;
@@ -254,6 +279,9 @@ impl KvCache {
         let own = self.take();
         for layer in &mut self.layers {
             layer.copy_heads(self.kv_heads, shared as usize, own as usize);
+        }
+        for layer in &mut self.latents {
+            layer.copy_block(shared as usize, own as usize);
         }
         sequence.blocks[index] = own;
         self.drop_reference(shared);
@@ -286,7 +314,9 @@ mod tests {
             heads: 1,
             kv_heads: 1,
             head_width: 16,
+            latent: None,
             feed_forward: 16,
+            experts: None,
             vocabulary: 16,
             context_tokens: 1_024,
             norm_epsilon: 1e-5,

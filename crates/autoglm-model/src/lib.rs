@@ -14,6 +14,7 @@ mod gating;
 mod gguf;
 mod model;
 mod quantize;
+mod router;
 mod safetensors;
 mod source;
 mod tokenizer_files;
@@ -24,7 +25,9 @@ pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, CacheType, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
-pub use config::{LayerConfig, ModelConfig, NormPlacement};
+pub use config::{
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+};
 pub use error::{Fault, ModelError};
 pub use gating::{Gating, GatingLimits};
 pub use gguf::{Array, Entries, FromValue, GgufFile, Value};

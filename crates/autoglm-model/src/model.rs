@@ -124,7 +124,7 @@ impl Model {
         block.store(workspace, cache, last, &rows);
         if !wanted.rows.positions.is_empty() {
             workspace.keep_rows(self.config.width, &wanted.indices);
-            let query = &self.weights.blocks[last].attention.query.matrix;
+            let query = self.weights.blocks[last].attention.query_input();
             let Workspace {
                 normed,
                 activations,
