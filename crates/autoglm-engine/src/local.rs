@@ -128,7 +128,7 @@ impl LocalEngine {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
-                let mut tokens: Vec<TokenId> = self.tokenizer.bos().into_iter().collect();
+                let mut tokens = self.tokenizer.prefix().to_vec();
                 tokens.extend(self.tokenizer.encode(text, Specials::AsText));
                 Ok(tokens)
             }
@@ -154,8 +154,8 @@ impl LocalEngine {
     }
 
     /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache with BOS in front where the model wants one; all tokens but
-    /// the first position of a window are predicted. `on_window` hears of each finished window.
+    /// computed from an empty cache behind the prefix that the model wants; all tokens but the
+    /// first position of a window are predicted. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
@@ -175,24 +175,23 @@ impl LocalEngine {
         Ok(total)
     }
 
-    /// Tokens in windows of `context` positions, BOS included.
+    /// Tokens in windows of `context` positions, the model's prefix included.
     fn windows(
         &self,
         tokens: &[TokenId],
         context: usize,
     ) -> Result<Vec<Vec<TokenId>>, EngineError> {
-        if !(2..=self.facts.context_tokens).contains(&context) {
+        let prefix = self.tokenizer.prefix();
+        let smallest = 2.max(prefix.len() + 1);
+        if !(smallest..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
                 given: context.to_string(),
-                wanted: "at least 2 and at most the model's context",
+                wanted: "at least 2, more than the model's prefix, and at most the model's context",
             });
         }
-        let bos = self.tokenizer.bos();
-        let windows = tokens.chunks(context - usize::from(bos.is_some()));
-        Ok(windows
-            .map(|text| bos.into_iter().chain(text.iter().copied()).collect())
-            .collect())
+        let windows = tokens.chunks(context - prefix.len());
+        Ok(windows.map(|text| [prefix, text].concat()).collect())
     }
 
     /// How far the model's predictions of a text are from another model's with the same

@@ -5,7 +5,9 @@ use std::error::Error;
 
 use autoglm_engine::constraint::{ConstraintError, ConstraintFactory, ConstraintState};
 use autoglm_spec::{Blame, Blamed, Constraint};
-use autoglm_token::{Specials, TokenId, TokenKind, Tokenizer, Vocabulary, VocabularyModel};
+use autoglm_token::{
+    SpacePrefix, Specials, TokenId, TokenKind, Tokenizer, Vocabulary, VocabularyModel,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ fn tokenizer() -> Tokenizer {
     tokens.extend(pieces.map(str::to_owned));
     tokens.push("<end_of_turn>".to_owned());
     let mut vocabulary = Vocabulary::new(VocabularyModel::SentencePiece, tokens);
-    vocabulary.add_space_prefix = false;
+    vocabulary.space_prefix = SpacePrefix::Never;
     vocabulary.kinds[..256].fill(TokenKind::Byte);
     Tokenizer::new(vocabulary).unwrap()
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use autoglm_kernel::{KernelError, Unrepresentable};
+use autoglm_token::TokenError;
 
 /// Who has to act for a [`ModelError`] to go away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,9 +321,12 @@ pub enum ModelError {
         /// The rows of a head.
         head_width: usize,
     },
-    /// A folder has no tokenizer that is read here.
-    #[error("the folder has no tokenizer that is supported")]
-    NoTokenizer,
+    /// The tokenizer in a folder is missing, broken, or of a kind that is not built here.
+    #[error("the folder's tokenizer cannot be used")]
+    Tokenizer {
+        /// Why.
+        source: TokenError,
+    },
     /// A metadata key that is needed is not there.
     #[error("metadata key {key} is missing")]
     MissingKey {

@@ -15,6 +15,7 @@ mod model;
 mod quantize;
 mod safetensors;
 mod source;
+mod tokenizer_files;
 mod weights;
 
 pub use architecture::supported as supported_architectures;
@@ -29,3 +30,4 @@ pub use model::{Model, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};
 pub use safetensors::{NumberType, SafetensorsFile, StoredTensor};
 pub use source::{Tensor, TensorInfo, WeightSource, open};
+pub use tokenizer_files::read_tokenizer_files;

@@ -74,6 +74,9 @@ pub trait WeightSource: Send + Sync {
     /// The value of a metadata key.
     fn value(&self, key: &str) -> Option<Value<'_>>;
 
+    /// All metadata, sorted by key for a folder and in a file's own order.
+    fn metadata(&self) -> Vec<(&str, Value<'_>)>;
+
     /// What is known of the tensor with this name.
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>>;
 
@@ -148,6 +151,10 @@ impl dyn WeightSource + '_ {
 impl WeightSource for GgufFile {
     fn value(&self, key: &str) -> Option<Value<'_>> {
         self.value(key)
+    }
+
+    fn metadata(&self) -> Vec<(&str, Value<'_>)> {
+        self.metadata().collect()
     }
 
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>> {

@@ -44,6 +44,48 @@ pub enum TokenError {
         /// The names that we know.
         known: Vec<&'static str>,
     },
+    /// A pattern by which text is cut into words is one that we cannot use.
+    #[error("the pattern of words {given:?} cannot be used: {reason}")]
+    WordPattern {
+        /// The pattern in the file.
+        given: String,
+        /// What it has that is not supported.
+        reason: String,
+    },
+    /// A folder has neither of the files that hold a tokenizer.
+    #[error("the folder has no tokenizer: want tokenizer.json or tokenizer.model")]
+    NoTokenizerFile,
+    /// A file of a folder is not the JSON that it should be.
+    #[error("{file} cannot be read")]
+    FolderJson {
+        /// The file's name.
+        file: &'static str,
+        /// What is wrong, and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A component of a tokenizer is one that we do not have.
+    #[error("{file}: {component} is {found}, want {wanted}")]
+    Unsupported {
+        /// The file's name.
+        file: &'static str,
+        /// Where in the file, such as `pre_tokenizer`.
+        component: String,
+        /// What stands there.
+        found: String,
+        /// What we have.
+        wanted: &'static str,
+    },
+    /// `tokenizer.model` is not what it should be.
+    #[error("tokenizer.model: {found} at {place}, want {wanted}")]
+    ModelFile {
+        /// Byte, piece or line.
+        place: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        wanted: &'static str,
+    },
     /// A merge is not two tokens whose concatenation is a token.
     #[error("merge {index} of the vocabulary, {given:?}, is not two tokens that make a third")]
     BadMerge {

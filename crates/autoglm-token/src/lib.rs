@@ -5,8 +5,10 @@ mod byte_bpe;
 mod chat_template;
 mod ends;
 mod error;
+mod folder;
 mod mark;
 mod merge;
+mod merge_rules;
 mod pre_tokenizer;
 mod python_json;
 mod sentence_piece;
@@ -19,6 +21,9 @@ mod whole_words;
 
 pub use chat_template::{ChatTemplate, Message};
 pub use error::TokenError;
+pub use folder::{FolderTokenizer, TokenizerFiles};
 pub use text_stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};
-pub use vocabulary::{TokenId, TokenKind, Vocabulary, VocabularyModel};
+pub use vocabulary::{
+    MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, Words,
+};

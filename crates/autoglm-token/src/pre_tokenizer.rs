@@ -1,14 +1,14 @@
 //! Cuts text into the words inside which byte-level vocabularies merge.
 //!
-//! A model file names its pre-tokeniser; each is a list of patterns, applied one after the other
-//! to what the one before left.
+//! A model file names its pre-tokeniser or states its patterns; each is a list of patterns, applied
+//! one after the other to what the one before left.
 
 use std::ops::Range;
 
 use regex_automata::Input;
-use regex_automata::meta::Regex;
+use regex_automata::meta::{BuildError, Regex};
 
-use crate::TokenError;
+use crate::{TokenError, Words};
 
 /// Every number character alone.
 const NUMBERS: &str = r"\p{N}";
@@ -26,17 +26,24 @@ const LLAMA3: &str = r"'(?i-u:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1
 const QWEN2: &str =
     r"'(?i-u:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+";
 
+/// Runs of Chinese and Japanese characters.
+const DEEPSEEK_HAN: &str = "[一-龥\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+";
+/// Groups of up to three number characters.
+const NUMBER_GROUPS: &str = r"\p{N}{1,3}";
+/// Words with the character before them, punctuation and symbols apart.
+const DEEPSEEK3: &str = r#"[!"\#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+"#;
+
 /// What one name stands for.
 struct Rule {
     names: &'static [&'static str],
-    /// Patterns; of those in `WITH_SPACES` a run of whitespace is a match too.
+    /// Patterns; of those in [`WITH_SPACES`] a run of whitespace is a match too.
     patterns: &'static [&'static str],
     /// Whether a word that is a token is that token, whatever would merge.
     whole_words: bool,
 }
 
 /// Patterns behind which `\s+(?!\S)|\s+` stands in the original.
-const WITH_SPACES: [&str; 3] = [GPT2, LLAMA3, QWEN2];
+const WITH_SPACES: [&str; 4] = [GPT2, LLAMA3, QWEN2, DEEPSEEK3];
 
 /// # Source
 /// The patterns stand in the `tokenizer.json` of the models after which they are named; which name
@@ -77,6 +84,11 @@ const RULES: &[Rule] = &[
         patterns: &[LLAMA3],
         whole_words: true,
     },
+    Rule {
+        names: &["deepseek-v3"],
+        patterns: &[NUMBER_GROUPS, DEEPSEEK_HAN, DEEPSEEK3],
+        whole_words: false,
+    },
 ];
 
 /// A named way of cutting text into words.
@@ -87,22 +99,36 @@ pub(crate) struct PreTokenizer {
 }
 
 impl PreTokenizer {
-    /// The pre-tokeniser of this name.
+    /// The pre-tokeniser that cuts so.
     ///
     /// # Errors
-    /// [`TokenError::UnknownPreTokenizer`] with the names that are known.
-    pub(crate) fn named(name: &str) -> Result<Self, TokenError> {
+    /// [`TokenError::UnknownPreTokenizer`] with the names that are known, or
+    /// [`TokenError::WordPattern`] for a pattern that is not supported.
+    pub(crate) fn new(words: &Words) -> Result<Self, TokenError> {
+        match words {
+            Words::Named(name) => Self::named(name),
+            Words::Patterns {
+                patterns,
+                whole_words,
+            } => Ok(Self {
+                steps: patterns
+                    .iter()
+                    .map(|pattern| Step::read(pattern))
+                    .collect::<Result<_, _>>()?,
+                whole_words: *whole_words,
+            }),
+        }
+    }
+
+    fn named(name: &str) -> Result<Self, TokenError> {
         let rule = RULES.iter().find(|rule| rule.names.contains(&name));
         let rule = rule.ok_or_else(|| TokenError::UnknownPreTokenizer {
             given: name.to_owned(),
             known: RULES.iter().flat_map(|rule| rule.names).copied().collect(),
         })?;
+        let step = |pattern: &&str| Step::new(pattern, WITH_SPACES.contains(pattern));
         Ok(Self {
-            steps: rule
-                .patterns
-                .iter()
-                .map(|pattern| Step::new(pattern))
-                .collect(),
+            steps: rule.patterns.iter().map(step).collect(),
             whole_words: rule.whole_words,
         })
     }
@@ -134,12 +160,46 @@ struct Step {
 /// The second pattern of a step's regex is a run of whitespace.
 const SPACES: usize = 1;
 
+/// How patterns of files cut runs of whitespace, which our expressions cannot: they do not look
+/// ahead. Both mean the same, because what no pattern matches is a word too.
+const SPACE_ENDINGS: [&str; 2] = [r"|\s+(?!\S)|\s+", r"|\s+(?!\S)"];
+
 impl Step {
-    fn new(pattern: &str) -> Self {
-        let spaces = WITH_SPACES.contains(&pattern).then_some(r"\s+");
+    fn new(pattern: &str, cuts_spaces: bool) -> Self {
+        Self::compile(pattern, cuts_spaces).expect("the patterns are constants of this file")
+    }
+
+    /// The step of a pattern as files write it.
+    ///
+    /// # Errors
+    /// [`TokenError::WordPattern`] if it has what we cannot do: looking around, anchors,
+    /// quantifiers that do not give back.
+    fn read(pattern: &str) -> Result<Self, TokenError> {
+        let refused = |reason: String| TokenError::WordPattern {
+            given: pattern.to_owned(),
+            reason,
+        };
+        let stripped = SPACE_ENDINGS
+            .iter()
+            .find_map(|ending| pattern.strip_suffix(ending));
+        let rest = stripped.unwrap_or(pattern);
+        if let Some(construct) = unsupported(rest) {
+            return Err(refused(format!("{construct} is not supported")));
+        }
+        let step = Self::compile(rest, stripped.is_some());
+        let step = step.map_err(|error| refused(error.to_string()))?;
+        if step.regex.is_match("") {
+            return Err(refused("it matches the empty text".to_owned()));
+        }
+        Ok(step)
+    }
+
+    fn compile(pattern: &str, cuts_spaces: bool) -> Result<Self, Box<BuildError>> {
+        let spaces = cuts_spaces.then_some(r"\s+");
         let patterns: Vec<_> = std::iter::once(pattern).chain(spaces).collect();
-        let regex = Regex::new_many(&patterns).expect("the patterns are constants of this file");
-        Self { regex }
+        Ok(Self {
+            regex: Regex::new_many(&patterns)?,
+        })
     }
 
     fn split(&self, text: &str, piece: Range<usize>, words: &mut Vec<Range<usize>>) {
@@ -168,5 +228,53 @@ fn without_last_char(text: &str, run: Range<usize>) -> usize {
     match last {
         Some((offset, _)) if offset > 0 => run.start + offset,
         _ => run.end,
+    }
+}
+
+/// The first construct of a pattern that means something else in our expressions than in those of
+/// model files.
+fn unsupported(pattern: &str) -> Option<&'static str> {
+    let mut in_class = 0_usize;
+    let mut last = ' ';
+    let mut rest = pattern;
+    while let Some(char) = rest.chars().next() {
+        rest = &rest[char.len_utf8()..];
+        match char {
+            '\\' => {
+                if in_class == 0 && rest.starts_with(['b', 'B', 'A', 'z', 'Z', 'G']) {
+                    return Some("an anchor");
+                }
+                rest = behind_escape(rest);
+                // Not a quantifier, whatever it was.
+                last = ' ';
+                continue;
+            }
+            '(' if in_class == 0
+                && ["?=", "?!", "?<=", "?<!"]
+                    .iter()
+                    .any(|look| rest.starts_with(look)) =>
+            {
+                return Some("looking around");
+            }
+            '[' => in_class += 1,
+            ']' => in_class = in_class.saturating_sub(1),
+            '^' | '$' if in_class == 0 => return Some("an anchor"),
+            '+' if in_class == 0 && matches!(last, '+' | '?' | '*' | '}') => {
+                return Some("a quantifier that does not give back");
+            }
+            _ => {}
+        }
+        last = char;
+    }
+    None
+}
+
+/// What stands behind an escape, whose backslash is gone: a character, or a name in braces.
+fn behind_escape(rest: &str) -> &str {
+    let mut chars = rest.chars();
+    let is_named = matches!(chars.next(), Some('p' | 'P' | 'x' | 'u'));
+    match chars.as_str().split_once('}') {
+        Some((name, behind)) if is_named && name.starts_with('{') => behind,
+        _ => chars.as_str(),
     }
 }

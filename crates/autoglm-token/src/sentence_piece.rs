@@ -1,52 +1,52 @@
-//! SentencePiece byte-pair encoding: characters merge wherever the two together are a token, the
-//! token of highest score first.
+//! SentencePiece byte-pair encoding: characters merge, as the vocabulary's order says.
 //!
-//! This is ours and not the `tokenizers` crate's, which wants merges with ranks: deriving those
-//! from the scores is exact but slow where a user waits, at every start (`docs/tokens.md`).
+//! This is ours and not the `tokenizers` crate's, which wants merges with ranks where files have
+//! scores: deriving one from the other is slow where a user waits, at every start
+//! (`docs/tokens.md`).
 
 use std::borrow::Cow;
 
-use crate::merge::{Merge, Merger, NO_TOKEN, Symbol};
+use crate::merge::{Merger, NO_TOKEN};
+use crate::merge_rules::MergeRules;
 use crate::table::{SPACE_MARK, TokenTable};
 use crate::whole_words::WholeWords;
-use crate::{TokenError, TokenId, TokenKind, Vocabulary};
+use crate::{SpacePrefix, TokenError, TokenId, TokenKind, Vocabulary};
 
 /// What merging needs beside the tokens' bytes.
 #[derive(Debug)]
 pub(crate) struct SentencePiece {
-    /// Every token's score, mapped so that a higher score is a greater number.
-    priorities: Vec<u32>,
+    rules: MergeRules,
     /// The token for each byte that has no other.
     byte_tokens: Vec<TokenId>,
     /// Bytes behind which some token has a space: text is not cut between the two.
     sticks_to_space: Vec<bool>,
-    add_space_prefix: bool,
+    space_prefix: SpacePrefix,
     whole_words: WholeWords,
 }
 
 impl SentencePiece {
     /// # Errors
     /// [`TokenError::MissingByte`] if neither a byte token nor an unknown token can stand for what
-    /// has no token.
+    /// has no token; [`TokenError::BadMerge`] if a merge names what is no token.
     pub(crate) fn new(vocabulary: &Vocabulary, table: &TokenTable) -> Result<Self, TokenError> {
         Ok(Self {
-            priorities: vocabulary.scores.iter().map(|&s| priority(s)).collect(),
+            rules: MergeRules::new(vocabulary, table, |text| Some(piece_bytes(text)))?,
             byte_tokens: byte_tokens(vocabulary, table)?,
             sticks_to_space: bytes_before_spaces(table),
-            add_space_prefix: vocabulary.add_space_prefix,
+            space_prefix: vocabulary.space_prefix,
             whole_words: WholeWords::new(table.len()),
         })
     }
 
-    /// Appends the tokens of a text before which stands nothing or a special token.
+    /// Appends the tokens of a text before which stands nothing (`first`) or a special token.
     pub(crate) fn encode(
         &self,
         table: &TokenTable,
-        text: &str,
+        (text, first): (&str, bool),
         merger: &mut Merger,
         out: &mut Vec<TokenId>,
     ) {
-        let text = self.normalise(text);
+        let text = self.normalise(text, first);
         let mut rest = &*text;
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(self.piece_len(rest.as_bytes()));
@@ -57,12 +57,18 @@ impl SentencePiece {
         }
     }
 
-    fn normalise<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    fn normalise<'a>(&self, text: &'a str, first: bool) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         if text.contains(SPACE_MARK) {
             text = Cow::Owned(text.replace(SPACE_MARK, " "));
         }
-        if self.add_space_prefix {
+        let prefixes = match self.space_prefix {
+            SpacePrefix::Never => false,
+            SpacePrefix::Always => true,
+            SpacePrefix::Missing => !text.starts_with(' '),
+            SpacePrefix::FirstMissing => first && !text.starts_with(' '),
+        };
+        if prefixes {
             text.to_mut().insert(0, ' ');
         }
         text
@@ -84,15 +90,7 @@ impl SentencePiece {
             let id = table.find(&bytes[start..start + len]).unwrap_or(NO_TOKEN);
             merger.push(start, len, id);
         }
-        let lookup = |left: &Symbol, right: &Symbol| {
-            let end = right.start + right.len;
-            let id = table.find(&bytes[left.start as usize..end as usize])?;
-            Some(Merge {
-                priority: self.priorities[id as usize],
-                id,
-            })
-        };
-        for symbol in merger.merge(lookup) {
+        for symbol in merger.merge(|left, right| self.rules.merge(table, bytes, left, right)) {
             if symbol.id == NO_TOKEN {
                 let unknown = &bytes[symbol.start as usize..][..symbol.len as usize];
                 out.extend(unknown.iter().map(|&b| self.byte_tokens[usize::from(b)]));
@@ -103,15 +101,9 @@ impl SentencePiece {
     }
 }
 
-/// Maps scores to numbers in the same order.
-fn priority(score: f32) -> u32 {
-    // Adding zero makes -0 and 0 the same.
-    let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 {
-        !bits
-    } else {
-        bits | 1 << 31
-    }
+/// The bytes that the text of a token stands for.
+fn piece_bytes(text: &str) -> Vec<u8> {
+    text.replace(SPACE_MARK, " ").into_bytes()
 }
 
 fn byte_tokens(vocabulary: &Vocabulary, table: &TokenTable) -> Result<Vec<TokenId>, TokenError> {

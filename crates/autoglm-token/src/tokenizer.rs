@@ -9,7 +9,10 @@ use crate::merge::Merger;
 use crate::sentence_piece::SentencePiece;
 use crate::specials::SpecialTokens;
 use crate::table::TokenTable;
-use crate::{TextStream, TokenError, TokenId, TokenKind, Vocabulary, VocabularyModel};
+use crate::{
+    MergeOrder, SpacePrefix, TextStream, TokenError, TokenId, TokenKind, Vocabulary,
+    VocabularyModel,
+};
 
 /// What happens to the text of control tokens, such as `<|im_end|>`, inside a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +33,7 @@ pub struct Tokenizer {
     model: Model,
     /// Whether encoding puts a space before a text, which decoding takes away again.
     adds_space: bool,
-    adds_bos: bool,
+    prefix: Vec<TokenId>,
     bos: Option<TokenId>,
     eos: Option<TokenId>,
     ends: Vec<TokenId>,
@@ -48,7 +51,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TokenError`] if lists differ in length, a named token does not exist, the pre-tokeniser
-    /// is not known, a merge names no token, or some byte has no token.
+    /// is not known or its patterns are not supported, a merge names no token, or some byte has no token.
     pub fn new(mut vocabulary: Vocabulary) -> Result<Self, TokenError> {
         check(&vocabulary)?;
         mark_end_tokens(&mut vocabulary);
@@ -62,8 +65,9 @@ impl Tokenizer {
             VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
         };
         Ok(Self {
-            adds_space: vocabulary.add_space_prefix && matches!(model, Model::SentencePiece(_)),
-            adds_bos: vocabulary.add_bos,
+            adds_space: vocabulary.space_prefix != SpacePrefix::Never
+                && matches!(model, Model::SentencePiece(_)),
+            prefix: vocabulary.prefix,
             bos: vocabulary.bos,
             eos: vocabulary.eos,
             table,
@@ -119,9 +123,12 @@ impl Tokenizer {
             return;
         }
         // What stands between two special tokens is a text of its own.
+        let first = range.start == 0;
         let text = &text[range];
         match &self.model {
-            Model::SentencePiece(model) => model.encode(&self.table, text, merger, out),
+            Model::SentencePiece(model) => {
+                model.encode(&self.table, (text, first), merger, out);
+            }
             Model::ByteBpe(model) => model.encode(&self.table, text, merger, out),
         }
     }
@@ -171,10 +178,10 @@ impl Tokenizer {
         self.table.len()
     }
 
-    /// The token that a plain prompt begins with, for vocabularies that ask for one. What a chat
-    /// template renders has it already.
-    pub fn bos(&self) -> Option<TokenId> {
-        self.bos.filter(|_| self.adds_bos)
+    /// The tokens that a plain prompt begins with, for vocabularies that ask for some. What a chat
+    /// template renders has them already.
+    pub fn prefix(&self) -> &[TokenId] {
+        &self.prefix
     }
 
     /// Whether generation ends with this token.
@@ -218,10 +225,11 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
     if len == 0 || len > limit {
         return Err(TokenError::VocabularySize { given: len, limit });
     }
-    let lists = [
-        ("scores", vocabulary.scores.len()),
-        ("kinds", vocabulary.kinds.len()),
-    ];
+    let scores = match &vocabulary.merges {
+        MergeOrder::Scores(scores) => scores.len(),
+        MergeOrder::Pairs(_) => len,
+    };
+    let lists = [("scores", scores), ("kinds", vocabulary.kinds.len())];
     for (field, given) in lists {
         if given != len {
             return Err(TokenError::UnevenVocabulary {
@@ -237,11 +245,12 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
         ("eot", vocabulary.eot),
         ("unk", vocabulary.unk),
     ];
+    let prefix = vocabulary.prefix.iter().map(|&id| ("prefix", Some(id)));
     let ends = vocabulary
         .extra_ends
         .iter()
         .map(|&id| ("extra_ends", Some(id)));
-    for (field, id) in named.into_iter().chain(ends) {
+    for (field, id) in named.into_iter().chain(prefix).chain(ends) {
         if let Some(id) = id.filter(|&id| id as usize >= len) {
             return Err(TokenError::NoSuchToken {
                 field,

@@ -57,27 +57,70 @@ impl VocabularyModel {
     }
 }
 
+/// Into which words a text is cut, inside which a [`VocabularyModel::ByteBpe`] merges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Words {
+    /// The pre-tokeniser that GGUF names so in `tokenizer.ggml.pre`.
+    Named(String),
+    /// Patterns of a file's own.
+    Patterns {
+        /// Regular expressions, applied one after the other to what the one before left; their
+        /// matches are words, and so is what stands between two of them.
+        patterns: Vec<String>,
+        /// Whether a word that is a token is that token, whatever would merge.
+        whole_words: bool,
+    },
+}
+
+impl From<&str> for Words {
+    fn from(name: &str) -> Self {
+        Self::Named(name.to_owned())
+    }
+}
+
+/// Which neighbours merge, and which first.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MergeOrder {
+    /// Any two that together are a token, the token of the highest score first: one score a token.
+    Scores(Vec<f32>),
+    /// These pairs, `left right`, the first of them first.
+    Pairs(Vec<String>),
+}
+
+/// Where a [`VocabularyModel::SentencePiece`] puts a space that decoding takes away again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpacePrefix {
+    /// Nowhere.
+    Never,
+    /// Before every text that does not begin inside another, behind control tokens too.
+    Always,
+    /// The same, where the text does not begin with a space.
+    Missing,
+    /// Before the first text only, where it does not begin with a space.
+    FirstMissing,
+}
+
 /// A vocabulary with everything that is needed to cut text into its tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
     /// How text is cut.
     pub model: VocabularyModel,
-    /// The pre-tokeniser, `tokenizer.ggml.pre` in GGUF; used by [`VocabularyModel::ByteBpe`] only.
-    pub pre: String,
+    /// Into which words text is cut; used by [`VocabularyModel::ByteBpe`] only.
+    pub words: Words,
+    /// Whether characters are composed (Unicode's form C) before text is cut; used by
+    /// [`VocabularyModel::ByteBpe`] only.
+    pub composes: bool,
     /// Every token's text, by id.
     pub tokens: Vec<String>,
-    /// Every token's score, by id; used by [`VocabularyModel::SentencePiece`] only.
-    pub scores: Vec<f32>,
     /// Every token's kind, by id.
     pub kinds: Vec<TokenKind>,
-    /// Pairs of tokens that merge, `left right`, most frequent first; used by
-    /// [`VocabularyModel::ByteBpe`] only.
-    pub merges: Vec<String>,
-    /// Whether a space is put before a text that does not begin inside another.
-    pub add_space_prefix: bool,
-    /// Whether a plain prompt begins with [`Vocabulary::bos`].
-    pub add_bos: bool,
-    /// Begins a text.
+    /// Which tokens merge, and which first.
+    pub merges: MergeOrder,
+    /// Where a space is put; used by [`VocabularyModel::SentencePiece`] only.
+    pub space_prefix: SpacePrefix,
+    /// What a plain prompt begins with.
+    pub prefix: Vec<TokenId>,
+    /// Begins a text, as chat templates write it.
     pub bos: Option<TokenId>,
     /// Ends a text.
     pub eos: Option<TokenId>,
@@ -91,24 +134,63 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// A vocabulary of plain tokens with everything else as a file leaves it unsaid: no merges,
-    /// scores of zero, and a space and BOS before a text for SentencePiece only.
+    /// A vocabulary of plain tokens with everything else as a file leaves it unsaid: scores of
+    /// zero and a space before a text for SentencePiece, no merges for bytes, and no prefix.
     pub fn new(model: VocabularyModel, tokens: Vec<String>) -> Self {
-        let sentence_piece = model == VocabularyModel::SentencePiece;
+        let (merges, space_prefix) = match model {
+            VocabularyModel::SentencePiece => (
+                MergeOrder::Scores(vec![0.0; tokens.len()]),
+                SpacePrefix::Always,
+            ),
+            VocabularyModel::ByteBpe => (MergeOrder::Pairs(Vec::new()), SpacePrefix::Never),
+        };
         Self {
             model,
-            pre: "default".to_owned(),
-            scores: vec![0.0; tokens.len()],
+            words: Words::from("default"),
+            composes: false,
             kinds: vec![TokenKind::Normal; tokens.len()],
             tokens,
-            merges: Vec::new(),
-            add_space_prefix: sentence_piece,
-            add_bos: sentence_piece,
+            merges,
+            space_prefix,
+            prefix: Vec::new(),
             bos: None,
             eos: None,
             eot: None,
             unk: None,
             extra_ends: Vec::new(),
+        }
+    }
+
+    /// The first token of this text.
+    pub fn find(&self, text: &str) -> Option<TokenId> {
+        let found = self.tokens.iter().position(|token| token == text);
+        found.map(|id| id as TokenId)
+    }
+
+    /// Adds a token behind the last.
+    pub(crate) fn push(&mut self, text: String, kind: TokenKind) {
+        self.tokens.push(text);
+        self.kinds.push(kind);
+        if let MergeOrder::Scores(scores) = &mut self.merges {
+            scores.push(0.0);
+        }
+    }
+
+    /// Makes the vocabulary as long as a model has rows: models are trained with some more, and
+    /// some files name tokens that the model has no row for.
+    pub(crate) fn fit_to(&mut self, rows: usize) {
+        self.pad_to(rows);
+        self.tokens.truncate(rows);
+        self.kinds.truncate(rows);
+        if let MergeOrder::Scores(scores) = &mut self.merges {
+            scores.truncate(rows);
+        }
+    }
+
+    /// Adds tokens without text until there are this many.
+    pub(crate) fn pad_to(&mut self, len: usize) {
+        while self.tokens.len() < len {
+            self.push(String::new(), TokenKind::Unused);
         }
     }
 }

@@ -81,7 +81,7 @@ fn tokenizer() -> Tokenizer {
     let stored: golden::StoredVocabulary =
         serde_json::from_str(include_str!("../fixtures/byte_bpe.json")).unwrap();
     Tokenizer::new(Vocabulary {
-        pre: "smollm".to_owned(),
+        words: "smollm".into(),
         ..stored.into()
     })
     .unwrap()

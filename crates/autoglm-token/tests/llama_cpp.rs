@@ -65,7 +65,7 @@ fn every_pre_tokenizer_gives_the_same_tokens() {
     let golden: ByteBpeGolden = serde_json::from_str(BYTE_BPE).unwrap();
     for run in golden.pre_tokenizers {
         let tokenizer = Tokenizer::new(Vocabulary {
-            pre: run.pre.clone(),
+            words: run.pre.as_str().into(),
             ..vocabulary(BYTE_BPE)
         })
         .unwrap();
@@ -77,7 +77,7 @@ fn every_pre_tokenizer_gives_the_same_tokens() {
 #[test]
 fn turns_of_others_end_generation_in_the_glm_family() {
     let vocabulary = Vocabulary {
-        pre: "glm4".to_owned(),
+        words: "glm4".into(),
         ..vocabulary(BYTE_BPE)
     };
     let ids = ["<|user|>", "<|observation|>"]

@@ -1,12 +1,12 @@
 //! Vocabularies that are refused, with what is said about them.
 
 use autoglm_spec::{Blame, Blamed};
-use autoglm_token::{TokenError, TokenKind, Tokenizer, Vocabulary, VocabularyModel};
+use autoglm_token::{MergeOrder, TokenError, TokenKind, Tokenizer, Vocabulary, VocabularyModel};
 
 fn byte_level() -> Vocabulary {
     let tokens = ["a", "b", "ab", "<|im_end|>"].map(str::to_owned).to_vec();
     let mut vocabulary = Vocabulary::new(VocabularyModel::ByteBpe, tokens);
-    "gpt-2".clone_into(&mut vocabulary.pre);
+    vocabulary.words = "gpt-2".into();
     vocabulary
 }
 
@@ -19,7 +19,7 @@ fn refusal(vocabulary: Vocabulary) -> String {
 #[test]
 fn an_unknown_pre_tokenizer_is_named_with_those_that_are_known() {
     let message = refusal(Vocabulary {
-        pre: "klingon".to_owned(),
+        words: "klingon".into(),
         ..byte_level()
     });
     assert!(message.contains("\"klingon\""), "{message}");
@@ -32,7 +32,7 @@ fn an_unknown_pre_tokenizer_is_named_with_those_that_are_known() {
 #[test]
 fn a_list_of_another_length_is_refused() {
     let message = refusal(Vocabulary {
-        scores: vec![0.0],
+        merges: MergeOrder::Scores(vec![0.0]),
         ..byte_level()
     });
     assert_eq!(
@@ -67,7 +67,7 @@ fn a_named_token_beyond_the_vocabulary_is_refused() {
 #[test]
 fn a_merge_of_what_is_no_token_is_refused() {
     for merge in ["b a", "ab", "a x", ""] {
-        let merges = vec!["a b".to_owned(), merge.to_owned()];
+        let merges = MergeOrder::Pairs(vec!["a b".to_owned(), merge.to_owned()]);
         let error = Tokenizer::new(Vocabulary {
             merges,
             ..byte_level()
@@ -86,7 +86,7 @@ fn a_merge_that_makes_a_control_token_never_happens() {
     vocabulary.tokens = ["</", "s>", "</s>", "<|im_end|>"]
         .map(str::to_owned)
         .to_vec();
-    vocabulary.merges = vec!["</ s>".to_owned()];
+    vocabulary.merges = MergeOrder::Pairs(vec!["</ s>".to_owned()]);
     let tokenizer = Tokenizer::new(vocabulary).unwrap();
     assert_eq!(tokenizer.kind(2), TokenKind::Control);
     assert!(tokenizer.is_end(2) && tokenizer.is_end(3));

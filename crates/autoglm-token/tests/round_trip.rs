@@ -14,7 +14,7 @@ fn tokenizers() -> Vec<Tokenizer> {
     let read = |fixture: &str| {
         let stored: golden::StoredVocabulary = serde_json::from_str(fixture).unwrap();
         let vocabulary = Vocabulary {
-            pre: "smollm".to_owned(),
+            words: "smollm".into(),
             ..stored.into()
         };
         Tokenizer::new(vocabulary).unwrap()

@@ -1,6 +1,6 @@
 //! What a model class calls its settings and tensors, and the metadata made from its settings.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::{Change, Settings};
 use crate::error::ModelError;
@@ -87,7 +87,7 @@ fn layer_in<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
 #[derive(Debug)]
 pub(crate) struct Metadata {
     architecture: &'static str,
-    values: HashMap<String, Scalar>,
+    values: BTreeMap<String, Scalar>,
     frequency_factors: Option<Vec<f32>>,
 }
 
@@ -97,6 +97,16 @@ pub(crate) enum Scalar {
     Number(u64),
     Float(f64),
     Text(String),
+}
+
+impl Scalar {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Number(number) => Value::Unsigned(*number),
+            Self::Float(number) => Value::Float(*number),
+            Self::Text(text) => Value::Text(text.as_bytes()),
+        }
+    }
 }
 
 impl From<usize> for Scalar {
@@ -122,7 +132,7 @@ impl Metadata {
         let name = ("general.architecture".to_owned(), architecture.into());
         Self {
             architecture,
-            values: HashMap::from([name]),
+            values: BTreeMap::from([name]),
             frequency_factors: None,
         }
     }
@@ -166,10 +176,14 @@ impl Metadata {
     }
 
     pub(super) fn value(&self, key: &str) -> Option<Value<'_>> {
-        Some(match self.values.get(key)? {
-            Scalar::Number(number) => Value::Unsigned(*number),
-            Scalar::Float(number) => Value::Float(*number),
-            Scalar::Text(text) => Value::Text(text.as_bytes()),
-        })
+        self.values.get(key).map(Scalar::value)
+    }
+
+    /// All keys and values, sorted by key.
+    pub(super) fn all(&self) -> Vec<(&str, Value<'_>)> {
+        let values = self.values.iter();
+        values
+            .map(|(key, value)| (key.as_str(), value.value()))
+            .collect()
     }
 }

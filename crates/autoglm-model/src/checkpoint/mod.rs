@@ -15,10 +15,11 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use autoglm_kernel::BlockFormat;
-use autoglm_token::Vocabulary;
+use autoglm_token::{FolderTokenizer, Vocabulary};
 
 pub(crate) use self::change::Change;
 pub(crate) use self::class::{Class, Metadata, Rename};
@@ -34,6 +35,7 @@ use crate::error::ModelError;
 use crate::gguf::{Value, printable};
 use crate::safetensors::StoredTensor;
 use crate::source::{Tensor, TensorInfo, WeightSource};
+use crate::tokenizer_files::read_tokenizer_files;
 
 /// Settings and indexes of models have some kilobytes, the index of the largest some megabytes.
 const JSON_LIMIT_BYTES: u64 = 64 << 20;
@@ -45,6 +47,8 @@ pub struct Checkpoint {
     metadata: Metadata,
     tensors: Vec<Placed>,
     names: HashMap<String, usize>,
+    folder: PathBuf,
+    tokenizer: OnceLock<FolderTokenizer>,
 }
 
 /// A tensor under its name in GGUF.
@@ -86,6 +90,8 @@ impl Checkpoint {
             metadata,
             tensors: Vec::new(),
             names: HashMap::new(),
+            folder: folder.to_owned(),
+            tokenizer: OnceLock::new(),
         };
         checkpoint
             .place_all(class, &settings)
@@ -128,6 +134,17 @@ impl Checkpoint {
             self.tensors.push(tensor);
         }
         Ok(())
+    }
+
+    /// The folder's tokenizer, read when it is first asked for.
+    fn tokenizer(&self) -> Result<&FolderTokenizer, ModelError> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let files = read_tokenizer_files(&self.folder)?;
+        let tokenizer = FolderTokenizer::read(&files)
+            .map_err(|source| in_file(&self.folder)(ModelError::Tokenizer { source }))?;
+        Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 
     fn stored(&self, shard: usize, name: &str) -> Option<StoredTensor<'_>> {
@@ -180,6 +197,10 @@ impl WeightSource for Checkpoint {
         self.metadata.value(key)
     }
 
+    fn metadata(&self) -> Vec<(&str, Value<'_>)> {
+        self.metadata.all()
+    }
+
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>> {
         self.placed(name).map(Placed::info)
     }
@@ -219,11 +240,11 @@ impl WeightSource for Checkpoint {
     }
 
     fn vocabulary(&self) -> Result<Vocabulary, ModelError> {
-        Err(ModelError::NoTokenizer)
+        Ok(self.tokenizer()?.vocabulary.clone())
     }
 
     fn chat_template(&self) -> Result<Option<&str>, ModelError> {
-        Ok(None)
+        Ok(self.tokenizer()?.chat_template.as_deref())
     }
 }
 

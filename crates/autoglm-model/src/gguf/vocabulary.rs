@@ -1,6 +1,6 @@
 //! The vocabulary and the chat template that a file carries in its metadata.
 
-use autoglm_token::{TokenId, TokenKind, Vocabulary, VocabularyModel};
+use autoglm_token::{MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel};
 
 use super::{GgufFile, printable, wrong_value};
 use crate::ModelError;
@@ -17,18 +17,15 @@ impl GgufFile {
         let tokens = self.token_texts()?;
         let len = tokens.len();
         let mut vocabulary = Vocabulary::new(model, tokens);
-        match model {
-            VocabularyModel::SentencePiece => vocabulary.scores = self.scores(len)?,
-            VocabularyModel::ByteBpe => vocabulary.merges = self.merges()?,
-        }
+        vocabulary.merges = match model {
+            VocabularyModel::SentencePiece => MergeOrder::Scores(self.scores(len)?),
+            VocabularyModel::ByteBpe => MergeOrder::Pairs(self.merges()?),
+        };
         if let Some(kinds) = self.kinds(len)? {
             vocabulary.kinds = kinds;
         }
-        if let Some(pre) = self.get::<&str>("tokenizer.ggml.pre")? {
-            pre.clone_into(&mut vocabulary.pre);
-        }
-        self.read_switches(&mut vocabulary)?;
         self.read_special_ids(&mut vocabulary)?;
+        self.read_beginnings(&mut vocabulary)?;
         Ok(vocabulary)
     }
 
@@ -86,12 +83,25 @@ impl GgufFile {
         kinds.map(Some)
     }
 
-    fn read_switches(&self, vocabulary: &mut Vocabulary) -> Result<(), ModelError> {
-        if let Some(add) = self.get("tokenizer.ggml.add_space_prefix")? {
-            vocabulary.add_space_prefix = add;
+    /// How texts begin, which the model and the pre-tokeniser decide where no key does.
+    fn read_beginnings(&self, vocabulary: &mut Vocabulary) -> Result<(), ModelError> {
+        if let Some(adds) = self.get("tokenizer.ggml.add_space_prefix")? {
+            vocabulary.space_prefix = match adds {
+                true => SpacePrefix::Always,
+                false => SpacePrefix::Never,
+            };
         }
-        if let Some(add) = self.get("tokenizer.ggml.add_bos_token")? {
-            vocabulary.add_bos = add;
+        let pre = self.get::<&str>("tokenizer.ggml.pre")?;
+        if let Some(pre) = pre {
+            vocabulary.words = pre.into();
+        }
+        let adds_bos = self.get("tokenizer.ggml.add_bos_token")?;
+        if adds_bos.unwrap_or(vocabulary.model == VocabularyModel::SentencePiece) {
+            vocabulary.prefix.extend(vocabulary.bos);
+        }
+        if pre == Some("chatglm-spm") {
+            let texts = ["[gMASK]", "sop"];
+            vocabulary.prefix = texts.iter().filter_map(|t| vocabulary.find(t)).collect();
         }
         Ok(())
     }

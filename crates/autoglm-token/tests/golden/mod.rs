@@ -1,6 +1,6 @@
 //! Reads the vocabularies that `tools/reference/tokenizer_golden.py` writes.
 
-use autoglm_token::{TokenId, TokenKind, Vocabulary, VocabularyModel};
+use autoglm_token::{MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel};
 use serde::Deserialize;
 
 /// A vocabulary as the script writes it.
@@ -22,20 +22,26 @@ pub(crate) struct StoredVocabulary {
 impl From<StoredVocabulary> for Vocabulary {
     fn from(stored: StoredVocabulary) -> Self {
         let kind = |number| TokenKind::from_gguf(number).expect("a kind of GGUF");
-        Self {
-            model: VocabularyModel::from_gguf(&stored.model).expect("llama or gpt2"),
-            pre: stored.pre,
-            scores: stored.tokens.iter().map(|t| t.1).collect(),
-            kinds: stored.tokens.iter().map(|t| kind(t.2)).collect(),
-            tokens: stored.tokens.into_iter().map(|t| t.0).collect(),
-            merges: stored.merges,
-            add_space_prefix: stored.add_space_prefix,
-            add_bos: stored.add_bos,
-            bos: stored.bos,
-            eos: stored.eos,
-            eot: stored.eot,
-            unk: stored.unk,
-            extra_ends: Vec::new(),
-        }
+        let scores = stored.tokens.iter().map(|t| t.1).collect();
+        let kinds = stored.tokens.iter().map(|t| kind(t.2)).collect();
+        let model = VocabularyModel::from_gguf(&stored.model).expect("llama or gpt2");
+        let texts = stored.tokens.into_iter().map(|t| t.0).collect();
+        let mut vocabulary = Self::new(model, texts);
+        vocabulary.words = stored.pre.as_str().into();
+        vocabulary.kinds = kinds;
+        vocabulary.merges = match model {
+            VocabularyModel::SentencePiece => MergeOrder::Scores(scores),
+            VocabularyModel::ByteBpe => MergeOrder::Pairs(stored.merges),
+        };
+        vocabulary.space_prefix = match stored.add_space_prefix {
+            true => SpacePrefix::Always,
+            false => SpacePrefix::Never,
+        };
+        vocabulary.prefix = stored.bos.filter(|_| stored.add_bos).into_iter().collect();
+        vocabulary.bos = stored.bos;
+        vocabulary.eos = stored.eos;
+        vocabulary.eot = stored.eot;
+        vocabulary.unk = stored.unk;
+        vocabulary
     }
 }

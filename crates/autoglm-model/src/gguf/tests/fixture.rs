@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use autoglm_kernel::BlockFormat;
+use autoglm_token::MergeOrder;
 
 use crate::{GgufFile, ModelError};
 
@@ -85,14 +86,17 @@ fn tensor_data_is_the_files_data() {
 fn the_vocabulary_and_the_chat_template_are_read() {
     let file = open();
     let vocabulary = file.vocabulary().unwrap();
-    assert_eq!(vocabulary.pre, "gpt-2");
+    assert_eq!(vocabulary.words, "gpt-2".into());
     assert_eq!(vocabulary.tokens.len(), 300);
     assert_eq!(vocabulary.tokens[0], "Ā");
     assert_eq!(vocabulary.tokens[256], "ba");
-    assert_eq!(vocabulary.merges[0], "b a");
+    let MergeOrder::Pairs(merges) = &vocabulary.merges else {
+        panic!("{:?}", vocabulary.merges)
+    };
+    assert_eq!(merges[0], "b a");
     assert_eq!(vocabulary.bos, Some(298));
     assert_eq!(vocabulary.eos, Some(299));
-    assert!(!vocabulary.add_bos);
+    assert!(vocabulary.prefix.is_empty());
     assert_eq!(
         file.chat_template().unwrap(),
         Some("{% for m in messages %}<|start|>{{ m.content }}<|end|>{% endfor %}")

@@ -1,6 +1,6 @@
 //! Vocabularies: lengths, ids and kinds are checked against each other.
 
-use autoglm_token::{TokenKind, VocabularyModel};
+use autoglm_token::{MergeOrder, SpacePrefix, TokenKind, VocabularyModel};
 
 use super::super::writer::Writer;
 use super::read;
@@ -33,7 +33,10 @@ fn a_sentence_piece_vocabulary_is_read() {
     .vocabulary()
     .unwrap();
     assert_eq!(vocabulary.model, VocabularyModel::SentencePiece);
-    assert_eq!(vocabulary.scores, [0.0, 0.0, 0.0, -1.5]);
+    assert_eq!(
+        vocabulary.merges,
+        MergeOrder::Scores(vec![0.0, 0.0, 0.0, -1.5])
+    );
     assert_eq!(
         vocabulary.kinds,
         [
@@ -48,8 +51,8 @@ fn a_sentence_piece_vocabulary_is_read() {
     assert_eq!(vocabulary.eos, Some(2));
     assert_eq!(vocabulary.eot, None);
     assert_eq!(vocabulary.extra_ends, [3]);
-    assert!(vocabulary.add_bos);
-    assert!(!vocabulary.add_space_prefix);
+    assert_eq!(vocabulary.prefix, [1]);
+    assert_eq!(vocabulary.space_prefix, SpacePrefix::Never);
 }
 
 #[test]

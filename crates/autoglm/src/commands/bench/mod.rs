@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::{LocalEngine, LocalSettings};
-use autoglm_model::{GgufFile, ModelConfig, Pool};
+use autoglm_model::{CacheType, GgufFile, ModelConfig, Pool};
 use autoglm_spec::{Cancel, EngineError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -86,8 +86,10 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let settings = LocalSettings {
         threads,
         cache_tokens: args.engine_cache_tokens(),
+        cache_type: CacheType::F16,
+        quantize: None,
     };
-    let engine = LocalEngine::from_file(path.display().to_string(), &file, settings)?;
+    let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;
     drop(file);
     let works = args.works(engine.model().config())?;
     let mut machine = Machine::measure(&pool)?;

@@ -1,6 +1,6 @@
 //! The kinds of work that are measured, and what each demands of the machine.
 
-use autoglm_model::{KvCache, ModelConfig};
+use autoglm_model::{CacheType, KvCache, ModelConfig};
 use serde_json::{Value, json};
 
 use super::limits::{Demand, Weights};
@@ -138,7 +138,8 @@ impl Work {
 
 /// Bytes of keys and values that a token at position `depth` attends to, over all layers.
 fn cached_bytes(config: &ModelConfig, depth: usize) -> f64 {
-    let layer_bytes = KvCache::bytes_per_token(config) as f64 / config.layers.len() as f64;
+    let layer_bytes =
+        KvCache::bytes_per_token(CacheType::F16, config) as f64 / config.layers.len() as f64;
     let seen = |window: Option<usize>| window.unwrap_or(usize::MAX).min(depth) as f64;
     config
         .layers
