@@ -2,7 +2,7 @@
 
     python benchmarks/peers/llama_cpp_peer.py MODEL.gguf --works '[{"work": "decode", "depth": 0}]'
 
-Prints the samples as JSON, in the form of `autoglm model bench --json`. Batches are filled before
+Prints one JSON object for each kind of work, as `autoglm model bench --json` has them in `rows`. Batches are filled before
 the clock runs; what is timed are the calls of `llama_decode` alone, up to the logits. Every kind of
 work is first run with and without flash attention: that is the warm-up, and the faster of the
 two is then measured.
@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import json
 import random
+import sys
 import time
 
 
@@ -27,6 +28,8 @@ def load_api():
 
 PACKAGE, api = load_api()
 IS_FORK = PACKAGE.startswith("ik")
+# The exit code that compare.py knows.
+UNREAD = 3
 PASS_TOKENS = 512
 SUFFIX_TOKENS = 8
 
@@ -74,9 +77,18 @@ class Model:
             params.repack_tensors = True
         self.handle = api.llama_model_load_from_file(path.encode(), params)
         if not self.handle:
-            raise SystemExit(f"{PACKAGE} does not read {path}")
+            print(f"{PACKAGE} does not read {path}", file=sys.stderr)
+            raise SystemExit(UNREAD)
         self.vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self.handle))
         self.threads = threads
+
+    def encode(self, text, begins):
+        """The tokens of a text; with BOS, where the model wants it, if a prompt begins."""
+        text = text.encode()
+        of = self.handle if IS_FORK else api.llama_model_get_vocab(self.handle)
+        tokens = (api.llama_token * (len(text) + 2))()
+        count = api.llama_tokenize(of, text, len(text), tokens, len(tokens), begins, False)
+        return list(tokens[:count])
 
     def context(self, tokens, sequences, flash, shared):
         params = api.llama_context_default_params()
@@ -106,12 +118,13 @@ class Context:
         api.llama_batch_free(self.batch)
         api.llama_free(self.handle)
 
-    def decode(self, rows):
-        """Seconds of one pass over rows of (sequence, position, whether logits are wanted)."""
+    def decode(self, rows, tokens=None):
+        """Seconds of one pass over rows of (sequence, position, whether logits are wanted);
+        random tokens where none are given."""
         batch = self.batch
         batch.n_tokens = len(rows)
         for i, (sequence, position, wanted) in enumerate(rows):
-            batch.token[i] = random.randrange(self.model.vocabulary)
+            batch.token[i] = tokens[i] if tokens else random.randrange(self.model.vocabulary)
             batch.pos[i] = position
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = sequence
@@ -222,7 +235,42 @@ class Prefix:
         return self.clients * self.decode / seconds
 
 
-KINDS = {"prefill": Prefill, "decode": Decode, "sequences": Sequences, "first-token": Prefix,
+class Score:
+    """Labels of one token scored behind prompts, which share beginnings with the one before."""
+
+    def __init__(self, work, decode):
+        with open(work["prompts"], encoding="utf-8") as file:
+            self.records = [json.loads(line) for line in file]
+        self.prompts = None
+        # More tokens than bytes there are not; they are cut down when they are known.
+        longest = max(len(record["prompt"].encode()) for record in self.records)
+        self.needs = {"tokens": min(longest, 4096), "sequences": 1, "shared": False}
+
+    def prepare(self, context):
+        encode = context.model.encode
+        self.prompts = [encode(record["prompt"], True) for record in self.records]
+        options = [encode(option, False) for option in self.records[0]["options"]]
+        if any(len(option) != 1 for option in options):
+            raise SystemExit("labels of more than one token are not measured")
+
+    def sample(self, context):
+        context.memory.clear()
+        before, seconds = [], 0.0
+        for prompt in self.prompts:
+            limit = min(len(before), len(prompt) - 1)
+            shared = next((i for i in range(limit) if before[i] != prompt[i]), limit)
+            began = time.perf_counter()
+            context.memory.cut(0, shared)
+            seconds += time.perf_counter() - began
+            for first in range(shared, len(prompt), PASS_TOKENS):
+                piece = prompt[first : first + PASS_TOKENS]
+                rows = [(0, first + i, first + i + 1 == len(prompt)) for i in range(len(piece))]
+                seconds += context.decode(rows, piece)
+            before = prompt
+        return len(self.prompts) / seconds
+
+
+KINDS = {"score": Score, "prefill": Prefill, "decode": Decode, "sequences": Sequences, "first-token": Prefix,
          "next-first-token": Prefix, "clients": Prefix}
 
 
@@ -241,7 +289,7 @@ def measure(model, work, options):
     context = warm[ranked[0]][1]
     samples = [kind.sample(context) for _ in range(options.repetitions)]
     context.close()
-    unit = "ms" if is_time else "tokens/s"
+    unit = "ms" if is_time else "records/s" if work["work"] == "score" else "tokens/s"
     return work | {"unit": unit, "samples": samples, "flash_attention": ranked[0]}
 
 
@@ -257,8 +305,9 @@ def main():
     options = parser.parse_args()
     random.seed(1)
     model = Model(options.model, options.threads)
-    rows = [measure(model, work, options) for work in options.works]
-    print(json.dumps({"engine": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}", "rows": rows}))
+    engine = {"engine": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"}
+    for work in options.works:
+        print(json.dumps(engine | measure(model, work, options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/openvino_peer.py MODEL.gguf --works '[{"work": "decode", "depth": 0}]'
 
-Prints the samples as JSON, in the form of `autoglm model bench --json`. The times are those that
+Prints one JSON object for each kind of work, as `autoglm model bench --json` has them in `rows`. The times are those that
 the pipeline itself reports, without Python: up to the first token, and between tokens.
 """
 
@@ -10,11 +10,14 @@ import argparse
 import importlib.metadata
 import json
 import random
+import sys
 
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
+# The exit code that compare.py knows.
+UNREAD = 3
 VOCABULARY = 8192  # Random tokens come from the beginning of a vocabulary, which all models have.
 
 
@@ -53,14 +56,16 @@ def main():
     options = parser.parse_args()
     random.seed(1)
     settings = {"INFERENCE_NUM_THREADS": options.threads, "PERFORMANCE_HINT": "LATENCY"}
-    pipeline = genai.LLMPipeline(options.model, "CPU", **settings)
-    rows = []
+    try:
+        pipeline = genai.LLMPipeline(options.model, "CPU", **settings)
+    except RuntimeError as error:
+        print(f"openvino-genai does not read {options.model}: {error}", file=sys.stderr)
+        raise SystemExit(UNREAD) from None
+    engine = {"engine": f"openvino-genai {importlib.metadata.version('openvino-genai')}"}
     for work in options.works:
         if sample(pipeline, work, options.decode) is not None:
             samples = [sample(pipeline, work, options.decode) for _ in range(options.repetitions)]
-            rows.append(work | {"unit": "tokens/s", "samples": samples})
-    version = importlib.metadata.version("openvino-genai")
-    print(json.dumps({"engine": f"openvino-genai {version}", "rows": rows}))
+            print(json.dumps(engine | work | {"unit": "tokens/s", "samples": samples}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     chat_template_golden.py OUT.json
 
-The templates in chat_templates/ are ours, written from the formats that the models were trained
-on, but for smollm2.jinja, which is the metadata of that model. Needs the package jinja2.
+The templates are those that autoglm-token has for the GLM family, and those in chat_templates/: one of
+ours, and smollm2.jinja, which is the metadata of that model. Needs the package jinja2.
 """
 
 import json
@@ -14,7 +14,8 @@ from jinja2.exceptions import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-FOLDER = Path(__file__).parent / "chat_templates"
+HERE = Path(__file__).parent
+FOLDERS = [HERE / "chat_templates", HERE.parent.parent / "crates/autoglm-token/src/templates"]
 SPECIALS = {
     "smollm2": ("<|im_start|>", "<|im_end|>"),
     "gemma": ("<bos>", "<eos>"),
@@ -82,7 +83,7 @@ EXPRESSIONS = [
 def main(out):
     env = environment()
     rows = []
-    for path in sorted(FOLDER.glob("*.jinja")):
+    for path in sorted((p for folder in FOLDERS for p in folder.glob("*.jinja")), key=lambda p: p.stem):
         source = path.read_text()
         bos, eos = SPECIALS.get(path.stem, ("", ""))
         template = env.from_string(source)

@@ -20,7 +20,7 @@ import llama_cpp
 
 HERE = Path(__file__).parent
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
-PRE_TOKENIZERS = ["smollm", "gpt-2", "default", "llama-bpe", "qwen2", "chatglm-bpe", "glm4"]
+PRE_TOKENIZERS = ["smollm", "gpt-2", "default", "llama-bpe", "qwen2", "chatglm-bpe", "glm4", "deepseek-v3"]
 
 
 class Reference:

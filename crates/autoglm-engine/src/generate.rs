@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use autoglm_model::{KvCache, Outputs, Sequence, Step, log_sum_exp};
-use autoglm_spec::{Cancel, Completion, EngineError, FinishReason, Sampling, Usage};
+use autoglm_spec::{
+    AttentionPolicy, Cancel, Completion, EngineError, FinishReason, Sampling, Usage,
+};
 use autoglm_token::{TextStream, TokenId, Tokenizer};
 
 use crate::constraint::ConstraintState;
@@ -25,6 +27,7 @@ pub(crate) struct GenerateJob {
     pub(crate) sampling: Sampling,
     pub(crate) stop: Vec<String>,
     pub(crate) constraint: Option<ConstraintState>,
+    pub(crate) attention: AttentionPolicy,
 }
 
 /// A request that is being worked on.
@@ -42,6 +45,8 @@ struct Active {
     stream: TextStream,
     stops: StopMatcher,
     stopped_by_text: bool,
+    /// Whether generated tokens attend to a part of their past.
+    gated: bool,
     logprobs: Vec<f32>,
     finish: Option<FinishReason>,
     failure: Option<EngineError>,
@@ -102,7 +107,10 @@ impl Generation<'_, '_> {
                 return;
             }
             let (index, job) = waiting.pop_front().expect("the queue has a front");
-            let sequence = self.runner.begin(&job.prompt);
+            let mut sequence = self.runner.begin(&job.prompt);
+            if let AttentionPolicy::Gated(settings) = job.attention {
+                sequence.gate(self.runner.gating(settings, job.prompt.len()));
+            }
             active.push(Active::new(index, job, sequence));
         }
     }
@@ -207,6 +215,10 @@ impl Generation<'_, '_> {
             self.emit(&mut item, &rest);
         }
         results[item.index] = Some(Ok(item.completion()));
+        if item.gated {
+            // What was computed with a part of the past must not reach other requests.
+            self.runner.truncate(&mut item.sequence, item.prompt_tokens);
+        }
         item.tokens.truncate(item.sequence.len());
         self.runner.keep(item.tokens, item.sequence);
     }
@@ -243,6 +255,7 @@ impl Active {
             stream: TextStream::default(),
             stops: StopMatcher::new(&job.stop),
             stopped_by_text: false,
+            gated: job.attention != AttentionPolicy::Full,
             logprobs: Vec::new(),
             finish: None,
             failure: None,

@@ -20,4 +20,4 @@ pub use autoglm_model::CacheType;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
-pub use perplexity::Perplexity;
+pub use perplexity::{Perplexity, PerplexitySettings};

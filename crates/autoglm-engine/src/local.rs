@@ -9,14 +9,16 @@ use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
 };
-use autoglm_token::{ChatTemplate, Message, Specials, TokenId, Tokenizer};
+use autoglm_token::{
+    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
+};
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::{GenerateJob, Generation, Results};
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, add_window};
+use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
 use crate::prefix::PrefixCache;
 use crate::runner::{Runner, State};
 use crate::score::{ScoreJob, score};
@@ -48,6 +50,7 @@ pub struct LocalEngine {
     model: Model,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
+    chat: ChatOptions,
     pool: Pool,
     state: Mutex<State>,
     constraints: OnceLock<ConstraintFactory>,
@@ -82,8 +85,10 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Tokenizer::new(source.vocabulary()?)?;
+        let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
             .chat_template()?
+            .or_else(built_in)
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
         let config = model.config();
@@ -105,10 +110,35 @@ impl LocalEngine {
             model,
             tokenizer,
             template,
+            chat: ChatOptions::default(),
             pool,
             state,
             constraints,
         })
+    }
+
+    /// The engine with options for the conversations of all its requests.
+    #[must_use]
+    pub fn with_chat(mut self, chat: ChatOptions) -> Self {
+        self.chat = chat;
+        self
+    }
+
+    /// Whether the model's chat template tells it of tools.
+    pub fn takes_tools(&self) -> bool {
+        let template = self.template.as_ref();
+        template.is_some_and(|template| template.tool_calls().is_some())
+    }
+
+    /// A parser for what the model answers to a prompt.
+    ///
+    /// # Errors
+    /// As for [`LocalEngine::encode`].
+    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
+        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
+        let last = self.encode(prompt)?.last().copied();
+        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
+        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
     }
 
     /// The model's tokenizer.
@@ -145,31 +175,30 @@ impl LocalEngine {
             })?;
         let messages: Vec<Message> = segments
             .iter()
-            .map(|segment| Message {
-                role: segment.role.name().to_owned(),
-                content: segment.text.clone(),
-            })
+            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
             .collect();
-        Ok(template.encode(&self.tokenizer, &messages)?)
+        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
-    /// How well the model predicts tokens. They are cut into windows of `context` positions, each
-    /// computed from an empty cache behind the prefix that the model wants; all tokens but the
-    /// first position of a window are predicted. `on_window` hears of each finished window.
+    /// How well the model predicts tokens. They are cut into windows of `settings.context`
+    /// positions, each computed from an empty cache behind the prefix that the model wants; all
+    /// tokens but the first position of a window are predicted, or as many as `settings.last`
+    /// says. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
     pub fn perplexity(
         &self,
         tokens: &[TokenId],
-        context: usize,
+        settings: &PerplexitySettings,
         cancel: &Cancel,
         on_window: &mut dyn FnMut(&Perplexity),
     ) -> Result<Perplexity, EngineError> {
         let mut total = Perplexity::default();
-        for window in self.windows(tokens, context)? {
+        for window in self.windows(tokens, settings.context)? {
             let mut state = self.lock();
-            add_window(&mut self.runner(&mut state), &window, &mut total, cancel)?;
+            let mut runner = self.runner(&mut state);
+            add_window(&mut runner, &window, settings, &mut total, cancel)?;
             on_window(&total);
         }
         Ok(total)
@@ -292,6 +321,7 @@ impl LocalEngine {
             sampling: request.sampling,
             stop: request.stop.clone(),
             constraint,
+            attention: request.attention,
         })
     }
 

@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
-use autoglm_model::{BLOCK_TOKENS, KvCache, Model, Outputs, Pool, Sequence, Step, Workspace};
-use autoglm_spec::EngineError;
+use autoglm_model::{
+    BLOCK_TOKENS, Gating, GatingLimits, KvCache, Model, Outputs, Pool, Sequence, Step, Workspace,
+};
+use autoglm_spec::{EngineError, GatingSettings};
 use autoglm_token::TokenId;
 
 use crate::error::LocalError;
@@ -164,6 +166,24 @@ impl Runner<'_> {
             cache, prefixes, ..
         } = &mut *self.state;
         prefixes.insert(cache, tokens, sequence);
+    }
+
+    /// Forgets what a sequence holds behind its first `len` positions, and its gates.
+    pub(crate) fn truncate(&mut self, sequence: &mut Sequence, len: usize) {
+        let cache = &mut self.state.cache;
+        let kept = cache.fork(sequence, len.min(sequence.len()));
+        cache.release(std::mem::replace(sequence, kept));
+    }
+
+    /// Gates for the tokens behind a prompt.
+    pub(crate) fn gating(&self, settings: GatingSettings, prompt_tokens: usize) -> Gating {
+        let limits = GatingLimits {
+            sink_tokens: settings.sink_tokens,
+            least_recent_tokens: settings.least_recent_tokens,
+            most_recent_tokens: settings.most_recent_tokens,
+            selected_tokens: settings.selected_tokens,
+        };
+        Gating::new(limits, self.model.config().layers.len(), prompt_tokens)
     }
 
     /// Gives a sequence back.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_spec::{
-    Cancel, Completion, Constraint, EngineError, FinishReason, Generate, GenerateRequest,
-    Normalise, Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, Generate,
+    GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 
 const FIXTURES: [&str; 2] = ["tiny-llama.gguf", "tiny-gemma3.gguf"];
@@ -64,6 +64,7 @@ fn generate_requests() -> Vec<GenerateRequest> {
             },
             stop: vec!["zq".to_owned()],
             constraint: None,
+            attention: AttentionPolicy::Full,
         })
         .collect()
 }
@@ -178,6 +179,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
             sampling: Sampling::GREEDY,
             stop: Vec::new(),
             constraint: None,
+            attention: AttentionPolicy::Full,
         };
         let completion = completions(&engine, &[request]).remove(0);
         let request = ScoreRequest {
@@ -251,6 +253,7 @@ fn a_constrained_completion_matches_its_constraint() {
                 },
                 stop: Vec::new(),
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
+                attention: AttentionPolicy::Full,
             };
             let text = completions(&engine, &[request]).remove(0).text;
             let (word, digits) = text.split_once(' ').unwrap();

@@ -6,10 +6,11 @@
 
 mod layer;
 
-use autoglm_kernel::{KvView, KvViewMut};
+use autoglm_kernel::{GatedView, KvView, KvViewMut, LatentView, LatentViewMut, Pool};
 
 use crate::config::ModelConfig;
-use layer::Layer;
+use crate::gating::Gating;
+use layer::{LatentLayer, Layer};
 
 /// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
 /// enough that the unused rest of a sequence's last block does not matter, large enough that the
@@ -48,9 +49,27 @@ pub struct CacheFull {
 pub struct Sequence {
     blocks: Vec<BlockId>,
     len: usize,
+    gating: Option<Box<Gating>>,
 }
 
 impl Sequence {
+    /// Lets the tokens that `gating` covers attend to a part of their past. Forks of the sequence
+    /// have no gates.
+    pub fn gate(&mut self, gating: Gating) {
+        self.gating = Some(Box::new(gating));
+    }
+
+    /// Whether the token at a position is gated.
+    pub(crate) fn is_gated_at(&self, position: usize) -> bool {
+        let gating = self.gating.as_ref();
+        gating.is_some_and(|gating| gating.covers(position))
+    }
+
+    /// The gates, which go back with [`Self::gate`] afterwards.
+    pub(crate) fn take_gating(&mut self) -> Option<Box<Gating>> {
+        self.gating.take()
+    }
+
     /// Positions that are cached.
     pub fn len(&self) -> usize {
         self.len
@@ -89,7 +108,10 @@ impl Sequence {
 
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
+    /// Empty where attention is latent.
     layers: Vec<Layer>,
+    /// Empty where attention has key/value heads.
+    latents: Vec<LatentLayer>,
     kv_heads: usize,
     references: Vec<u32>,
     free: Vec<BlockId>,
@@ -102,12 +124,21 @@ impl KvCache {
         Self::of_type(CacheType::F16, config, tokens)
     }
 
-    /// [`KvCache::new`] with another type of elements.
+    /// [`KvCache::new`] with another type of elements. Latent rows are in half precision whatever
+    /// the type is.
     pub fn of_type(cache_type: CacheType, config: &ModelConfig, tokens: usize) -> Self {
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
         let layer = |_| Layer::new(cache_type, blocks * config.kv_heads, config.head_width);
+        let (mut layers, mut latents) = (Vec::new(), Vec::new());
+        match &config.latent {
+            Some(latent) => {
+                latents.resize_with(config.layers.len(), || LatentLayer::new(latent, blocks));
+            }
+            None => layers.extend((0..config.layers.len()).map(layer)),
+        }
         Self {
-            layers: (0..config.layers.len()).map(layer).collect(),
+            layers,
+            latents,
             kv_heads: config.kv_heads,
             references: vec![0; blocks],
             free: (0..blocks as BlockId).rev().collect(),
@@ -126,11 +157,15 @@ impl KvCache {
 
     /// Bytes that one token position takes over all layers.
     pub fn bytes_per_token(cache_type: CacheType, config: &ModelConfig) -> usize {
+        if let Some(latent) = &config.latent {
+            return config.layers.len() * latent.cached() * size_of::<u16>();
+        }
         let head = match cache_type {
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
         };
-        config.layers.len() * 2 * config.kv_heads * head
+        let bounds = (config.head_width * size_of::<u16>()).div_ceil(BLOCK_TOKENS);
+        config.layers.len() * 2 * config.kv_heads * (head + bounds)
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -180,7 +215,11 @@ impl KvCache {
         for &block in &blocks {
             self.references[block as usize] += 1;
         }
-        Sequence { blocks, len }
+        Sequence {
+            blocks,
+            len,
+            gating: None,
+        }
     }
 
     /// Gives the sequence's blocks back.
@@ -195,9 +234,29 @@ impl KvCache {
         self.layers[layer].view_mut(self.kv_heads)
     }
 
+    /// Finds the bounds of the keys of blocks of one layer, of which every position is stored.
+    pub(crate) fn bound_keys(&mut self, pool: &Pool, layer: usize, blocks: &[BlockId]) {
+        self.layers[layer].bound_keys(pool, self.kv_heads, blocks);
+    }
+
+    /// The keys and values of one layer, to attend to a part of them.
+    pub(crate) fn gated_view(&self, layer: usize) -> GatedView<'_> {
+        self.layers[layer].gated_view(self.kv_heads)
+    }
+
     /// The keys and values of one layer, to attend to.
     pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
         self.layers[layer].view(self.kv_heads)
+    }
+
+    /// The latent rows of one layer, to write into.
+    pub(crate) fn latent_view_mut(&mut self, layer: usize) -> LatentViewMut<'_> {
+        self.latents[layer].view_mut()
+    }
+
+    /// The latent rows of one layer, to attend to.
+    pub(crate) fn latent_view(&self, layer: usize) -> LatentView<'_> {
+        self.latents[layer].view()
     }
 
     fn take(&mut self) -> BlockId {
@@ -221,6 +280,9 @@ impl KvCache {
         for layer in &mut self.layers {
             layer.copy_heads(self.kv_heads, shared as usize, own as usize);
         }
+        for layer in &mut self.latents {
+            layer.copy_block(shared as usize, own as usize);
+        }
         sequence.blocks[index] = own;
         self.drop_reference(shared);
     }
@@ -230,9 +292,7 @@ impl KvCache {
 mod tests {
     use std::num::NonZeroUsize;
 
-    use autoglm_kernel::{
-        GateActivation, KvElements, Pool, RopeParams, RopeStyle, store_kv,
-    };
+    use autoglm_kernel::{GateActivation, KvElements, Pool, RopeParams, RopeStyle, store_kv};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -254,7 +314,9 @@ mod tests {
             heads: 1,
             kv_heads: 1,
             head_width: 16,
+            latent: None,
             feed_forward: 16,
+            experts: None,
             vocabulary: 16,
             context_tokens: 1_024,
             norm_epsilon: 1e-5,
@@ -342,7 +404,10 @@ mod tests {
                 for (position, &value) in values.iter().enumerate() {
                     let value = f32::from(value);
                     let found = self.value_at(sequence.slot(position) as usize);
-                    assert!((found - value).abs() <= value * f32::EPSILON, "{found} for {value}");
+                    assert!(
+                        (found - value).abs() <= value * f32::EPSILON,
+                        "{found} for {value}"
+                    );
                 }
             }
             held.sort_unstable();

@@ -321,12 +321,9 @@ pub enum ModelError {
         /// The rows of a head.
         head_width: usize,
     },
-    /// The tokenizer in a folder is missing, broken, or of a kind that is not built here.
-    #[error("the folder's tokenizer cannot be used")]
-    Tokenizer {
-        /// Why.
-        source: TokenError,
-    },
+    /// A folder has no tokenizer that is read here.
+    #[error("the folder has no tokenizer that is supported")]
+    NoTokenizer,
     /// A metadata key that is needed is not there.
     #[error("metadata key {key} is missing")]
     MissingKey {
@@ -416,6 +413,13 @@ pub enum ModelError {
         id: u32,
         /// The length of the vocabulary.
         vocabulary_len: usize,
+    },
+    /// The tokenizer of a folder is broken or of a kind that is not supported.
+    #[error("the tokenizer cannot be used")]
+    Tokenizer {
+        /// What is wrong with it.
+        #[source]
+        source: TokenError,
     },
     /// The tokenizer is of a kind that is not built here.
     #[error("tokenizer model {found} is not supported, want llama or gpt2")]

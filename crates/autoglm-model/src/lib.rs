@@ -10,9 +10,11 @@ mod cache;
 mod checkpoint;
 mod config;
 mod error;
+mod gating;
 mod gguf;
 mod model;
 mod quantize;
+mod router;
 mod safetensors;
 mod source;
 mod tokenizer_files;
@@ -23,8 +25,11 @@ pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, CacheFull, CacheType, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
-pub use config::{LayerConfig, ModelConfig, NormPlacement};
+pub use config::{
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+};
 pub use error::{Fault, ModelError};
+pub use gating::{Gating, GatingLimits};
 pub use gguf::{Array, Entries, FromValue, GgufFile, Value};
 pub use model::{Model, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};

@@ -111,8 +111,9 @@ impl Model {
         for step in steps.iter_mut() {
             step.sequence.advance(step.tokens.len());
         }
-        let rows = all_rows(steps, &starts);
-        let (wanted, ranges) = wanted_rows(steps, &starts);
+        let gated = take_gatings(workspace, steps, &starts);
+        let rows = all_rows(steps, &starts, &gated);
+        let (wanted, ranges) = wanted_rows(steps, &starts, &gated);
         let last = self.config.layers.len() - 1;
         for layer in 0..last {
             let block = self.block(pool, layer);
@@ -123,7 +124,7 @@ impl Model {
         block.store(workspace, cache, last, &rows);
         if !wanted.rows.positions.is_empty() {
             workspace.keep_rows(self.config.width, &wanted.indices);
-            let query = &self.weights.blocks[last].attention.query.matrix;
+            let query = self.weights.blocks[last].attention.query_input();
             let Workspace {
                 normed,
                 activations,
@@ -131,6 +132,13 @@ impl Model {
             } = workspace;
             activations.load_for(pool, normed, self.config.width, &[query]);
             block.attend_and_feed(workspace, cache, last, &wanted.rows);
+        }
+        let gated = steps
+            .iter_mut()
+            .zip(gated)
+            .filter(|(_, gated)| gated.is_some());
+        for ((step, _), gating) in gated.zip(workspace.gatings.drain(..)) {
+            step.sequence.gate(*gating);
         }
         Ok(ranges)
     }
@@ -248,42 +256,55 @@ struct Wanted<'a> {
     rows: Rows<'a>,
 }
 
+/// Moves the gates of steps that are gated into the workspace. Returns where each step's are.
+fn take_gatings(
+    workspace: &mut Workspace,
+    steps: &mut [Step<'_>],
+    starts: &[usize],
+) -> Vec<Option<usize>> {
+    workspace.gatings.clear();
+    let mut places = Vec::with_capacity(steps.len());
+    for (step, &start) in steps.iter_mut().zip(starts) {
+        let gated = step.tokens.len() == 1 && step.sequence.is_gated_at(start);
+        let gating = gated.then(|| step.sequence.take_gating()).flatten();
+        places.push(gating.is_some().then_some(workspace.gatings.len()));
+        workspace.gatings.extend(gating);
+    }
+    places
+}
+
 /// All rows of the steps; `starts` are the sequences' lengths before the pass.
-fn all_rows<'a>(steps: &'a [Step<'_>], starts: &[usize]) -> Rows<'a> {
-    let (mut positions, mut slots, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-    for (step, &start) in steps.iter().zip(starts) {
-        let first = positions.len();
+fn all_rows<'a>(steps: &'a [Step<'_>], starts: &[usize], gated: &[Option<usize>]) -> Rows<'a> {
+    let mut rows = Rows::default();
+    for ((step, &start), &gating) in steps.iter().zip(starts).zip(gated) {
+        let first = rows.positions.len();
         for position in start..start + step.tokens.len() {
-            positions.push(position as u32);
-            slots.push(step.sequence.slot(position));
+            rows.positions.push(position as u32);
+            rows.slots.push(step.sequence.slot(position));
         }
-        spans.push(AttentionSpan {
+        let span = AttentionSpan {
             blocks: step.sequence.blocks(),
-            queries: first..positions.len(),
+            queries: first..rows.positions.len(),
             first_position: start,
-        });
+        };
+        rows.add(span, gating);
     }
-    Rows {
-        positions,
-        slots,
-        spans,
-    }
+    rows
 }
 
 /// The rows whose hidden states are wanted, and the range of them that belongs to each step.
-fn wanted_rows<'a>(steps: &'a [Step<'_>], starts: &[usize]) -> (Wanted<'a>, Vec<Range<usize>>) {
-    let rows = Rows {
-        positions: Vec::new(),
-        slots: Vec::new(),
-        spans: Vec::new(),
-    };
+fn wanted_rows<'a>(
+    steps: &'a [Step<'_>],
+    starts: &[usize],
+    gated: &[Option<usize>],
+) -> (Wanted<'a>, Vec<Range<usize>>) {
     let mut wanted = Wanted {
         indices: Vec::new(),
-        rows,
+        rows: Rows::default(),
     };
     let mut ranges = Vec::with_capacity(steps.len());
     let mut first_row = 0;
-    for (step, &start) in steps.iter().zip(starts) {
+    for ((step, &start), &gating) in steps.iter().zip(starts).zip(gated) {
         let tokens = step.tokens.len();
         let skipped = match step.outputs {
             Outputs::None => tokens,
@@ -300,11 +321,12 @@ fn wanted_rows<'a>(steps: &'a [Step<'_>], starts: &[usize]) -> (Wanted<'a>, Vec<
             .extend((start + skipped..start + tokens).map(|p| p as u32));
         let queries = begin..wanted.indices.len();
         if !queries.is_empty() {
-            wanted.rows.spans.push(AttentionSpan {
+            let span = AttentionSpan {
                 blocks: step.sequence.blocks(),
                 queries: queries.clone(),
                 first_position: start + skipped,
-            });
+            };
+            wanted.rows.add(span, gating);
         }
         ranges.push(queries);
         first_row += tokens;

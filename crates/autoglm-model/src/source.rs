@@ -12,7 +12,9 @@ use autoglm_token::Vocabulary;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
-use crate::gguf::{FromValue, GgufFile, Value, checked_value, missing_key, missing_tensor};
+use crate::gguf::{
+    Entries, FromValue, GgufFile, Value, checked_value, missing_key, missing_tensor,
+};
 
 /// A tensor of a model.
 #[derive(Debug, Clone)]
@@ -28,7 +30,24 @@ pub struct Tensor<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-impl Tensor<'_> {
+impl<'a> Tensor<'a> {
+    /// The matrix `index` of a tensor of three dimensions.
+    pub fn matrix(self, index: usize) -> Option<Self> {
+        let (count, shape) = self.shape.split_first()?;
+        let size_bytes = self.bytes.len() / count;
+        let range = index * size_bytes..(index + 1) * size_bytes;
+        let bytes = match self.bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(range)?),
+            Cow::Owned(bytes) => Cow::Owned(bytes.get(range)?.to_vec()),
+        };
+        Some(Self {
+            name: self.name,
+            format: self.format,
+            shape,
+            bytes,
+        })
+    }
+
     /// The length of the last dimension.
     pub fn cols(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
@@ -74,17 +93,23 @@ pub trait WeightSource: Send + Sync {
     /// The value of a metadata key.
     fn value(&self, key: &str) -> Option<Value<'_>>;
 
-    /// All metadata, sorted by key for a folder and in a file's own order.
-    fn metadata(&self) -> Vec<(&str, Value<'_>)>;
-
     /// What is known of the tensor with this name.
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>>;
 
     /// The tensor with this name.
     fn tensor(&self, name: &str) -> Option<Tensor<'_>>;
 
+    /// The matrix `index` of a tensor of three dimensions, without the others where the source
+    /// keeps them apart.
+    fn matrix(&self, name: &str, index: usize) -> Option<Tensor<'_>> {
+        self.tensor(name)?.matrix(index)
+    }
+
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;
+
+    /// All metadata as a GGUF file has it.
+    fn entries(&self) -> Entries;
 
     /// What the model lies in, in a few words such as `GGUF version 3`.
     fn container(&self) -> String;
@@ -153,10 +178,6 @@ impl WeightSource for GgufFile {
         self.value(key)
     }
 
-    fn metadata(&self) -> Vec<(&str, Value<'_>)> {
-        self.metadata().collect()
-    }
-
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>> {
         self.tensor(name).map(|tensor| info(&tensor))
     }
@@ -167,6 +188,10 @@ impl WeightSource for GgufFile {
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors().map(|tensor| info(&tensor)).collect()
+    }
+
+    fn entries(&self) -> Entries {
+        self.copied_entries()
     }
 
     fn container(&self) -> String {

@@ -7,6 +7,7 @@ use std::path::Path;
 use autoglm_token::TokenizerFiles;
 
 use crate::ModelError;
+use crate::bytes::in_file;
 
 /// The largest file that is read: the largest known, the `tokenizer.json` of Gemma 3, has 33 MB.
 const FILE_LIMIT_BYTES: u64 = 256 << 20;
@@ -16,24 +17,31 @@ const FILE_LIMIT_BYTES: u64 = 256 << 20;
 /// # Errors
 /// A file that is there and cannot be read, or that has more than 256 MiB.
 pub fn read_tokenizer_files(folder: &Path) -> Result<TokenizerFiles, ModelError> {
-    TokenizerFiles::collect(|name| {
-        let path = folder.join(name);
-        read(&path).map_err(|source| ModelError::Open { path, source })
-    })
+    TokenizerFiles::collect(|name| read(&folder.join(name)))
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    let open = |source| ModelError::Open {
+        path: path.to_owned(),
+        source,
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(open(error)),
     };
-    let mut contents = Vec::new();
-    let len = file.take(FILE_LIMIT_BYTES + 1).read_to_end(&mut contents)?;
-    if len as u64 > FILE_LIMIT_BYTES {
-        let message = format!("it has more than {FILE_LIMIT_BYTES} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    let found_bytes = file.metadata().map_err(open)?.len();
+    if found_bytes > FILE_LIMIT_BYTES {
+        return Err(in_file(path)(ModelError::LargeFile {
+            found_bytes,
+            limit_bytes: FILE_LIMIT_BYTES,
+        }));
     }
+    let mut contents = Vec::new();
+    // A file that grows meanwhile is cut, and then broken.
+    file.take(FILE_LIMIT_BYTES)
+        .read_to_end(&mut contents)
+        .map_err(open)?;
     Ok(Some(contents))
 }
 

@@ -82,6 +82,42 @@ pub enum Constraint {
     Regex(String),
 }
 
+/// How much of what stands before a generated token its attention looks at. The prompt itself is
+/// always read with full attention.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttentionPolicy {
+    /// All of it.
+    #[default]
+    Full,
+    /// The first positions, a recent window that widens and narrows, and chosen blocks between
+    /// them: faster with a long context, and an approximation.
+    Gated(GatingSettings),
+}
+
+/// What bounds [`AttentionPolicy::Gated`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatingSettings {
+    /// First positions that are always looked at.
+    pub sink_tokens: usize,
+    /// The narrowest recent window.
+    pub least_recent_tokens: usize,
+    /// The widest recent window.
+    pub most_recent_tokens: usize,
+    /// Positions between the first and the recent ones, chosen anew for each token.
+    pub selected_tokens: usize,
+}
+
+impl Default for GatingSettings {
+    fn default() -> Self {
+        Self {
+            sink_tokens: 64,
+            least_recent_tokens: 256,
+            most_recent_tokens: 1_024,
+            selected_tokens: 1_024,
+        }
+    }
+}
+
 /// A request for text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateRequest {
@@ -95,6 +131,8 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// What the text must satisfy.
     pub constraint: Option<Constraint>,
+    /// What attention looks at.
+    pub attention: AttentionPolicy,
 }
 
 /// Over what an option's probability is normalised.

@@ -11,13 +11,13 @@
 
 use std::io;
 
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, ErrorKind, context};
-use serde::Serialize;
-
+use crate::conversation::{ChatOptions, Message, map_texts};
 use crate::mark::Mark;
 use crate::python_json::{JsonStyle, dumps};
-use crate::{TokenError, TokenId, Tokenizer};
+use crate::{TokenError, TokenId, Tokenizer, ToolCallFormat};
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, ErrorKind, context};
+use serde_json::{Value as Json, json};
 
 /// The largest template: the longest known have 20 KB.
 const TEMPLATE_LIMIT_BYTES: usize = 256 << 10;
@@ -34,31 +34,13 @@ const RECURSION_LIMIT: usize = 100;
 /// The role whose last message the model continues.
 const ASSISTANT: &str = "assistant";
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Message {
-    /// Who speaks, as templates call it: `system`, `user` or `assistant`.
-    pub role: String,
-    /// What is said.
-    pub content: String,
-}
-
-impl Message {
-    /// What this role says.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
-    }
-}
-
 /// A model's chat template.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,
     eos: String,
+    tool_calls: Option<ToolCallFormat>,
 }
 
 impl ChatTemplate {
@@ -79,7 +61,13 @@ impl ChatTemplate {
             environment,
             bos,
             eos,
+            tool_calls: ToolCallFormat::of(source),
         })
+    }
+
+    /// How the model writes calls of tools, where its template has some.
+    pub fn tool_calls(&self) -> Option<ToolCallFormat> {
+        self.tool_calls
     }
 
     /// The conversation as one text, for display.
@@ -94,11 +82,12 @@ impl ChatTemplate {
     pub fn render(
         &self,
         messages: &[Message],
+        options: &ChatOptions,
         add_generation_prompt: bool,
     ) -> Result<String, TokenError> {
-        let marked = messages.to_vec();
-        let mark = Mark::absent_from(&marked)?;
-        let rendered = self.run(marked, mark, add_generation_prompt)?;
+        let given = given(messages, options);
+        let mark = Mark::absent_from(&given)?;
+        let rendered = self.run(given, options, mark, add_generation_prompt)?;
         Ok(mark.resolve(&rendered, |_| None)?.text)
     }
 
@@ -113,13 +102,14 @@ impl ChatTemplate {
         &self,
         tokenizer: &Tokenizer,
         messages: &[Message],
+        options: &ChatOptions,
     ) -> Result<Vec<TokenId>, TokenError> {
-        let mark = Mark::absent_from(messages)?;
-        let hide = |text: &str| mark.hide_control_tokens(tokenizer, text);
-        let marked = messages
-            .iter()
-            .map(|m| Message::new(hide(&m.role), hide(&m.content)));
-        let rendered = self.run(marked.collect(), mark, true)?;
+        let mut given = given(messages, options);
+        let mark = Mark::absent_from(&given)?;
+        map_texts(&mut given, &|text| {
+            mark.hide_control_tokens(tokenizer, text)
+        });
+        let rendered = self.run(given, options, mark, true)?;
         let name = |id| tokenizer.control_text(id);
         let resolved = mark.resolve(&rendered, name)?;
         Ok(tokenizer.encode_around(&resolved.text, &resolved.plain))
@@ -128,18 +118,22 @@ impl ChatTemplate {
     /// Runs the template. A message that is to be continued gets a mark at its end.
     fn run(
         &self,
-        mut messages: Vec<Message>,
+        mut given: Json,
+        options: &ChatOptions,
         mark: Mark,
         add_generation_prompt: bool,
     ) -> Result<String, TokenError> {
+        let messages = given["messages"].as_array_mut();
         let continued = messages
-            .last_mut()
-            .filter(|m| add_generation_prompt && m.role == ASSISTANT);
+            .and_then(|messages| messages.last_mut())
+            .filter(|message| add_generation_prompt && message["role"] == ASSISTANT);
         let is_continued = continued.is_some();
         if let Some(message) = continued {
-            message.content.push_str(&mark.end());
+            let content = message["content"].as_str().unwrap_or_default();
+            message["content"] = json!(format!("{content}{}", mark.end()));
         }
-        let rendered = self.evaluate(&messages, add_generation_prompt && !is_continued)?;
+        let opens_turn = add_generation_prompt && !is_continued;
+        let rendered = self.evaluate(&given, options.thinking, opens_turn)?;
         if !is_continued {
             return Ok(rendered);
         }
@@ -153,7 +147,8 @@ impl ChatTemplate {
 
     fn evaluate(
         &self,
-        messages: &[Message],
+        given: &Json,
+        thinking: Option<bool>,
         add_generation_prompt: bool,
     ) -> Result<String, TokenError> {
         let template = self
@@ -162,12 +157,15 @@ impl ChatTemplate {
             .expect("it was added when this was made");
         // The variables that transformers sets where nothing is given for them.
         let variables = context! {
-            messages,
             add_generation_prompt,
             bos_token => self.bos,
             eos_token => self.eos,
-            tools => Value::from(()),
             documents => Value::from(()),
+            ..Value::from_serialize(given)
+        };
+        let variables = match thinking {
+            Some(enable_thinking) => context! { enable_thinking, ..variables },
+            None => variables,
         };
         let mut out = Limited(Vec::new());
         match template.render_captured_to(variables, &mut out) {
@@ -179,6 +177,12 @@ impl ChatTemplate {
             Err(error) => Err(failure(error)),
         }
     }
+}
+
+/// What a template is given, under the names that transformers uses.
+fn given(messages: &[Message], options: &ChatOptions) -> Json {
+    let tools = Some(&options.tools).filter(|tools| !tools.is_empty());
+    json!({"messages": messages, "tools": tools})
 }
 
 /// The name of the one template.

@@ -1,11 +1,14 @@
 //! Text to token ids and back, and chat templates. Everything is built from what a model file
 //! says about its own vocabulary; this crate reads no file itself.
 
+mod answer;
 mod byte_bpe;
 mod chat_template;
+mod conversation;
 mod ends;
 mod error;
 mod folder;
+mod generation;
 mod mark;
 mod merge;
 mod merge_rules;
@@ -16,14 +19,19 @@ mod specials;
 mod table;
 mod text_stream;
 mod tokenizer;
+mod tool_call;
 mod vocabulary;
 mod whole_words;
 
-pub use chat_template::{ChatTemplate, Message};
+pub use answer::{Answer, AnswerParser, Piece};
+pub use chat_template::ChatTemplate;
+pub use conversation::{ChatOptions, Message, ToolCall, ToolDefinition};
 pub use error::TokenError;
 pub use folder::{FolderTokenizer, TokenizerFiles};
+pub use generation::GlmGeneration;
 pub use text_stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};
+pub use tool_call::ToolCallFormat;
 pub use vocabulary::{
     MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, Words,
 };

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::{Message, TokenError, TokenId, Tokenizer};
+use serde_json::Value;
+
+use crate::conversation::has_char;
+use crate::{TokenError, TokenId, Tokenizer};
 
 /// A private-use character that no message has. A mark is this character, what it marks, and the
 /// character again.
@@ -18,18 +21,13 @@ pub(crate) struct Resolved {
 }
 
 impl Mark {
-    /// A mark for these messages.
+    /// A mark for what a template is given.
     ///
     /// # Errors
-    /// [`TokenError::TemplateLostText`] if they have every private-use character.
-    pub(crate) fn absent_from(messages: &[Message]) -> Result<Self, TokenError> {
-        let has = |char| {
-            messages
-                .iter()
-                .any(|m| m.content.contains(char) || m.role.contains(char))
-        };
+    /// [`TokenError::TemplateLostText`] if it has every private-use character.
+    pub(crate) fn absent_from(given: &Value) -> Result<Self, TokenError> {
         ('\u{100000}'..='\u{10FFFD}')
-            .find(|&char| !has(char))
+            .find(|&char| !has_char(given, char))
             .map(Self)
             .ok_or(TokenError::TemplateLostText {
                 what: "every private-use character",
@@ -68,6 +66,13 @@ impl Mark {
         let lost = || TokenError::TemplateLostText {
             what: "the text of a control token",
         };
+        // A template that escapes everything outside ASCII has escaped the mark.
+        let [high, low] = *self.0.encode_utf16(&mut [0; 2]) else {
+            unreachable!("private-use characters of plane 16 are two units")
+        };
+        if rendered.contains(&format!("\\u{high:04x}\\u{low:04x}")) {
+            return Err(lost());
+        }
         let mut text = String::with_capacity(rendered.len());
         let mut plain = Vec::new();
         let mut parts = rendered.split(self.0);

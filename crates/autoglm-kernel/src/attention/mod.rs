@@ -3,7 +3,9 @@
 //! `docs/attention.md` derives the formula, the tiling and why a row's result depends on nothing
 //! but the row itself.
 
+mod bounds;
 mod elements;
+mod gated;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -15,8 +17,10 @@ use std::ops::Range;
 
 use crate::pool::Pool;
 use crate::simd::{LANES, Variant};
+pub use bounds::bound_keys;
 use elements::{Element, with_paged};
 pub use elements::{KvElements, KvElementsMut};
+pub use gated::{Gate, GateMeasure, GatedView, gated_attention};
 pub use store::{KvViewMut, store_kv};
 use work::Attention;
 
@@ -118,7 +122,7 @@ fn attention_with(
 ) {
     let blocks = check_layout("attention", kv);
     with_paged!(kv, kv => {
-        let call = Attention { variant, q, kv, spans, params };
+        let call = Attention { variant, q, kv, spans, params, gates: None };
         call.check(blocks, out.len());
         call.run(pool, out);
     });

@@ -101,7 +101,14 @@ impl<'a, E: Element, const R: usize> Rows<'a, E, R> {
             );
             let tile = Tile::<E, R>::new(self.call, &self.block, tile, &self.positions);
             score_tile(s, &tile, &self.queries, scale, &mut softmax.scores);
-            softmax.weigh(s, self.call.params.soft_cap, &tile, out);
+            let weights = softmax.weigh(s, self.call.params.soft_cap, &tile, out);
+            if self.call.gates.is_some() {
+                for row in 0..R {
+                    let sum = sum_lanes(s, weights[row]);
+                    let weight = [sum, softmax.greatest[row]];
+                    self.call.note(&self.block, row, index, weight);
+                }
+            }
             scale_weights(s, &tile, &mut softmax.scores);
             add_values(s, &tile, &softmax.scores, out);
         }
@@ -129,7 +136,8 @@ struct Softmax<S: Simd, const R: usize> {
 
 impl<S: Simd, const R: usize> Softmax<S, R> {
     /// Turns scores into weights relative to the greatest score so far, and brings what was summed
-    /// before to the same scale. A row that sees nothing of the tile stays as it is.
+    /// before to the same scale. A row that sees nothing of the tile stays as it is. Returns the
+    /// sums of the tile's weights, in lanes.
     #[inline(always)]
     fn weigh<E>(
         &mut self,
@@ -137,7 +145,8 @@ impl<S: Simd, const R: usize> Softmax<S, R> {
         soft_cap: Option<f32>,
         tile: &Tile<'_, E, R>,
         out: &mut [&mut [f32]; R],
-    ) {
+    ) -> [S::V; R] {
+        let mut weights = [s.splat(0.0); R];
         for (row, out) in out.iter_mut().enumerate() {
             let (from, to) = tile.visible[row];
             if from == to {
@@ -152,12 +161,13 @@ impl<S: Simd, const R: usize> Softmax<S, R> {
             let before = self.greatest[row];
             self.greatest[row] = greatest(s, scores, before);
             let factor = power(s, before - self.greatest[row]);
-            let sum = s.mul(self.sums[row], s.splat(factor));
-            self.sums[row] = weigh(s, scores, self.greatest[row], sum);
+            weights[row] = weigh(s, scores, self.greatest[row]);
+            self.sums[row] = s.fma(self.sums[row], s.splat(factor), weights[row]);
             if factor != 1.0 {
                 multiply_with(s, out, factor);
             }
         }
+        weights
     }
 }
 
@@ -223,9 +233,10 @@ fn greatest<S: Simd>(s: S, scores: &Scores, before: f32) -> f32 {
     horizontal_max(s, greatest)
 }
 
-/// Replaces scores by `2^(score − greatest)` and adds them to `sum`.
+/// Replaces scores by `2^(score − greatest)` and sums these in lanes.
 #[inline(always)]
-fn weigh<S: Simd>(s: S, scores: &mut Scores, greatest: f32, mut sum: S::V) -> S::V {
+fn weigh<S: Simd>(s: S, scores: &mut Scores, greatest: f32) -> S::V {
+    let mut sum = s.splat(0.0);
     for scores in scores.as_chunks_mut().0 {
         let weights = exp2(s, s.sub(s.load(scores), s.splat(greatest)));
         sum = s.add(sum, weights);

@@ -3,6 +3,8 @@ use std::collections::HashMap;
 use half::f16;
 use proptest::prelude::*;
 
+use super::bounds::bound_keys_with;
+use super::gated::gated_with;
 use super::store::store_kv_with;
 use super::*;
 use crate::test_data::{assert_near, bits, pool, values};
@@ -609,4 +611,146 @@ fn a_block_length_that_is_not_whole_vectors_is_refused() {
         ..gemma().cache()
     };
     store_kv(&pool(1), &[], &[], &[], &mut cache.view_mut());
+}
+
+impl Case {
+    /// One row at each of these positions, with blocks of 32 that fit a tile.
+    fn decoding(positions: &[usize], q8: bool) -> Self {
+        Self {
+            heads: 6,
+            groups: 2,
+            width: 64,
+            spans: positions.iter().map(|position| (*position, 1)).collect(),
+            window: None,
+            q8,
+            ..gemma()
+        }
+    }
+
+    fn run_gated(
+        &self,
+        variant: Variant,
+        threads: usize,
+        gates: &[Gate],
+    ) -> (Vec<f32>, Vec<GateMeasure>) {
+        let (cache, tables, q) = (self.cache(), self.tables(), self.queries());
+        let blocks: Vec<u32> = (0..(SLOTS / self.block_tokens) as u32).collect();
+        let mut bounds = vec![f16::ZERO; blocks.len() * self.groups * 2 * self.width];
+        bound_keys_with(variant, &pool(threads), &cache.view(), &blocks, &mut bounds);
+        let (spans, params) = (self.spans(&tables), self.params());
+        let view = GatedView {
+            kv: cache.view(),
+            bounds: &bounds,
+        };
+        let mut out = vec![f32::NAN; q.len()];
+        let inputs = (&q[..], &view, &spans[..], gates, &params);
+        let measures = gated_with(variant, &pool(threads), inputs, &mut out);
+        (out, measures)
+    }
+}
+
+const OPEN: Gate = Gate {
+    sinks: 1,
+    recent: 1,
+    selected: 1_000,
+};
+
+const NARROW: Gate = Gate {
+    sinks: 1,
+    recent: 3,
+    selected: 4,
+};
+
+#[test]
+fn a_gate_that_lets_everything_through_changes_no_bit() {
+    for q8 in [false, true] {
+        let case = Case::decoding(&[5, 64, 700, 1_535], q8);
+        for variant in Variant::all() {
+            for threads in 1..=3 {
+                let (out, measures) = case.run_gated(variant, threads, &[OPEN; 4]);
+                assert_eq!(bits(&out), bits(&case.run(variant, 1)), "{variant:?}");
+                assert!(measures.iter().all(|m| (0.0..=1.0).contains(&m.entropy)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gated_row_is_the_same_in_every_variant_alone_and_on_any_number_of_threads() {
+    for q8 in [false, true] {
+        let case = Case::decoding(&[1_300, 1_500, 900], q8);
+        let (scalar, measures) = case.run_gated(Variant::all()[0], 1, &[NARROW; 3]);
+        assert_ne!(bits(&scalar), bits(&case.run(Variant::best(), 1)));
+        for variant in Variant::all() {
+            for threads in 1..=3 {
+                let (out, found) = case.run_gated(variant, threads, &[NARROW; 3]);
+                assert_eq!(bits(&out), bits(&scalar), "{variant:?}");
+                assert_eq!(found, measures, "{variant:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_for_every_key_of_a_block() {
+    let case = Case::decoding(&[5], false);
+    let (cache, k) = (case.cache(), case.held(2));
+    let mut bounds = vec![f16::NAN; SLOTS / 32 * case.groups * 2 * case.width];
+    bound_keys(&pool(2), &cache.view(), &[3, 1, 3], &mut bounds);
+    let head = case.groups * 2 * case.width;
+    assert!(
+        bounds[..head].iter().all(|x| x.is_nan()),
+        "block 0 is untouched"
+    );
+    for block in [1, 3] {
+        for group in 0..case.groups {
+            for d in 0..case.width {
+                let keys = (0..32).map(|offset| {
+                    k[((block * 32 + offset) * case.groups + group) * case.width + d]
+                });
+                let at = (block * case.groups + group) * 2 * case.width + d;
+                let found = [bounds[at], bounds[at + case.width]].map(|x| x.to_f64());
+                let greatest = keys.clone().fold(f64::NEG_INFINITY, f64::max);
+                assert_eq!(found, [greatest, keys.fold(f64::INFINITY, f64::min)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_tile_with_the_key_that_a_query_looks_for_is_selected() {
+    // All keys are small but one, far from both ends, that points where the query does.
+    let case = Case::decoding(&[1_400], false);
+    let mut cache = case.cache();
+    let row_len = case.groups * case.width;
+    let table: Vec<u32> = (0..44).map(|block| block % 12).collect();
+    let slots: Vec<u32> = (0..SLOTS as u32).collect();
+    let mut k: Vec<f32> = case.contents(2).iter().map(|x| x * 0.01).collect();
+    let needle = 9 * 32 + 7;
+    k[needle * row_len..(needle + 1) * row_len].fill(2.0);
+    let mut v = vec![0.0; k.len()];
+    v[needle * row_len..(needle + 1) * row_len].fill(1.0);
+    store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
+    let mut bounds = vec![f16::ZERO; SLOTS / 32 * row_len * 2];
+    bound_keys(&pool(1), &cache.view(), &slots[..12], &mut bounds);
+    let view = GatedView {
+        kv: cache.view(),
+        bounds: &bounds,
+    };
+    let span = AttentionSpan {
+        blocks: &table,
+        queries: 0..1,
+        first_position: 1_400,
+    };
+    let gate = Gate {
+        sinks: 1,
+        recent: 1,
+        selected: 3,
+    };
+    let q = vec![1.0; case.heads * case.width];
+    let mut out = vec![0.0; q.len()];
+    let params = case.params();
+    let measures = gated_attention(&pool(2), &q, &view, (&[span], &[gate]), &params, &mut out);
+    assert!(out.iter().all(|x| *x > 0.99), "{out:?}");
+    assert!(measures[0].selected > 0.99, "{measures:?}");
 }

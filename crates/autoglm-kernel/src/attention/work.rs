@@ -22,18 +22,30 @@ pub(super) struct Attention<'a, E> {
     pub(super) kv: Paged<'a, E>,
     pub(super) spans: &'a [AttentionSpan<'a>],
     pub(super) params: &'a AttentionParams,
+    pub(super) gates: Option<&'a Gates<'a>>,
 }
 
-/// The tiles that a row block goes through: those in `first..end`.
-pub(super) struct Tiles {
+/// The tiles that gated rows attend to, and what they are found to weigh.
+pub(super) struct Gates<'a> {
+    /// For each span and key/value head, ascending.
+    pub(super) lists: &'a [Vec<u32>],
+    /// `[spans, H, longest]`: the sum of a tile's weights, and the score that it is relative to.
+    pub(super) weights: &'a DisjointMut<'a, [f32; 2]>,
+    /// The length of the longest list.
+    pub(super) longest: usize,
+}
+
+/// The tiles that a row block goes through: those with an index in `first..end`.
+pub(super) struct Tiles<'a> {
     pub(super) first: usize,
     pub(super) end: usize,
+    list: Option<&'a [u32]>,
 }
 
-impl Tiles {
+impl Tiles<'_> {
     /// The tile at an index.
     pub(super) fn at(&self, index: usize) -> usize {
-        index
+        self.list.map_or(index, |list| list[index] as usize)
     }
 
     fn chunks(&self) -> std::ops::Range<usize> {
@@ -170,10 +182,7 @@ impl<E: Element> Attention<'_, E> {
     }
 
     /// The rows of `out` that a block computes.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "each block of rows is computed once"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "each block of rows is computed once")]
     fn rows_of<'o, const R: usize>(
         &self,
         block: RowBlock,
@@ -190,7 +199,7 @@ impl<E: Element> Attention<'_, E> {
     /// The row blocks of all spans: rows of one span and key/value head each, as even as they can
     /// be.
     fn row_blocks(&self) -> Vec<RowBlock> {
-        let heads_per_group = self.params.heads / self.kv.heads;
+        let heads_per_group = self.heads_per_group();
         let mut blocks = Vec::new();
         for (span, AttentionSpan { queries, .. }) in self.spans.iter().enumerate() {
             let rows = queries.len() * heads_per_group;
@@ -214,21 +223,44 @@ impl<E: Element> Attention<'_, E> {
         let tiles = self.tiles(&block);
         let from = tiles.first.max(chunks.start * CHUNK_TILES);
         let to = tiles.end.min(chunks.end * CHUNK_TILES);
-        let last = block.position(self, block.len - 1);
-        let positions = (to - from) * TILE - (to * TILE).saturating_sub(last + 1);
         Item {
             block,
             chunks,
-            cost: (block.len + 1) * (positions + LANES),
+            cost: (block.len + 1) * ((to - from) * TILE + LANES),
         }
     }
 
     /// The tiles that some row of the block sees.
-    pub(super) fn tiles(&self, block: &RowBlock) -> Tiles {
+    pub(super) fn tiles(&self, block: &RowBlock) -> Tiles<'_> {
+        if let Some(gates) = self.gates {
+            let list = &gates.lists[block.span * self.kv.heads + block.group];
+            return Tiles {
+                first: 0,
+                end: list.len(),
+                list: Some(list),
+            };
+        }
         let last = block.position(self, block.len - 1);
         Tiles {
             first: self.first_visible(block.position(self, 0)) / TILE,
             end: last / TILE + 1,
+            list: None,
+        }
+    }
+
+    /// Query heads that share a key/value head.
+    pub(super) fn heads_per_group(&self) -> usize {
+        self.params.heads / self.kv.heads
+    }
+
+    /// Notes what a tile weighs for a row, where that is asked for.
+    pub(super) fn note(&self, block: &RowBlock, row: usize, index: usize, weight: [f32; 2]) {
+        if let Some(gates) = self.gates {
+            let head = block.group * self.heads_per_group() + block.first + row;
+            let at = (block.span * self.params.heads + head) * gates.longest + index;
+            // SAFETY: gated spans have one row, and each of its heads and tiles is computed once.
+            let noted = unsafe { gates.weights.range(at..at + 1) };
+            noted[0] = weight;
         }
     }
 

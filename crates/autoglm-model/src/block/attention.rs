@@ -1,15 +1,19 @@
 //! The attention half of a block: queries, keys and values, the cache, the output projection.
 
 use autoglm_kernel::{
-    AttentionParams, add_assign, attention, rms_norm, rms_norm_in_place, rope, store_kv,
+    AttentionParams, Gate, add_assign, attention, gated_attention, rms_norm, rms_norm_in_place,
+    rope, store_kv,
 };
 
 use super::{Block, Rows, Workspace, linear};
 use crate::cache::KvCache;
+use crate::config::LatentConfig;
+use crate::gating::Gating;
+use crate::weights::{AttentionWeights, HeadsWeights};
 
 impl Block<'_> {
-    /// Computes keys and values of all rows and writes them into the cache. Leaves the
-    /// normalised rows in `workspace.normed`.
+    /// Computes what the cache holds of all rows and writes it there. Leaves the normalised rows
+    /// in `workspace.normed`.
     pub(crate) fn store(
         &self,
         workspace: &mut Workspace,
@@ -17,48 +21,27 @@ impl Block<'_> {
         layer: usize,
         rows: &Rows<'_>,
     ) {
-        let Self {
-            pool,
-            config,
-            weights,
-            ..
-        } = *self;
-        let Workspace {
-            hidden,
-            normed,
-            activations,
-            keys,
-            values,
-            ..
-        } = workspace;
+        let Workspace { hidden, normed, .. } = workspace;
         normed.resize(hidden.len(), 0.0);
         rms_norm(
-            pool,
+            self.pool,
             hidden,
-            &weights.attention_norm,
-            config.norm_epsilon,
+            &self.weights.attention_norm,
+            self.config.norm_epsilon,
             normed,
         );
-        let readers = [
-            &weights.attention.query,
-            &weights.attention.key,
-            &weights.attention.value,
-        ];
-        activations.load_for(
-            pool,
-            normed,
-            config.width,
-            &readers.map(|linear| &linear.matrix),
-        );
-        linear(pool, &weights.attention.key, activations, keys);
-        linear(pool, &weights.attention.value, activations, values);
-        if let Some(norm) = &weights.attention.key_norm {
-            rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
+        match &self.weights.attention {
+            AttentionWeights::Heads(heads) => {
+                self.store_heads(heads, workspace, cache, (layer, rows));
+            }
+            AttentionWeights::Latent(weights) => {
+                let latent = (weights, self.latent());
+                self.store_latent(latent, workspace, cache, (layer, rows));
+            }
         }
-        rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
-        store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
     }
 
+    /// Attends from the rows to the cache and adds the result to the residual stream.
     pub(super) fn attend(
         &self,
         workspace: &mut Workspace,
@@ -66,32 +49,81 @@ impl Block<'_> {
         layer: usize,
         rows: &Rows<'_>,
     ) {
-        let Self {
-            pool,
-            config,
-            weights,
-            ..
-        } = *self;
+        match &self.weights.attention {
+            AttentionWeights::Heads(heads) => {
+                self.attend_heads(heads, workspace, cache, (layer, rows));
+            }
+            AttentionWeights::Latent(weights) => {
+                let latent = (weights, self.latent());
+                self.attend_latent(latent, workspace, cache, (layer, rows));
+            }
+        }
+        let Workspace { hidden, normed, .. } = workspace;
+        if let Some(norm) = &self.weights.post_attention_norm {
+            rms_norm_in_place(self.pool, normed, norm, self.config.norm_epsilon);
+        }
+        add_assign(self.pool, hidden, normed);
+    }
+
+    fn latent(&self) -> &LatentConfig {
+        let latent = self.config.latent.as_ref();
+        latent.expect("latent attention is loaded where it is configured")
+    }
+
+    fn store_heads(
+        &self,
+        weights: &HeadsWeights,
+        workspace: &mut Workspace,
+        cache: &mut KvCache,
+        (layer, rows): (usize, &Rows<'_>),
+    ) {
+        let Self { pool, config, .. } = *self;
         let Workspace {
-            hidden,
+            normed,
+            activations,
+            keys,
+            values,
+            ..
+        } = workspace;
+        let readers = [&weights.query, &weights.key, &weights.value];
+        let readers = readers.map(|linear| &linear.matrix);
+        activations.load_for(pool, normed, config.width, &readers);
+        linear(pool, &weights.key, activations, keys);
+        linear(pool, &weights.value, activations, values);
+        if let Some(norm) = &weights.key_norm {
+            rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
+        }
+        rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
+        store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
+        if self.layer.window.is_none() {
+            cache.bound_keys(pool, layer, &rows.filled_blocks());
+        }
+    }
+
+    /// Leaves the projected result in `workspace.normed`.
+    fn attend_heads(
+        &self,
+        weights: &HeadsWeights,
+        workspace: &mut Workspace,
+        cache: &KvCache,
+        (layer, rows): (usize, &Rows<'_>),
+    ) {
+        let Self { pool, config, .. } = *self;
+        let Workspace {
             normed,
             activations,
             queries,
             attended,
+            gatings,
             ..
         } = workspace;
-        linear(pool, &weights.attention.query, activations, queries);
-        if let Some(norm) = &weights.attention.query_norm {
+        linear(pool, &weights.query, activations, queries);
+        if let Some(norm) = &weights.query_norm {
             rms_norm_in_place(pool, queries, norm, config.norm_epsilon);
         }
         rope(pool, self.rope, &rows.positions, config.heads, queries);
         attended.resize(queries.len(), 0.0);
-        let params = AttentionParams {
-            heads: config.heads,
-            scale: config.attention_scale,
-            window: self.layer.window,
-            soft_cap: None,
-        };
+        let params = self.attention_params();
         attention(
             pool,
             queries,
@@ -100,17 +132,49 @@ impl Block<'_> {
             &params,
             attended,
         );
-        let attended_width = config.heads * config.head_width;
-        activations.load_for(
-            pool,
-            attended,
-            attended_width,
-            &[&weights.attention.output.matrix],
-        );
-        linear(pool, &weights.attention.output, activations, normed);
-        if let Some(norm) = &weights.post_attention_norm {
-            rms_norm_in_place(pool, normed, norm, config.norm_epsilon);
+        self.attend_gated((queries, attended), cache, layer, (rows, gatings));
+        let width = config.heads * config.head_width;
+        activations.load_for(pool, attended, width, &[&weights.output.matrix]);
+        linear(pool, &weights.output, activations, normed);
+    }
+
+    /// Attends from the gated rows: to what their gates let through, or to the window where the
+    /// layer has one.
+    fn attend_gated(
+        &self,
+        (queries, attended): (&[f32], &mut [f32]),
+        cache: &KvCache,
+        layer: usize,
+        (rows, gatings): (&Rows<'_>, &mut [Box<Gating>]),
+    ) {
+        if rows.gated.is_empty() {
+            return;
         }
-        add_assign(pool, hidden, normed);
+        let (pool, params) = (self.pool, self.attention_params());
+        if self.layer.window.is_some() {
+            let view = cache.view(layer);
+            attention(pool, queries, &view, &rows.gated, &params, attended);
+            return;
+        }
+        let gates: Vec<Gate> = rows
+            .gatings
+            .iter()
+            .map(|&g| gatings[g].gate(layer))
+            .collect();
+        let view = cache.gated_view(layer);
+        let gated = (&rows.gated[..], &gates[..]);
+        let measures = gated_attention(pool, queries, &view, gated, &params, attended);
+        for (&gating, measure) in rows.gatings.iter().zip(&measures) {
+            gatings[gating].observe(layer, measure);
+        }
+    }
+
+    fn attention_params(&self) -> AttentionParams {
+        AttentionParams {
+            heads: self.config.heads,
+            scale: self.config.attention_scale,
+            window: self.layer.window,
+            soft_cap: None,
+        }
     }
 }

@@ -4,15 +4,24 @@
 //! Pre:       h += o(attn(norm(h)));                h += down(act(gate(n)) · up(n)),  n = norm(h)
 //! Sandwich:  h += norm(o(attn(norm(h))));          h += norm(down(act(gate(n)) · up(n)))
 //! ```
+//!
+//! The feed-forward part is dense or a mixture of experts ([`experts`]), attention has key/value
+//! heads or is latent ([`latent`]).
 
 mod attention;
+mod experts;
 mod feed_forward;
+mod latent;
 
 use autoglm_kernel::{Activations, AttentionSpan, Pool, RopeTable, add_bias, matmul};
 
-use crate::cache::KvCache;
+use crate::cache::{BLOCK_TOKENS, KvCache};
 use crate::config::{LayerConfig, ModelConfig};
+use crate::gating::Gating;
 use crate::weights::{BlockWeights, Linear};
+use experts::ExpertsBuffers;
+use feed_forward::GatedBuffers;
+use latent::LatentBuffers;
 
 /// Buffers that a forward pass writes into, kept between passes.
 #[derive(Default)]
@@ -25,11 +34,15 @@ pub struct Workspace {
     keys: Vec<f32>,
     values: Vec<f32>,
     attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    latent: LatentBuffers,
+    gated: GatedBuffers,
+    experts: ExpertsBuffers,
+    /// The gates of the sequences of a pass that have some.
+    pub(crate) gatings: Vec<Box<Gating>>,
 }
 
 /// The rows of a forward pass: where each stands in its sequence and in the cache.
+#[derive(Default)]
 pub(crate) struct Rows<'a> {
     /// Position of each row in its sequence: `[T]`.
     pub(crate) positions: Vec<u32>,
@@ -37,6 +50,30 @@ pub(crate) struct Rows<'a> {
     pub(crate) slots: Vec<u32>,
     /// What each run of rows attends to.
     pub(crate) spans: Vec<AttentionSpan<'a>>,
+    /// Single rows that attend to a part of what they may see.
+    pub(crate) gated: Vec<AttentionSpan<'a>>,
+    /// For each of these the index of its gates in the workspace.
+    pub(crate) gatings: Vec<usize>,
+}
+
+impl<'a> Rows<'a> {
+    /// Adds a run of rows, with the index of its gates where it has some.
+    pub(crate) fn add(&mut self, span: AttentionSpan<'a>, gating: Option<usize>) {
+        if let Some(gating) = gating {
+            self.gated.push(span);
+            self.gatings.push(gating);
+        } else {
+            self.spans.push(span);
+        }
+    }
+
+    /// The blocks whose last position is among the rows.
+    pub(crate) fn filled_blocks(&self) -> Vec<u32> {
+        let block_tokens = BLOCK_TOKENS as u32;
+        let last = |slot: &&u32| *slot % block_tokens == block_tokens - 1;
+        let filled = self.slots.iter().filter(last);
+        filled.map(|slot| slot / block_tokens).collect()
+    }
 }
 
 /// One block with all that it needs but the rows.

@@ -1,14 +1,20 @@
 //! The memory of one layer's keys and values.
 
-use autoglm_kernel::{KvElements, KvElementsMut, KvView, KvViewMut};
+use autoglm_kernel::{
+    GatedView, KvElements, KvElementsMut, KvView, KvViewMut, LatentView, LatentViewMut, Pool,
+    bound_keys,
+};
 use half::slice::HalfBitsSliceExt;
 
 use super::{BLOCK_TOKENS, CacheType};
+use crate::config::LatentConfig;
 
 /// Keys and values of one layer.
 pub(super) struct Layer {
     keys: Elements,
     values: Elements,
+    /// The greatest and least keys of whole blocks, in half precision.
+    bounds: Vec<u16>,
     head_width: usize,
 }
 
@@ -32,6 +38,7 @@ impl Layer {
         Self {
             keys: elements(),
             values: elements(),
+            bounds: vec![0; heads * 2 * head_width],
             head_width,
         }
     }
@@ -56,9 +63,30 @@ impl Layer {
         }
     }
 
+    /// The keys and values with the bounds of the keys.
+    pub(super) fn gated_view(&self, heads: usize) -> GatedView<'_> {
+        GatedView {
+            kv: self.view(heads),
+            bounds: self.bounds.reinterpret_cast(),
+        }
+    }
+
+    /// Finds the bounds of the keys of whole blocks.
+    pub(super) fn bound_keys(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
+        let mut bounds = std::mem::take(&mut self.bounds);
+        bound_keys(
+            pool,
+            &self.view(heads),
+            blocks,
+            bounds.reinterpret_cast_mut(),
+        );
+        self.bounds = bounds;
+    }
+
     /// Copies a block of `heads` heads over another one.
     pub(super) fn copy_heads(&mut self, heads: usize, from: usize, to: usize) {
         let slots = heads * BLOCK_TOKENS;
+        copy(&mut self.bounds, heads * 2 * self.head_width, from, to);
         for elements in [&mut self.keys, &mut self.values] {
             match elements {
                 Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),
@@ -84,6 +112,48 @@ impl Elements {
             Self::F16(halves) => KvElementsMut::F16(halves.reinterpret_cast_mut()),
             Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
         }
+    }
+}
+
+/// The latent rows of one layer, in half precision.
+pub(super) struct LatentLayer {
+    rows: Vec<u16>,
+    latent: usize,
+    rope: usize,
+}
+
+impl LatentLayer {
+    /// Room for so many blocks.
+    pub(super) fn new(latent: &LatentConfig, blocks: usize) -> Self {
+        Self {
+            rows: vec![0; blocks * BLOCK_TOKENS * latent.cached()],
+            latent: latent.rank,
+            rope: latent.rope_width,
+        }
+    }
+
+    pub(super) fn view(&self) -> LatentView<'_> {
+        LatentView {
+            rows: self.rows.reinterpret_cast(),
+            block_tokens: BLOCK_TOKENS,
+            latent: self.latent,
+            rope: self.rope,
+        }
+    }
+
+    pub(super) fn view_mut(&mut self) -> LatentViewMut<'_> {
+        LatentViewMut {
+            rows: self.rows.reinterpret_cast_mut(),
+            block_tokens: BLOCK_TOKENS,
+            latent: self.latent,
+            rope: self.rope,
+        }
+    }
+
+    /// Copies a block over another one.
+    pub(super) fn copy_block(&mut self, from: usize, to: usize) {
+        let len = BLOCK_TOKENS * (self.latent + self.rope);
+        copy(&mut self.rows, len, from, to);
     }
 }
 

@@ -7,8 +7,10 @@
 mod change;
 mod class;
 mod dense;
+mod experts;
 mod settings;
 mod shards;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -19,20 +21,23 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use autoglm_kernel::BlockFormat;
-use autoglm_token::{FolderTokenizer, Vocabulary};
+use autoglm_token::{FolderTokenizer, TokenError, Vocabulary};
 
 pub(crate) use self::change::Change;
+use self::class::Destination;
 pub(crate) use self::class::{Class, Metadata, Rename};
 pub(crate) use self::dense::{
     GATE_UP, HEAD_NORMS, NORMS, PLAIN, Partial, dense_settings, dense_sizes, rope_settings,
     unchanged,
 };
+pub(crate) use self::experts::{EXPERTS, FURTHER, expert_settings};
 pub(crate) use self::settings::Settings;
 use self::shards::Shards;
+use self::stack::Stacks;
 use crate::architecture;
 use crate::bytes::in_file;
 use crate::error::ModelError;
-use crate::gguf::{Value, printable};
+use crate::gguf::{Entries, Value, printable};
 use crate::safetensors::StoredTensor;
 use crate::source::{Tensor, TensorInfo, WeightSource};
 use crate::tokenizer_files::read_tokenizer_files;
@@ -48,6 +53,7 @@ pub struct Checkpoint {
     tensors: Vec<Placed>,
     names: HashMap<String, usize>,
     folder: PathBuf,
+    /// Read when it is first asked for: the weights can do without.
     tokenizer: OnceLock<FolderTokenizer>,
 }
 
@@ -69,6 +75,8 @@ enum Data {
         name: String,
         change: Change,
     },
+    /// From several, one after the other.
+    Stacked(Vec<Data>),
     /// From the settings.
     Made(Vec<u8>),
 }
@@ -101,15 +109,21 @@ impl Checkpoint {
 
     fn place_all(&mut self, class: &'static Class, settings: &Settings) -> Result<(), ModelError> {
         let tied = class.is_tied(settings)?;
-        let mut placed = Vec::new();
+        let (mut placed, mut stacks) = (Vec::new(), Stacks::default());
         for (shard, tensor) in self.shards.tensors() {
-            let Some(name) = class.name_of(tensor.name)? else {
+            let Some(Destination { name, part }) = class.name_of(tensor.name)? else {
                 continue;
             };
-            if !(tied && name == "output.weight") {
-                placed.push(place(class, &self.metadata, shard, &tensor, name)?);
+            if tied && name == "output.weight" {
+                continue;
+            }
+            let tensor = place(class, &self.metadata, shard, &tensor, name)?;
+            match part {
+                Some(part) => stacks.add(part, tensor)?,
+                None => placed.push(tensor),
             }
         }
+        placed.extend(stacks.finish()?);
         if !tied && !placed.iter().any(|tensor| tensor.name == "output.weight") {
             return Err(crate::gguf::missing_tensor("output.weight"));
         }
@@ -136,14 +150,30 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The folder's tokenizer, read when it is first asked for.
+    fn bytes<'a>(&'a self, data: &'a Data) -> Option<Cow<'a, [u8]>> {
+        Some(match data {
+            Data::Made(bytes) => Cow::Borrowed(bytes.as_slice()),
+            Data::Stored {
+                shard,
+                name,
+                change,
+            } => change.apply(&self.stored(*shard, name)?),
+            Data::Stacked(parts) => {
+                let parts: Option<Vec<_>> = parts.iter().map(|part| self.bytes(part)).collect();
+                Cow::Owned(parts?.concat())
+            }
+        })
+    }
+
     fn tokenizer(&self) -> Result<&FolderTokenizer, ModelError> {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(tokenizer);
         }
         let files = read_tokenizer_files(&self.folder)?;
-        let tokenizer = FolderTokenizer::read(&files)
-            .map_err(|source| in_file(&self.folder)(ModelError::Tokenizer { source }))?;
+        let tokenizer = FolderTokenizer::read(&files).map_err(|source| match source {
+            TokenError::NoTokenizerFile => ModelError::NoTokenizer,
+            source => in_file(&self.folder)(ModelError::Tokenizer { source }),
+        })?;
         Ok(self.tokenizer.get_or_init(|| tokenizer))
     }
 
@@ -197,34 +227,39 @@ impl WeightSource for Checkpoint {
         self.metadata.value(key)
     }
 
-    fn metadata(&self) -> Vec<(&str, Value<'_>)> {
-        self.metadata.all()
-    }
-
     fn tensor_info(&self, name: &str) -> Option<TensorInfo<'_>> {
         self.placed(name).map(Placed::info)
     }
 
     fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let placed = self.placed(name)?;
-        let bytes = match &placed.data {
-            Data::Made(bytes) => Cow::Borrowed(bytes.as_slice()),
-            Data::Stored {
-                shard,
-                name,
-                change,
-            } => change.apply(&self.stored(*shard, name)?),
-        };
         Some(Tensor {
             name: &placed.name,
             format: placed.format,
             shape: &placed.shape,
-            bytes,
+            bytes: self.bytes(&placed.data)?,
+        })
+    }
+
+    fn matrix(&self, name: &str, index: usize) -> Option<Tensor<'_>> {
+        let placed = self.placed(name)?;
+        let Data::Stacked(parts) = &placed.data else {
+            return self.tensor(name)?.matrix(index);
+        };
+        Some(Tensor {
+            name: &placed.name,
+            format: placed.format,
+            shape: &placed.shape[1..],
+            bytes: self.bytes(parts.get(index)?)?,
         })
     }
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors.iter().map(Placed::info).collect()
+    }
+
+    fn entries(&self) -> Entries {
+        self.metadata.entries()
     }
 
     fn container(&self) -> String {
@@ -244,7 +279,11 @@ impl WeightSource for Checkpoint {
     }
 
     fn chat_template(&self) -> Result<Option<&str>, ModelError> {
-        Ok(self.tokenizer()?.chat_template.as_deref())
+        match self.tokenizer() {
+            Ok(tokenizer) => Ok(tokenizer.chat_template.as_deref()),
+            Err(ModelError::NoTokenizer) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -136,14 +136,12 @@ impl GgufFile {
             .filter_map(|entry| Some((entry.key.as_str(), self.entry_value(entry)?)))
     }
 
-    /// All metadata as it stands in the file, but for the keys that `leave_out` names.
-    pub(crate) fn copied_entries(&self, leave_out: impl Fn(&str) -> bool) -> Entries {
+    /// All metadata as it stands in the file.
+    pub(crate) fn copied_entries(&self) -> Entries {
         let mut entries = Entries::default();
         for entry in &self.layout.entries {
-            if !leave_out(&entry.key) {
-                let value = &self.bytes.as_slice()[entry.bytes.clone()];
-                entries.raw(&entry.key, entry.kind.number(), value);
-            }
+            let value = &self.bytes.as_slice()[entry.bytes.clone()];
+            entries.raw(&entry.key, entry.kind.number(), value);
         }
         entries
     }

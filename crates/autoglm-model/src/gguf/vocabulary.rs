@@ -86,9 +86,10 @@ impl GgufFile {
     /// How texts begin, which the model and the pre-tokeniser decide where no key does.
     fn read_beginnings(&self, vocabulary: &mut Vocabulary) -> Result<(), ModelError> {
         if let Some(adds) = self.get("tokenizer.ggml.add_space_prefix")? {
-            vocabulary.space_prefix = match adds {
-                true => SpacePrefix::Always,
-                false => SpacePrefix::Never,
+            vocabulary.space_prefix = if adds {
+                SpacePrefix::Always
+            } else {
+                SpacePrefix::Never
             };
         }
         let pre = self.get::<&str>("tokenizer.ggml.pre")?;

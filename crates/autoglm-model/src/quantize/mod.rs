@@ -19,8 +19,8 @@ pub use self::recipe::QuantizedType;
 pub(crate) use self::recipe::Recipe;
 use crate::error::ModelError;
 use crate::gguf::writer::{ALIGNMENT, Plan, PlannedTensor};
-use crate::gguf::{Entries, GgufFile};
-use crate::source::Tensor;
+use crate::gguf::{Entries, missing_tensor};
+use crate::source::{Tensor, TensorInfo, WeightSource};
 
 /// The version of the block formats, which files with quantised weights state.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -49,31 +49,21 @@ pub struct QuantizeSummary {
 
 /// Quantises models.
 pub struct Quantizer<'a> {
-    source: &'a GgufFile,
-    recipe: Recipe,
+    source: &'a dyn WeightSource,
     plan: Plan,
 }
 
 impl<'a> Quantizer<'a> {
     /// Plans the file that `source` becomes; nothing is written yet.
-    ///
-    /// # Errors
-    /// Metadata that cannot be written.
-    pub fn new(source: &'a GgufFile, kind: QuantizedType) -> Result<Self, ModelError> {
-        let recipe = Recipe::new(kind, source.tensors().map(|tensor| tensor.name));
-        let tensors: Vec<_> = source
-            .tensors()
-            .map(|tensor| {
-                let format = recipe.format_for(tensor.name, tensor.shape);
-                (tensor.name, format, tensor.shape)
-            })
-            .collect();
-        let plan = Plan::new(&entries(source, kind), tensors);
-        Ok(Self {
-            source,
-            recipe,
-            plan,
-        })
+    pub fn new(source: &'a dyn WeightSource, kind: QuantizedType) -> Self {
+        let infos = source.tensor_infos();
+        let recipe = Recipe::new(kind, infos.iter().map(|info| info.name));
+        let planned = |info: &TensorInfo<'a>| {
+            let format = recipe.format_for(info.name, info.shape);
+            (info.name, format, info.shape)
+        };
+        let plan = Plan::new(&entries(source, kind), infos.iter().map(planned));
+        Self { source, plan }
     }
 
     /// Bytes of the file to come.
@@ -84,11 +74,12 @@ impl<'a> Quantizer<'a> {
     /// Tensors that are quantised already and lose a second time, with their format; none where
     /// the source has floats alone.
     pub fn requantized(&self) -> Vec<(&str, BlockFormat)> {
-        let changed = self.source.tensors().filter(|tensor| {
-            let to = self.recipe.format_for(tensor.name, tensor.shape);
-            is_quantized(tensor.format) && to != tensor.format
+        let infos = self.source.tensor_infos();
+        let pairs = infos.into_iter().zip(&self.plan.tensors);
+        let twice = pairs.filter(|(from, to)| {
+            is_quantized(from.format) && is_quantized(to.format) && from.format != to.format
         });
-        changed.map(|tensor| (tensor.name, tensor.format)).collect()
+        twice.map(|(from, _)| (from.name, from.format)).collect()
     }
 
     /// Writes the file. Until it is whole it grows under another name beside `target`; a run that
@@ -117,17 +108,19 @@ impl<'a> Quantizer<'a> {
         };
         let mut converter = Converter::new(pool);
         for planned in &self.plan.tensors[done..] {
-            let tensor = self.source.require_tensor(&planned.name)?;
+            let info = self.source.require_tensor_info(&planned.name)?;
+            let cols = info.shape.last().copied().unwrap_or(1);
+            let tensor_rows = (info.len() / cols) as u64;
             let mut sink = |bytes: &[u8]| {
                 partial.write(bytes)?;
-                let rows = bytes.len() as u64 * tensor.rows() as u64 / planned.size_bytes;
-                progress.weights += rows * tensor.cols() as u64;
+                let rows = bytes.len() as u64 * tensor_rows / planned.size_bytes;
+                progress.weights += rows * cols as u64;
                 match on_progress(progress) {
                     ControlFlow::Continue(()) => Ok(()),
                     ControlFlow::Break(()) => Err(Stop::Asked),
                 }
             };
-            match write_tensor(&mut converter, &tensor, planned.format, &mut sink) {
+            match self.write_tensor(&mut converter, &info, planned.format, &mut sink) {
                 Ok(()) => {}
                 Err(Stop::Asked) => return Ok(None),
                 Err(Stop::Failed(error)) => return Err(error),
@@ -143,9 +136,30 @@ impl<'a> Quantizer<'a> {
             size_bytes: self.plan.size_bytes(),
         }))
     }
+
+    /// Writes a tensor, matrix by matrix where it is a stack of them: the source may keep those
+    /// apart, and the whole is gigabytes.
+    fn write_tensor(
+        &self,
+        converter: &mut Converter<'_>,
+        info: &TensorInfo<'_>,
+        format: BlockFormat,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let &[count, _, _] = info.shape else {
+            let tensor = self.source.require_tensor(info.name)?;
+            return write_matrix(converter, &tensor, format, sink);
+        };
+        for index in 0..count {
+            let matrix = self.source.matrix(info.name, index);
+            let matrix = matrix.ok_or_else(|| missing_tensor(info.name))?;
+            write_matrix(converter, &matrix, format, sink)?;
+        }
+        Ok(())
+    }
 }
 
-fn write_tensor(
+fn write_matrix(
     converter: &mut Converter<'_>,
     tensor: &Tensor<'_>,
     format: BlockFormat,
@@ -205,14 +219,14 @@ pub fn identity(path: &Path) -> Result<String, ModelError> {
 }
 
 /// The source's metadata, with what quantising changes.
-fn entries(source: &GgufFile, kind: QuantizedType) -> Entries {
+fn entries(source: &dyn WeightSource, kind: QuantizedType) -> Entries {
     const CHANGED: [&str; 3] = [
         "general.file_type",
         "general.quantization_version",
         "general.alignment",
     ];
-    let mut entries =
-        source.copied_entries(|key| CHANGED.contains(&key) || key.starts_with("split."));
+    let mut entries = source.entries();
+    entries.retain(|key| !CHANGED.contains(&key) && !key.starts_with("split."));
     entries.u32("general.file_type", kind.file_type());
     entries.u32("general.quantization_version", QUANTIZATION_VERSION);
     entries

@@ -1,8 +1,8 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    Cancel, Completion, EngineError, FinishReason, GenerateRequest, Normalise, Record, Sampling,
-    ScoreRequest, Scoring, TaskSpec, Usage,
+    AttentionPolicy, Cancel, Completion, EngineError, FinishReason, GenerateRequest, Normalise,
+    Record, Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
@@ -126,6 +126,7 @@ impl<'a> Asker<'a> {
             sampling: self.sampling,
             stop: stop.collect(),
             constraint: composed.constraint.clone(),
+            attention: AttentionPolicy::Full,
         }
     }
 }

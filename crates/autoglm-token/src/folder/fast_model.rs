@@ -58,6 +58,7 @@ pub(super) struct FastModel {
 
 /// A token that is found before anything is merged.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the form of the file")]
 pub(super) struct AddedToken {
     /// Stated in `tokenizer.json`; elsewhere the key of an object.
     #[serde(default)]

@@ -57,7 +57,7 @@ fn read_line(line: &[u8]) -> Option<(Vec<u8>, usize)> {
 /// The bytes of a text in base 64 with its padding; at least one.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.is_empty() || text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+    if text.is_empty() || !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
     let mut out = Vec::with_capacity(text.len() / 4 * 3);

@@ -11,7 +11,7 @@ use crate::{TokenError, TokenId, TokenKind, Vocabulary};
 const CONFIG: &str = "tokenizer_config.json";
 
 /// Special tokens that the code of `ChatGLMTokenizer` puts behind its pieces, in their order;
-/// ChatGLM2 has the first five.
+/// `ChatGLM2` has the first five.
 const CHATGLM: &[&str] = &[
     "[MASK]",
     "[gMASK]",
@@ -125,7 +125,7 @@ impl Settings {
         }
     }
 
-    /// ChatGLM2 and ChatGLM3 have one class; only the name tells them apart.
+    /// `ChatGLM2` and `ChatGLM3` have one class; only the name tells them apart.
     fn is_chatglm2(&self) -> bool {
         let names = [
             &self.tokenizer_config["name_or_path"],

@@ -104,9 +104,14 @@ fn word_pattern(step: &Value) -> Result<Option<String>, TokenError> {
 
 /// A pattern that matches this text.
 fn escape(text: &str) -> String {
-    text.chars()
-        .map(|c| format!("\\x{{{:X}}}", c as u32))
-        .collect()
+    let mut out = String::new();
+    for char in text.chars() {
+        if char.is_ascii_punctuation() {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out
 }
 
 /// What a normaliser does for characters.
@@ -148,9 +153,10 @@ pub(super) fn space_prefix(
     pre_tokenizer: &Value,
 ) -> Result<SpacePrefix, TokenError> {
     let wanted = "Metaspace without splitting, or a normaliser that replaces spaces by ▁";
-    let mut prefix = match normalised.prepends {
-        true => SpacePrefix::Always,
-        false => SpacePrefix::Never,
+    let mut prefix = if normalised.prepends {
+        SpacePrefix::Always
+    } else {
+        SpacePrefix::Never
     };
     let mut replaces = normalised.replaces;
     for step in pre_tokenizers(pre_tokenizer) {

@@ -116,6 +116,7 @@ struct Piece {
 
 /// What the trainer's and the normaliser's settings say.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the form of the file")]
 struct Spec {
     /// 1 for unigrams, 2 for byte pairs.
     model: u64,

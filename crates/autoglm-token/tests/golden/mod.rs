@@ -33,9 +33,10 @@ impl From<StoredVocabulary> for Vocabulary {
             VocabularyModel::SentencePiece => MergeOrder::Scores(scores),
             VocabularyModel::ByteBpe => MergeOrder::Pairs(stored.merges),
         };
-        vocabulary.space_prefix = match stored.add_space_prefix {
-            true => SpacePrefix::Always,
-            false => SpacePrefix::Never,
+        vocabulary.space_prefix = if stored.add_space_prefix {
+            SpacePrefix::Always
+        } else {
+            SpacePrefix::Never
         };
         vocabulary.prefix = stored.bos.filter(|_| stored.add_bos).into_iter().collect();
         vocabulary.bos = stored.bos;

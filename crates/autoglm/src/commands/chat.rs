@@ -1,15 +1,17 @@
 //! `autoglm chat`: a conversation in the terminal.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, StdoutLock, Write};
 use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
 use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment};
+use autoglm_token::{ChatOptions, Piece};
 use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::attention::AttentionArgs;
 use super::generate::report;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
@@ -43,8 +45,13 @@ pub struct ChatArgs {
     /// Tokens of an answer at most.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 512)]
     max_tokens: usize,
+    /// Answer without thinking first, where the model's chat template can ask for that.
+    #[arg(long)]
+    no_thinking: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -61,9 +68,13 @@ pub fn run(args: &ChatArgs, home: &Path) -> anyhow::Result<()> {
          hint: `autoglm generate` continues a text with it",
         engine.facts().name
     );
+    let options = ChatOptions {
+        thinking: args.no_thinking.then_some(false),
+        ..ChatOptions::default()
+    };
     let mut chat = Chat {
         args,
-        engine,
+        engine: engine.with_chat(options),
         system: args.system.clone(),
         turns: Vec::new(),
     };
@@ -156,16 +167,17 @@ impl Chat<'_> {
     fn answer(&mut self) -> anyhow::Result<()> {
         let request = self.request();
         let cancel = cancel_on_interrupt();
-        let mut out = std::io::stdout().lock();
-        let results = self.engine.generate(&[request], &cancel, &mut |_, text| {
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let mut screen = Screen::new(std::io::stdout().lock());
+        let parser = self.engine.answer_parser(&request.prompt);
+        let result = parser.and_then(|mut parser| {
+            let results = self.engine.generate(&[request], &cancel, &mut |_, text| {
+                screen.show(parser.push(text));
+            });
+            screen.show(parser.finish());
+            results.into_iter().next().expect("a result a request")
         });
-        writeln!(out)?;
-        match results
-            .into_iter()
-            .next()
-            .context("the engine gave no result")?
-        {
+        let content = screen.finish()?;
+        match result {
             Ok(completion) => {
                 if completion.finish == FinishReason::Length {
                     talk("(cut at --max-tokens)");
@@ -173,7 +185,7 @@ impl Chat<'_> {
                 report(&completion.usage);
                 self.turns.push(Segment {
                     role: Role::Assistant,
-                    text: completion.text,
+                    text: content,
                 });
             }
             Err(error) => {
@@ -196,7 +208,58 @@ impl Chat<'_> {
             sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
+            attention: self.args.attention.policy(),
         }
+    }
+}
+
+/// An answer as it is shown: what the model thinks goes before it, dimmed, where a person looks.
+struct Screen<'a> {
+    out: StdoutLock<'a>,
+    is_terminal: bool,
+    /// Whether thoughts are shown and the answer has not begun.
+    thinks: bool,
+    content: String,
+}
+
+impl<'a> Screen<'a> {
+    fn new(out: StdoutLock<'a>) -> Self {
+        Self {
+            is_terminal: out.is_terminal(),
+            out,
+            thinks: false,
+            content: String::new(),
+        }
+    }
+
+    fn show(&mut self, pieces: Vec<Piece>) {
+        for piece in pieces {
+            let text = match piece {
+                Piece::Reasoning(text) if self.is_terminal => {
+                    self.thinks = true;
+                    format!("\x1b[2m{text}\x1b[0m")
+                }
+                Piece::Content(text) => {
+                    self.content.push_str(&text);
+                    let gap = if self.thinks { "\n\n" } else { "" };
+                    self.thinks = false;
+                    format!("{gap}{text}")
+                }
+                // A conversation gives the model no tools, and thoughts are no data.
+                Piece::Reasoning(_) | Piece::Call(_) | Piece::Malformed(_) => continue,
+            };
+            // A reader that went away ends the program at the final write.
+            let _ = self
+                .out
+                .write_all(text.as_bytes())
+                .and_then(|()| self.out.flush());
+        }
+    }
+
+    /// Ends the answer and gives what was said.
+    fn finish(mut self) -> std::io::Result<String> {
+        writeln!(self.out)?;
+        Ok(self.content)
     }
 }
 

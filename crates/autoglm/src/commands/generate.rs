@@ -8,9 +8,11 @@ use autoglm_engine::LocalEngine;
 use autoglm_spec::{
     Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Sampling, Segment, Usage,
 };
+use autoglm_token::{Answer, ChatOptions, ToolDefinition};
 use clap::Args;
 use serde_json::json;
 
+use super::attention::AttentionArgs;
 use super::sampling::SamplingArgs;
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
@@ -54,11 +56,20 @@ pub struct GenerateArgs {
     /// A regular expression that the answer must match from start to end.
     #[arg(long, value_name = "REGEX")]
     regex: Option<String>,
-    /// Print one JSON object with text, tokens, log-probabilities and timings.
+    /// A JSON file with a list of tools that the model may call; --json prints its calls.
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    tools: Option<PathBuf>,
+    /// Answer without thinking first, where the model's chat template can ask for that.
+    #[arg(long, conflicts_with = "raw")]
+    no_thinking: bool,
+    /// Print one JSON object with text, what it says (reasoning, content, calls of tools),
+    /// tokens, log-probabilities and timings.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -71,13 +82,24 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
     let prompt = read_prompt(args)?;
     let constraint = read_constraint(args)?;
+    let options = ChatOptions {
+        tools: read_tools(args)?,
+        thinking: args.no_thinking.then_some(false),
+    };
     let engine = args.engine.open(home, Need::Open)?;
+    anyhow::ensure!(
+        options.tools.is_empty() || engine.takes_tools(),
+        "the chat template of the model {} has no tools",
+        engine.facts().name
+    );
+    let engine = engine.with_chat(options);
     let request = GenerateRequest {
         prompt: shape_prompt(args, &engine, prompt),
         max_tokens: args.max_tokens,
         sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
+        attention: args.attention.policy(),
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();
@@ -93,7 +115,10 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         .next()
         .context("the engine gave no result")??;
     if args.json {
-        writeln!(out, "{}", describe(&completion))?;
+        let answer = engine
+            .answer_parser(&request.prompt)?
+            .parse(&completion.text);
+        writeln!(out, "{}", describe(&completion, &answer))?;
     } else {
         writeln!(out)?;
         report(&completion.usage);
@@ -135,6 +160,22 @@ fn read_constraint(args: &GenerateArgs) -> anyhow::Result<Option<Constraint>> {
     Ok(Some(Constraint::JsonSchema(schema)))
 }
 
+/// The tools that the model may call.
+fn read_tools(args: &GenerateArgs) -> anyhow::Result<Vec<ToolDefinition>> {
+    let Some(file) = &args.tools else {
+        return Ok(Vec::new());
+    };
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let tools: Vec<serde_json::Value> =
+        serde_json::from_str(&text).with_context(|| format!("{name} is no JSON list of tools"))?;
+    let read = |(index, tool)| {
+        ToolDefinition::from_json(tool)
+            .with_context(|| format!("tool {index} of {name} has no \"name\""))
+    };
+    (1..).zip(tools).map(read).collect()
+}
+
 /// Turns where the model follows turns, plain text where it does not or must not.
 fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Prompt {
     if args.raw || !engine.facts().chat {
@@ -155,9 +196,13 @@ fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Pr
     )
 }
 
-fn describe(completion: &Completion) -> serde_json::Value {
+fn describe(completion: &Completion, answer: &Answer) -> serde_json::Value {
     json!({
         "text": completion.text,
+        "reasoning": answer.reasoning,
+        "content": answer.content,
+        "tool_calls": answer.tool_calls,
+        "malformed_calls": answer.malformed,
         "finish": completion.finish,
         "tokens": completion.tokens,
         "logprobs": completion.logprobs,

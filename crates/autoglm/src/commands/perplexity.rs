@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use autoglm_engine::{Divergence, Estimate, LocalEngine};
+use autoglm_engine::{Divergence, Estimate, LocalEngine, PerplexitySettings};
 use autoglm_token::{Specials, TokenId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::attention::AttentionArgs;
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -29,6 +30,9 @@ pub struct PerplexityArgs {
     /// Use this many tokens of the text at most.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Predict only the last N tokens of each window; the ones before stand for a prompt.
+    #[arg(long, value_name = "N", conflicts_with = "reference")]
+    last: Option<usize>,
     /// Compare the predictions with those of another model with the same vocabulary, such as
     /// the original of a quantised one: a GGUF file or a name.
     #[arg(long, value_name = "MODEL")]
@@ -36,6 +40,8 @@ pub struct PerplexityArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -73,15 +79,15 @@ fn progress_bar(tokens: &[TokenId]) -> anyhow::Result<ProgressBar> {
 fn measure(args: &PerplexityArgs, engine: &LocalEngine, tokens: &[TokenId]) -> anyhow::Result<()> {
     let progress = progress_bar(tokens)?;
     let started = Instant::now();
-    let total = engine.perplexity(
-        tokens,
-        args.context,
-        &cancel_on_interrupt(),
-        &mut |so_far| {
-            progress.set_position(so_far.predicted_tokens as u64);
-            progress.set_message(format!("perplexity {:.4}", so_far.value()));
-        },
-    )?;
+    let settings = PerplexitySettings {
+        context: args.context,
+        last: args.last,
+        attention: args.attention.policy(),
+    };
+    let total = engine.perplexity(tokens, &settings, &cancel_on_interrupt(), &mut |so_far| {
+        progress.set_position(so_far.predicted_tokens as u64);
+        progress.set_message(format!("perplexity {:.4}", so_far.value()));
+    })?;
     progress.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use autoglm_model::{
-    GgufFile, Pool, QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity,
+    Pool, QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity, open,
 };
 use clap::Args;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
@@ -25,7 +25,7 @@ use crate::models::ModelStore;
 /// and gives the same bytes as a run at once.
 #[derive(Debug, Args)]
 pub struct QuantizeArgs {
-    /// A GGUF file, or the name of a model that `autoglm model list` shows.
+    /// A GGUF file, a folder with safetensors, or the name of a model that `autoglm model list` shows.
     input: String,
     /// The GGUF file to write.
     output: PathBuf,
@@ -55,8 +55,8 @@ pub fn run(args: &QuantizeArgs, store: &ModelStore, out: &mut dyn Write) -> anyh
         args.output.display()
     );
     let path = store.find(&args.input)?;
-    let source = GgufFile::open(&path)?;
-    let quantizer = Quantizer::new(&source, args.kind)?;
+    let source = open(&path)?;
+    let quantizer = Quantizer::new(&*source, args.kind);
     warn_of_double_loss(&quantizer);
     let pool = Pool::new(args.threads.unwrap_or_else(available_threads));
     let started = Instant::now();

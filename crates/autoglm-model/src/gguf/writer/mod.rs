@@ -11,44 +11,53 @@ use autoglm_kernel::BlockFormat;
 use super::tensor_type;
 use super::value::ValueType;
 #[cfg(test)]
-pub(crate) use spoilt::{TestTensor, Writer};
+pub(crate) use spoilt::{TestTensor, Writer, array};
 
 /// The version of the format that is written.
 const VERSION: u32 = 3;
 /// Alignment of tensor data, the format's default.
 pub(crate) const ALIGNMENT: usize = 32;
 
-/// Metadata entries, one behind the other as a file has them.
+/// Metadata entries, in the order of the file to come.
 #[derive(Debug, Clone, Default)]
 pub struct Entries {
-    bytes: Vec<u8>,
-    count: u64,
+    /// Keys, with type and value as the file has them.
+    list: Vec<(String, Vec<u8>)>,
 }
 
 impl Entries {
     /// Adds an entry from its value type's number and the value's bytes.
     pub(crate) fn raw(&mut self, key: &str, kind: u32, value: &[u8]) {
-        self.bytes.extend(string(key.as_bytes()));
-        self.bytes.extend(kind.to_le_bytes());
-        self.bytes.extend(value);
-        self.count += 1;
+        let typed = [&kind.to_le_bytes(), value].concat();
+        self.list.push((key.to_owned(), typed));
+    }
+
+    /// Leaves out the entries whose keys are not wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.list.retain(|(key, _)| wanted(key));
+    }
+
+    fn count(&self) -> u64 {
+        self.list.len() as u64
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        for (key, typed) in &self.list {
+            bytes.extend(string(key.as_bytes()));
+            bytes.extend(typed);
+        }
     }
 
     fn typed(&mut self, key: &str, kind: ValueType, value: &[u8]) {
         self.raw(key, kind.number(), value);
     }
 
-    fn list(&mut self, key: &str, element: ValueType, len: usize, elements: &[u8]) {
-        let value = array(element.number(), len as u64, elements);
-        self.typed(key, ValueType::Array, &value);
-    }
-
     pub(crate) fn u32(&mut self, key: &str, value: u32) {
         self.typed(key, ValueType::U32, &value.to_le_bytes());
     }
 
-    pub(crate) fn i32(&mut self, key: &str, value: i32) {
-        self.typed(key, ValueType::I32, &value.to_le_bytes());
+    pub(crate) fn u64(&mut self, key: &str, value: u64) {
+        self.typed(key, ValueType::U64, &value.to_le_bytes());
     }
 
     pub(crate) fn f32(&mut self, key: &str, value: f32) {
@@ -61,22 +70,6 @@ impl Entries {
 
     pub(crate) fn string(&mut self, key: &str, value: &str) {
         self.typed(key, ValueType::String, &string(value.as_bytes()));
-    }
-
-    pub(crate) fn strings<S: AsRef<str>>(&mut self, key: &str, values: &[S]) {
-        let elements = values.iter().flat_map(|v| string(v.as_ref().as_bytes()));
-        let elements: Vec<u8> = elements.collect();
-        self.list(key, ValueType::String, values.len(), &elements);
-    }
-
-    pub(crate) fn i32s(&mut self, key: &str, values: &[i32]) {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.list(key, ValueType::I32, values.len(), &elements);
-    }
-
-    pub(crate) fn f32s(&mut self, key: &str, values: &[f32]) {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.list(key, ValueType::F32, values.len(), &elements);
     }
 }
 
@@ -138,8 +131,8 @@ impl Plan {
             offset = tensor.end();
             planned.push(tensor);
         }
-        let mut head = preamble(VERSION, planned.len() as u64, entries.count);
-        head.extend(&entries.bytes);
+        let mut head = preamble(VERSION, planned.len() as u64, entries.count());
+        entries.put(&mut head);
         head.extend(table);
         head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
         for tensor in &mut planned {
@@ -198,13 +191,5 @@ pub(crate) fn put_table_entry(
 pub(crate) fn string(text: &[u8]) -> Vec<u8> {
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend(text);
-    bytes
-}
-
-/// The bytes of an array value.
-pub(crate) fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
-    let mut bytes = element.to_le_bytes().to_vec();
-    bytes.extend(len.to_le_bytes());
-    bytes.extend(elements);
     bytes
 }

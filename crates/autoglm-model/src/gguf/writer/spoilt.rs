@@ -1,6 +1,7 @@
 //! Small files for tests, right or wrong as the test wants them.
 
-use super::{ALIGNMENT, Entries, VERSION, preamble, put_table_entry};
+use super::super::value::ValueType;
+use super::{ALIGNMENT, Entries, VERSION, preamble, put_table_entry, string};
 
 /// A file in the making. Public fields overrule what would be written.
 pub(crate) struct Writer {
@@ -47,9 +48,8 @@ impl Writer {
         self
     }
 
-    pub(crate) fn i32(mut self, key: &str, value: i32) -> Self {
-        self.entries.i32(key, value);
-        self
+    pub(crate) fn i32(self, key: &str, value: i32) -> Self {
+        self.raw(key, ValueType::I32.number(), &value.to_le_bytes())
     }
 
     pub(crate) fn f32(mut self, key: &str, value: f32) -> Self {
@@ -57,9 +57,8 @@ impl Writer {
         self
     }
 
-    pub(crate) fn bool(mut self, key: &str, value: bool) -> Self {
-        self.entries.bool(key, value);
-        self
+    pub(crate) fn bool(self, key: &str, value: bool) -> Self {
+        self.raw(key, ValueType::Bool.number(), &[u8::from(value)])
     }
 
     pub(crate) fn string(mut self, key: &str, value: &str) -> Self {
@@ -67,19 +66,24 @@ impl Writer {
         self
     }
 
-    pub(crate) fn strings(mut self, key: &str, values: &[&str]) -> Self {
-        self.entries.strings(key, values);
-        self
+    pub(crate) fn strings(self, key: &str, values: &[&str]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(|v| string(v.as_bytes())).collect();
+        self.list(key, ValueType::String, values.len(), &elements)
     }
 
-    pub(crate) fn i32s(mut self, key: &str, values: &[i32]) -> Self {
-        self.entries.i32s(key, values);
-        self
+    pub(crate) fn i32s(self, key: &str, values: &[i32]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.list(key, ValueType::I32, values.len(), &elements)
     }
 
-    pub(crate) fn f32s(mut self, key: &str, values: &[f32]) -> Self {
-        self.entries.f32s(key, values);
-        self
+    pub(crate) fn f32s(self, key: &str, values: &[f32]) -> Self {
+        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.list(key, ValueType::F32, values.len(), &elements)
+    }
+
+    fn list(self, key: &str, element: ValueType, len: usize, elements: &[u8]) -> Self {
+        let value = array(element.number(), len as u64, elements);
+        self.raw(key, ValueType::Array.number(), &value)
     }
 
     pub(crate) fn tensor(mut self, tensor: TestTensor) -> Self {
@@ -100,9 +104,9 @@ impl Writer {
 
     pub(crate) fn build(&self) -> Vec<u8> {
         let tensors = self.tensor_count.unwrap_or(self.tensors.len() as u64);
-        let entries = self.entry_count.unwrap_or(self.entries.count);
+        let entries = self.entry_count.unwrap_or(self.entries.count());
         let mut file = preamble(self.version, tensors, entries);
-        file.extend(&self.entries.bytes);
+        self.entries.put(&mut file);
         let mut data = Vec::new();
         for tensor in &self.tensors {
             let offset = tensor.offset.unwrap_or(data.len() as u64);
@@ -120,4 +124,12 @@ impl Writer {
         file.extend(data);
         file
     }
+}
+
+/// The bytes of an array value.
+pub(crate) fn array(element: u32, len: u64, elements: &[u8]) -> Vec<u8> {
+    let mut bytes = element.to_le_bytes().to_vec();
+    bytes.extend(len.to_le_bytes());
+    bytes.extend(elements);
+    bytes
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use autoglm_engine::LocalEngine;
 use autoglm_model::{BLOCK_TOKENS, KvCache, Outputs, Pool, Sequence, Step, Workspace};
-use autoglm_spec::{Cancel, Completion, Generate, GenerateRequest, Prompt, Sampling};
+use autoglm_spec::{
+    AttentionPolicy, Cancel, Completion, Generate, GenerateRequest, Prompt, Sampling,
+};
 use autoglm_token::{Specials, TokenId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -184,6 +186,7 @@ impl<'a> Bench<'a> {
                 sampling: Sampling::GREEDY,
                 stop: Vec::new(),
                 constraint: None,
+                attention: AttentionPolicy::Full,
             })
             .collect();
         let began = Instant::now();

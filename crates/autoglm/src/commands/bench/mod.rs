@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::{LocalEngine, LocalSettings};
-use autoglm_model::{CacheType, GgufFile, ModelConfig, Pool};
+use autoglm_model::{GgufFile, ModelConfig, Pool};
 use autoglm_spec::{Cancel, EngineError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -86,7 +86,7 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let settings = LocalSettings {
         threads,
         cache_tokens: args.engine_cache_tokens(),
-        cache_type: CacheType::F16,
+        cache_type: autoglm_engine::CacheType::F16,
         quantize: None,
     };
     let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;

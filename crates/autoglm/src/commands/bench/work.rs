@@ -139,7 +139,7 @@ impl Work {
 /// Bytes of keys and values that a token at position `depth` attends to, over all layers.
 fn cached_bytes(config: &ModelConfig, depth: usize) -> f64 {
     let layer_bytes =
-        KvCache::bytes_per_token(CacheType::F16, config) as f64 / config.layers.len() as f64;
+        KvCache::bytes_per_token(CacheType::default(), config) as f64 / config.layers.len() as f64;
     let seen = |window: Option<usize>| window.unwrap_or(usize::MAX).min(depth) as f64;
     config
         .layers
