@@ -210,20 +210,21 @@ impl LocalEngine {
         Ok(total)
     }
 
-    /// Tokens in windows of `context` positions, BOS included.
+    /// Tokens in windows of `context` positions, the model's prefix included.
     fn windows(
         &self,
         tokens: &[TokenId],
         context: usize,
     ) -> Result<Vec<Vec<TokenId>>, EngineError> {
-        if !(2..=self.facts.context_tokens).contains(&context) {
+        let prefix = self.tokenizer.prefix();
+        let smallest = 2.max(prefix.len() + 1);
+        if !(smallest..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
                 given: context.to_string(),
-                wanted: "at least 2 and at most the model's context",
+                wanted: "at least 2, more than the model's prefix, and at most the model's context",
             });
         }
-        let prefix = self.tokenizer.prefix();
         let windows = tokens.chunks(context - prefix.len());
         Ok(windows.map(|text| [prefix, text].concat()).collect())
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_engine::{LocalSettings, MemoryPlan};
 use autoglm_model::{GgufFile, ModelError, QuantizedType, WeightSource};
+use autoglm_token::VocabularyModel;
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
@@ -319,6 +320,11 @@ struct Facts<'a> {
     context_tokens: Option<usize>,
     width: Option<usize>,
     layers: Option<usize>,
+    heads: Option<usize>,
+    kv_heads: Option<usize>,
+    head_width: Option<usize>,
+    rotated: Option<usize>,
+    rope_base: Option<f32>,
     licence: Option<&'a str>,
     tokenizer: Option<String>,
     vocabulary_tokens: usize,
@@ -332,6 +338,15 @@ struct Share {
     tensors: usize,
     parameters: usize,
     bytes: usize,
+}
+
+/// The kind of a folder's tokenizer, where it has one.
+fn folder_tokenizer(source: &dyn WeightSource) -> Option<String> {
+    let kind = match source.vocabulary().ok()?.model {
+        VocabularyModel::SentencePiece => "SentencePiece",
+        VocabularyModel::ByteBpe => "byte-level BPE",
+    };
+    Some(kind.to_owned())
 }
 
 impl<'a> Facts<'a> {
@@ -357,13 +372,20 @@ impl<'a> Facts<'a> {
             context_tokens: number("context_length")?,
             width: number("embedding_length")?,
             layers: number("block_count")?,
+            heads: number("attention.head_count")?,
+            kv_heads: number("attention.head_count_kv")?,
+            head_width: number("attention.key_length")?,
+            rotated: number("rope.dimension_count")?,
+            rope_base: source.get(&format!("{architecture}.rope.freq_base"))?,
             licence: source.get("general.license")?,
-            tokenizer: model.map(|model| match pre {
-                Some(pre) => format!("{model}, {pre}"),
-                None => model.to_owned(),
-            }),
+            tokenizer: match (model, pre) {
+                (Some(model), Some(pre)) => Some(format!("{model}, {pre}")),
+                (Some(model), None) => Some(model.to_owned()),
+                (None, _) => folder_tokenizer(source),
+            },
             vocabulary_tokens: embedding.map_or(0, |embedding| embedding.shape[0]),
-            chat_template: source.chat_template()?.is_some(),
+            // A folder may come without a tokenizer, and is described all the same.
+            chat_template: source.chat_template().is_ok_and(|found| found.is_some()),
             formats,
         })
     }
@@ -391,6 +413,11 @@ impl<'a> Facts<'a> {
             "context_tokens": self.context_tokens,
             "width": self.width,
             "layers": self.layers,
+            "heads": self.heads,
+            "kv_heads": self.kv_heads,
+            "head_width": self.head_width,
+            "rotated_dimensions": self.rotated,
+            "rope_base": self.rope_base,
             "licence": self.licence,
             "tokenizer": self.tokenizer,
             "vocabulary_tokens": self.vocabulary_tokens,
@@ -422,6 +449,24 @@ impl<'a> Facts<'a> {
             (
                 "layers",
                 format!("{}, width {}", number(self.layers), number(self.width)),
+            ),
+            (
+                "attention",
+                format!(
+                    "{} heads, {} for keys and values, head width {}",
+                    number(self.heads),
+                    number(self.kv_heads),
+                    number(self.head_width)
+                ),
+            ),
+            (
+                "rotary",
+                format!(
+                    "{} dimensions, base {}",
+                    number(self.rotated),
+                    self.rope_base
+                        .map_or("not stated".to_owned(), |base| base.to_string())
+                ),
             ),
             ("licence", text(self.licence)),
             (
