@@ -120,6 +120,11 @@ class Scorings:
         return self.made[path, records]
 
 
+def rows_in(printed):
+    """The rows that a peer has printed; its library may print other things between."""
+    return [json.loads(line) for line in printed.splitlines() if line.startswith('{"engine"')]
+
+
 def measure_peer(options, engine, path, works):
     """The rows of a peer. One that dies over a kind of work, as some do over flash attention on
     some machines, is asked for it again without that, and started anew for the rest."""
@@ -128,14 +133,14 @@ def measure_peer(options, engine, path, works):
     while works:
         command = [options.peers[engine], script, str(path), "--works"]
         printed, code = run([*command, json.dumps(works)], options)
-        done = [json.loads(line) for line in printed.splitlines()]
+        done = rows_in(printed)
         rows += done
         if code in (0, UNREAD):
             break
         failed, works = works[len(done)], works[len(done) + 1 :]
         if PEERS[engine] == "llama_cpp_peer.py":
             printed, _ = run([*command, json.dumps([failed]), "--no-flash"], options)
-            rows += [json.loads(line) for line in printed.splitlines()]
+            rows += rows_in(printed)
     return {"rows": rows}
 
 

@@ -54,6 +54,17 @@ GEMMA_ROPE = {"sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
               "full_attention": LINEAR}
 
 
+# Eight experts; the class of GLM-4.7-Flash names its layers, that of GLM-4.5 counts the dense ones.
+EXPERTS = {"num_hidden_layers": 3, "n_routed_experts": 8, "num_experts_per_tok": 3,
+           "moe_intermediate_size": 16, "n_shared_experts": 1, "routed_scaling_factor": 1.8,
+           "norm_topk_prob": True, "n_group": 1, "topk_group": 1, "rms_norm_eps": 1e-2}
+GROUPS = EXPERTS | {"n_group": 4, "topk_group": 2, "n_shared_experts": 2, "norm_topk_prob": False,
+                    "routed_scaling_factor": 0.7}
+LATENT = {"q_lora_rank": 24, "kv_lora_rank": 32, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16,
+          "v_head_dim": 24, "head_dim": 16, "num_key_value_heads": 4,
+          "mlp_layer_types": ["dense", "sparse", "sparse"], "rope_parameters": WHOLE}
+
+
 class Model:
     """A model to write: its class, settings that differ from `SIZES`, and how it is stored."""
 
@@ -89,6 +100,14 @@ MODELS = [
     Model("gemma3", "Gemma3", 29, rms_norm_eps=1e-2, rope_parameters=GEMMA_ROPE,
           num_hidden_layers=4, layer_types=WINDOWS, sliding_window=8, query_pre_attn_scalar=24,
           dtype=torch.bfloat16),
+    Model("glm4-moe", "Glm4Moe", 41, attention_bias=True, use_qk_norm=True, rope_parameters=HALF,
+          first_k_dense_replace=1, num_mtp_layers=0, **EXPERTS),
+    Model("glm4-moe-groups", "Glm4Moe", 42, attention_bias=False, use_qk_norm=False,
+          rope_parameters=HALF, first_k_dense_replace=2, num_mtp_layers=0, dtype=torch.bfloat16,
+          shards=2, **GROUPS),
+    Model("glm4-moe-lite", "Glm4MoeLite", 43, **EXPERTS | LATENT),
+    Model("glm4-moe-lite-groups", "Glm4MoeLite", 44, dtype=torch.bfloat16,
+          **GROUPS | LATENT | {"q_lora_rank": None}),
 ]
 
 # A setting of each model, and another value for it.
@@ -115,7 +134,23 @@ CHANGES = [
     ("gemma3", {"layer_types": WINDOWS[1:] + WINDOWS[:1]}),
     ("gemma3", {"rope_parameters": GEMMA_ROPE | {"full_attention": WHOLE}}),
     ("gemma3", {"rope_parameters": GEMMA_ROPE | {"sliding_attention": WHOLE}}),
+    *[(name, change) for name in ["glm4-moe", "glm4-moe-lite"] for change in [
+        {"rms_norm_eps": 1e-5}, {"num_experts_per_tok": 2}, {"routed_scaling_factor": 1.7},
+        {"norm_topk_prob": False}, {"n_group": 4, "topk_group": 2}]],
+    *[(name, change) for name in ["glm4-moe-groups", "glm4-moe-lite-groups"] for change in [
+        {"n_group": 1, "topk_group": 1}, {"topk_group": 3}, {"norm_topk_prob": True},
+        {"routed_scaling_factor": 1.0}]],
+    ("glm4-moe", {"rope_parameters": HALF | {"rope_theta": 450.0}}),
+    ("glm4-moe", {"rope_parameters": HALF | {"partial_rotary_factor": 1.0}}),
+    ("glm4-moe-lite", {"rope_parameters": WHOLE | {"rope_theta": 450.0}}),
+    ("glm4-moe-lite", {"rope_interleave": False}),
 ]
+
+# Parts of tensors' names, for each model what must not be overlooked: they are set to zero.
+WITHOUT = [(name, part) for name in ["glm4-moe", "glm4-moe-lite"]
+           for part in ["e_score_correction_bias", "shared_experts.down_proj"]]
+WITHOUT += [("glm4-moe", f"{part}_proj.bias") for part in "qkv"]
+WITHOUT += [("glm4-moe", f"{part}_norm") for part in "qk"]
 
 
 class HalfCache(DynamicCache):
@@ -135,6 +170,10 @@ def gain_of(spec, name):
     """
     if "q_proj" in name or "k_proj" in name:
         return spec.peak
+    if "mlp.gate.weight" in name:  # a router: scores that lie apart
+        return 2.0
+    if "q_b_proj" in name or "kv_b_proj" in name:
+        return 1.5
     return 1.5 if "v_proj" in name or "o_proj" in name or "down_proj" in name else 1.0
 
 
@@ -143,7 +182,9 @@ def fill(model, spec):
     rng = np.random.default_rng(spec.seed)
     # The class of Gemma multiplies by one more than a norm's numbers.
     centre = 0.0 if spec.kind == "Gemma3" else 1.0
-    for name, parameter in model.named_parameters():
+    corrections = [(name, buffer) for name, buffer in model.named_buffers()
+                   if name.endswith("e_score_correction_bias")]
+    for name, parameter in [*model.named_parameters(), *corrections]:
         size = tuple(parameter.shape)
         if "norm" in name:
             values = centre + rng.uniform(-0.4, 0.4, size)
@@ -223,6 +264,23 @@ def to_chatglm(config, state):
     return text, tensors
 
 
+def unstacked(state):
+    """Experts under the names of checkpoints, one by one with gate and up apart."""
+    out = {}
+    for name, value in state.items():
+        stem, _, kind = name.partition(".experts.")
+        if kind not in ("gate_up_proj", "down_proj"):
+            out[name] = value
+            continue
+        for i, matrix in enumerate(value):
+            parts = {"down_proj": matrix}
+            if kind == "gate_up_proj":
+                parts = dict(zip(["gate_proj", "up_proj"], matrix.chunk(2)))
+            for part, values in parts.items():
+                out[f"{stem}.experts.{i}.{part}.weight"] = values.contiguous()
+    return out
+
+
 def save(spec, model, folder):
     """Writes config.json and the weights in one file or in shards."""
     config = model.config.to_dict() if spec.layout else model.config.to_diff_dict()
@@ -230,6 +288,7 @@ def save(spec, model, folder):
     state = {name: value.to(spec.dtype).contiguous() for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
+    state = unstacked(state)
     if spec.layout == "chatglm":
         config, state = to_chatglm(config, state)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
@@ -287,11 +346,22 @@ def sensitivity():
         print(f"{name:10} {changes}: {np.abs(moved - golden).max() / golden.std():.4f}")
 
 
+    for name, part in WITHOUT:
+        model = build(models[name])
+        golden = logits_of(model, tokens_of(models[name]))
+        for key, value in model.state_dict().items():
+            if part in key:
+                value.zero_()
+        moved = logits_of(model, tokens_of(models[name]))
+        print(f"{name:10} without {part}: {np.abs(moved - golden).max() / golden.std():.4f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sensitivity", action="store_true")
+    parser.add_argument("--only", default="", help="models whose name begins so")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -299,7 +369,8 @@ def main():
         sensitivity()
         return
     for spec in MODELS:
-        make(spec, options.folder)
+        if spec.name.startswith(options.only):
+            make(spec, options.folder)
 
 
 if __name__ == "__main__":

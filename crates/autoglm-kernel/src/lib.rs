@@ -7,12 +7,15 @@
 
 mod activation;
 mod attention;
+mod each;
 mod elementwise;
 mod error;
 mod format;
 mod gated;
+mod gather;
 mod isa;
 mod lanes;
+mod latent;
 pub mod machine;
 mod map;
 mod matmul;
@@ -33,11 +36,14 @@ pub use attention::{
     AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
     KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,
 };
+pub use each::matmul_each;
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;
 pub use format::{BlockFormat, Unrepresentable, dequantize, quantize};
 pub use gated::{GateActivation, gated};
+pub use gather::{gather_rows, scatter_rows};
 pub use isa::Isa;
+pub use latent::{LatentQueries, LatentView, LatentViewMut, latent_attention, store_latent};
 pub use map::MappedFile;
 pub use matmul::{matmul, matmul_rows};
 pub use norm::{rms_norm, rms_norm_in_place};

@@ -6,11 +6,11 @@
 
 mod layer;
 
-use autoglm_kernel::{GatedView, KvView, KvViewMut, Pool};
+use autoglm_kernel::{GatedView, KvView, KvViewMut, LatentView, LatentViewMut, Pool};
 
 use crate::config::ModelConfig;
 use crate::gating::Gating;
-use layer::Layer;
+use layer::{LatentLayer, Layer};
 
 /// Token positions in a block. 32 positions × D = 64 … 256 × 2 bytes = 4 … 16 KiB per head: small
 /// enough that the unused rest of a sequence's last block does not matter, large enough that the
@@ -18,7 +18,20 @@ use layer::Layer;
 pub const BLOCK_TOKENS: usize = 32;
 
 /// Index of a block in the cache.
-type BlockId = u32;
+pub type BlockId = u32;
+
+/// A hold on one block, for an index over blocks. It must be given back with
+/// [`KvCache::let_go`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a held block is not free until it is let go"]
+pub struct HeldBlock(BlockId);
+
+impl HeldBlock {
+    /// Which block is held.
+    pub fn id(&self) -> BlockId {
+        self.0
+    }
+}
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,7 +97,7 @@ impl Sequence {
     ///
     /// # Panics
     /// When they were not reserved.
-    pub(crate) fn advance(&mut self, tokens: usize) {
+    pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
         assert!(
             self.len <= self.blocks.len() * BLOCK_TOKENS,
@@ -95,7 +108,7 @@ impl Sequence {
     }
 
     /// The block table: position p lives in block `blocks()[p / BLOCK_TOKENS]`.
-    pub(crate) fn blocks(&self) -> &[BlockId] {
+    pub fn blocks(&self) -> &[BlockId] {
         &self.blocks
     }
 
@@ -108,7 +121,10 @@ impl Sequence {
 
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
+    /// Empty where attention is latent.
     layers: Vec<Layer>,
+    /// Empty where attention has key/value heads.
+    latents: Vec<LatentLayer>,
     kv_heads: usize,
     references: Vec<u32>,
     free: Vec<BlockId>,
@@ -121,12 +137,21 @@ impl KvCache {
         Self::of_type(CacheType::F16, config, tokens)
     }
 
-    /// [`KvCache::new`] with another type of elements.
+    /// [`KvCache::new`] with another type of elements. Latent rows are in half precision whatever
+    /// the type is.
     pub fn of_type(cache_type: CacheType, config: &ModelConfig, tokens: usize) -> Self {
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
         let layer = |_| Layer::new(cache_type, blocks * config.kv_heads, config.head_width);
+        let (mut layers, mut latents) = (Vec::new(), Vec::new());
+        match &config.latent {
+            Some(latent) => {
+                latents.resize_with(config.layers.len(), || LatentLayer::new(latent, blocks));
+            }
+            None => layers.extend((0..config.layers.len()).map(layer)),
+        }
         Self {
-            layers: (0..config.layers.len()).map(layer).collect(),
+            layers,
+            latents,
             kv_heads: config.kv_heads,
             references: vec![0; blocks],
             free: (0..blocks as BlockId).rev().collect(),
@@ -145,6 +170,9 @@ impl KvCache {
 
     /// Bytes that one token position takes over all layers.
     pub fn bytes_per_token(cache_type: CacheType, config: &ModelConfig) -> usize {
+        if let Some(latent) = &config.latent {
+            return config.layers.len() * latent.cached() * size_of::<u16>();
+        }
         let head = match cache_type {
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
@@ -207,6 +235,68 @@ impl KvCache {
         }
     }
 
+    /// Holds the block of a sequence's positions from `index * BLOCK_TOKENS` on.
+    ///
+    /// # Panics
+    /// When the sequence has no such block.
+    pub fn hold(&mut self, sequence: &Sequence, index: usize) -> HeldBlock {
+        let block = sequence.blocks[index];
+        self.references[block as usize] += 1;
+        HeldBlock(block)
+    }
+
+    /// Gives a held block back.
+    pub fn let_go(&mut self, block: HeldBlock) {
+        let HeldBlock(id) = block;
+        self.drop_reference(id);
+    }
+
+    /// Whether anything but this hold refers to the block.
+    pub fn is_shared(&self, block: &HeldBlock) -> bool {
+        self.references[block.0 as usize] > 1
+    }
+
+    /// A sequence of the first `len` positions in held blocks, which it shares.
+    ///
+    /// # Panics
+    /// When the blocks are not as many as `len` positions take.
+    pub fn sequence_of<'b>(
+        &mut self,
+        blocks: impl IntoIterator<Item = &'b HeldBlock>,
+        len: usize,
+    ) -> Sequence {
+        let blocks: Vec<BlockId> = blocks.into_iter().map(HeldBlock::id).collect();
+        assert_eq!(
+            blocks.len(),
+            len.div_ceil(BLOCK_TOKENS),
+            "blocks of {len} positions"
+        );
+        for &block in &blocks {
+            self.references[block as usize] += 1;
+        }
+        Sequence {
+            blocks,
+            len,
+            gating: None,
+        }
+    }
+
+    /// Forgets the positions behind the first `len` and gives back the blocks that only they took.
+    ///
+    /// # Panics
+    /// When `len` exceeds the sequence.
+    pub fn truncate(&mut self, sequence: &mut Sequence, len: usize) {
+        assert!(
+            len <= sequence.len,
+            "{len} positions of a sequence of {}",
+            sequence.len
+        );
+        for block in sequence.blocks.split_off(len.div_ceil(BLOCK_TOKENS)) {
+            self.drop_reference(block);
+        }
+        sequence.len = len;
+    }
+
     /// Gives the sequence's blocks back.
     pub fn release(&mut self, sequence: Sequence) {
         for block in sequence.blocks {
@@ -234,6 +324,16 @@ impl KvCache {
         self.layers[layer].view(self.kv_heads)
     }
 
+    /// The latent rows of one layer, to write into.
+    pub(crate) fn latent_view_mut(&mut self, layer: usize) -> LatentViewMut<'_> {
+        self.latents[layer].view_mut()
+    }
+
+    /// The latent rows of one layer, to attend to.
+    pub(crate) fn latent_view(&self, layer: usize) -> LatentView<'_> {
+        self.latents[layer].view()
+    }
+
     fn take(&mut self) -> BlockId {
         let block = self.free.pop().expect("the caller counted the free blocks");
         self.references[block as usize] = 1;
@@ -254,6 +354,9 @@ impl KvCache {
         let own = self.take();
         for layer in &mut self.layers {
             layer.copy_heads(self.kv_heads, shared as usize, own as usize);
+        }
+        for layer in &mut self.latents {
+            layer.copy_block(shared as usize, own as usize);
         }
         sequence.blocks[index] = own;
         self.drop_reference(shared);
@@ -286,7 +389,9 @@ mod tests {
             heads: 1,
             kv_heads: 1,
             head_width: 16,
+            latent: None,
             feed_forward: 16,
+            experts: None,
             vocabulary: 16,
             context_tokens: 1_024,
             norm_epsilon: 1e-5,
@@ -358,6 +463,23 @@ mod tests {
             self.cache.release(sequence);
         }
 
+        fn truncate(&mut self, index: usize, len: usize) {
+            let (sequence, values) = &mut self.sequences[index];
+            self.cache.truncate(sequence, len);
+            values.truncate(len);
+        }
+
+        /// Forks a sequence through holds of its blocks.
+        fn fork_by_holds(&mut self, index: usize, len: usize) {
+            let (sequence, values) = &self.sequences[index];
+            let blocks = 0..len.div_ceil(BLOCK_TOKENS);
+            let held: Vec<HeldBlock> = blocks.map(|b| self.cache.hold(sequence, b)).collect();
+            assert!(held.iter().all(|block| self.cache.is_shared(block)));
+            let fork = self.cache.sequence_of(&held, len);
+            held.into_iter().for_each(|block| self.cache.let_go(block));
+            self.sequences.push((fork, values[..len].to_vec()));
+        }
+
         /// The first element of a slot's value in the last layer, of one head of 16.
         fn value_at(&self, slot: usize) -> f32 {
             match self.cache.view(1).values {
@@ -401,7 +523,7 @@ mod tests {
         let mut checked = Checked::of_type(cache_type, 24);
         for step in 0..100_000 {
             let count = checked.sequences.len();
-            match random.random_range(0..8) {
+            match random.random_range(0..10) {
                 0 if count < 12 => checked.sequences.push((Sequence::default(), Vec::new())),
                 1 if count > 0 && count < 12 => {
                     let index = random.random_range(0..count);
@@ -409,6 +531,16 @@ mod tests {
                     checked.fork(index, len);
                 }
                 2 if count > 0 => checked.release(random.random_range(0..count)),
+                3 if count > 0 => {
+                    let index = random.random_range(0..count);
+                    let len = random.random_range(0..=checked.sequences[index].0.len());
+                    checked.truncate(index, len);
+                }
+                4 if count > 0 && count < 12 => {
+                    let index = random.random_range(0..count);
+                    let len = random.random_range(0..=checked.sequences[index].0.len());
+                    checked.fork_by_holds(index, len);
+                }
                 _ if count > 0 => {
                     let index = random.random_range(0..count);
                     if checked.append(index, random.random_range(0..40)).is_err() {

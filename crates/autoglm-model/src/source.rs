@@ -30,7 +30,24 @@ pub struct Tensor<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-impl Tensor<'_> {
+impl<'a> Tensor<'a> {
+    /// The matrix `index` of a tensor of three dimensions.
+    pub fn matrix(self, index: usize) -> Option<Self> {
+        let (count, shape) = self.shape.split_first()?;
+        let size_bytes = self.bytes.len() / count;
+        let range = index * size_bytes..(index + 1) * size_bytes;
+        let bytes = match self.bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(range)?),
+            Cow::Owned(bytes) => Cow::Owned(bytes.get(range)?.to_vec()),
+        };
+        Some(Self {
+            name: self.name,
+            format: self.format,
+            shape,
+            bytes,
+        })
+    }
+
     /// The length of the last dimension.
     pub fn cols(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
@@ -81,6 +98,12 @@ pub trait WeightSource: Send + Sync {
 
     /// The tensor with this name.
     fn tensor(&self, name: &str) -> Option<Tensor<'_>>;
+
+    /// The matrix `index` of a tensor of three dimensions, without the others where the source
+    /// keeps them apart.
+    fn matrix(&self, name: &str, index: usize) -> Option<Tensor<'_>> {
+        self.tensor(name)?.matrix(index)
+    }
 
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;

@@ -16,8 +16,20 @@ use serde_json::Value;
 const RMS_TOLERANCE: f64 = 1e-4;
 const LARGEST_TOLERANCE: f64 = 1e-3;
 
-const NAMES: [&str; 9] = [
-    "chatglm", "gemma3", "glm", "glm-edge", "glm4", "llama", "llama-3", "qwen2", "qwen3",
+const NAMES: [&str; 13] = [
+    "chatglm",
+    "gemma3",
+    "glm",
+    "glm-edge",
+    "glm4",
+    "glm4-moe",
+    "glm4-moe-groups",
+    "glm4-moe-lite",
+    "glm4-moe-lite-groups",
+    "llama",
+    "llama-3",
+    "qwen2",
+    "qwen3",
 ];
 
 /// A fixture: the model, the tokens, and what `transformers` makes of them.

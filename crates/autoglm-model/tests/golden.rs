@@ -115,13 +115,37 @@ fn gemma3_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
 }
 
 #[test]
+fn experts_agree_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-glm4moe", "f16_cache");
+    check("tiny-glm4moe-plain", "f16_cache");
+}
+
+#[test]
+fn latent_attention_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-deepseek2", "f16_cache");
+}
+
+#[test]
+fn a_joint_up_projection_agrees_as_far_as_quantised_activations_allow() {
+    check("tiny-deepseek2-joint", "weights_as_they_are");
+}
+
+#[test]
 fn every_block_format_agrees_as_far_as_quantised_activations_allow() {
     check("tiny-llama-mixed", "weights_as_they_are");
 }
 
 #[test]
 fn how_tokens_are_cut_into_passes_does_not_matter() {
-    for name in ["tiny-llama", "tiny-gemma3", "tiny-llama-mixed"] {
+    for name in [
+        "tiny-llama",
+        "tiny-gemma3",
+        "tiny-llama-mixed",
+        "tiny-glm4moe",
+        "tiny-glm4moe-plain",
+        "tiny-deepseek2",
+        "tiny-deepseek2-joint",
+    ] {
         let golden = Golden::read(name);
         let whole = golden.logits_in_runs(&[40]);
         for runs in [vec![1; 40], vec![7, 1, 1, 30, 1], vec![33, 7]] {

@@ -3,7 +3,7 @@
 use crate::pack::coding::{BLOCK, Meaning, QUADS};
 
 /// Words of a block of one row; a tile of `width` rows has `width` of each, side by side.
-pub(crate) const RECORD: usize = QUADS + 7;
+pub(crate) const RECORD: usize = QUADS + 10;
 
 /// Where the words of a record are, in units of the tile's width. Words 0 to 7 are the quads: four
 /// signed bytes `q` each.
@@ -18,6 +18,10 @@ impl Record {
     const HALF_OFFSETS: usize = QUADS + 2;
     /// `-8·Σq`, `-16·Σq`, `-128·Σq`.
     const OFFSETS: [usize; 3] = [QUADS + 4, QUADS + 5, QUADS + 6];
+    /// `-8·Σq` as two 16-bit words: over the first two integers of every quad, and over the others.
+    pub(crate) const PAIRS: usize = QUADS + 7;
+    /// `-32·Σq` over the first 16 integers in the same way; the word after it, over the last 16.
+    pub(crate) const HALF_PAIRS: usize = QUADS + 8;
 
     /// The word that holds `-2^shift·Σq`: what is added to the product with unsigned weights to
     /// give that with weights around zero. For weights with two scales, the word after it holds
@@ -39,8 +43,9 @@ pub(crate) struct QuantisedBlock {
     /// The integers, four a word.
     pub(crate) quads: [u32; QUADS],
     pub(crate) scale: f32,
-    /// The sums of the first and the last 16 integers.
-    pub(crate) half_sums: [i32; 2],
+    /// For the first and the last 16 integers: the sum of the first two integers of every quad,
+    /// and that of the others.
+    pub(crate) pair_sums: [[i16; 2]; 2],
 }
 
 impl QuantisedBlock {
@@ -50,7 +55,7 @@ impl QuantisedBlock {
         Self {
             quads: [0; QUADS],
             scale,
-            half_sums: [0; 2],
+            pair_sums: [[0; 2]; 2],
         }
     }
 
@@ -61,15 +66,28 @@ impl QuantisedBlock {
         for (i, quad) in self.quads.into_iter().enumerate() {
             put(i, quad);
         }
-        let sum = self.half_sums[0] + self.half_sums[1];
+        let half_sums = self.pair_sums.map(|[a, b]| i32::from(a) + i32::from(b));
+        let sum = half_sums[0] + half_sums[1];
         put(Record::SCALE, self.scale.to_bits());
         put(Record::SCALED_SUM, (self.scale * sum as f32).to_bits());
-        put(Record::HALF_OFFSETS, (-32 * self.half_sums[0]) as u32);
-        put(Record::HALF_OFFSETS + 1, (-32 * self.half_sums[1]) as u32);
+        put(Record::HALF_OFFSETS, (-32 * half_sums[0]) as u32);
+        put(Record::HALF_OFFSETS + 1, (-32 * half_sums[1]) as u32);
         put(Record::OFFSETS[0], (-8 * sum) as u32);
         put(Record::OFFSETS[1], (-16 * sum) as u32);
         put(Record::OFFSETS[2], (-128 * sum) as u32);
+        let [first, last] = self.pair_sums;
+        let both = [first[0] + last[0], first[1] + last[1]];
+        put(Record::PAIRS, times_pair(-8, both));
+        put(Record::HALF_PAIRS, times_pair(-32, first));
+        put(Record::HALF_PAIRS + 1, times_pair(-32, last));
     }
+}
+
+/// A multiple of two 16-bit words, which it fits into: 8·127·32 and 16·127·8 do.
+#[inline(always)]
+fn times_pair(factor: i16, pair: [i16; 2]) -> u32 {
+    let [low, high] = pair.map(|sum| u32::from((factor * sum) as u16));
+    low | high << 16
 }
 
 /// Quantises the rows of a tile into records, each block with `quantize`; columns beyond the last
@@ -124,7 +142,6 @@ fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
         Err(scale) => return QuantisedBlock::zero(scale),
     };
     let values = x.map(|x| (x * inverse).round_ties_even() as i8);
-    let sum = |values: &[i8]| values.iter().map(|q| i32::from(*q)).sum();
     let mut quads = [0; QUADS];
     for (quad, values) in quads.iter_mut().zip(values.as_chunks::<4>().0) {
         *quad = u32::from_le_bytes(values.map(|q| q as u8));
@@ -132,6 +149,16 @@ fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
     QuantisedBlock {
         quads,
         scale,
-        half_sums: [sum(&values[..BLOCK / 2]), sum(&values[BLOCK / 2..])],
+        pair_sums: [
+            pair_sums(&values[..BLOCK / 2]),
+            pair_sums(&values[BLOCK / 2..]),
+        ],
     }
+}
+
+fn pair_sums(values: &[i8]) -> [i16; 2] {
+    values.as_chunks::<4>().0.iter().fold([0; 2], |sums, quad| {
+        let quad = quad.map(i16::from);
+        [sums[0] + quad[0] + quad[1], sums[1] + quad[2] + quad[3]]
+    })
 }

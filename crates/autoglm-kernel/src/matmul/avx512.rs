@@ -4,10 +4,8 @@
 //! broadcasts, and adds them up exactly.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_extract_epi64, _mm_prefetch,
-    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_load_si256, _mm256_sad_epu8,
-    _mm256_set_m128i, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_storeu_si256,
-    _mm256_xor_si256, _mm512_abs_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
+    __m256i, __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_load_si256, _mm256_set_m128i,
+    _mm256_storeu_si256, _mm512_abs_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
     _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
     _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
     _mm512_loadu_ps, _mm512_max_epi32, _mm512_mul_ps, _mm512_reduce_max_epi32, _mm512_rol_epi32,
@@ -22,6 +20,7 @@ use crate::lanes::{Floats, Halves, Line};
 use crate::pack::coding::{BLOCK, Meaning, QUADS};
 use crate::pack::unpack::{PackedChunk, Unpacked};
 
+use super::avx2::pair_sums;
 use super::{FloatColumns, Kernels};
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -66,19 +65,10 @@ fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
     // Rounds to the nearest integer, to the even one of two.
     let round = |x: __m512| _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse)));
     let values = _mm256_set_m128i(round(second), round(first));
-    // The sums of eight bytes each, plus 128.
-    let unsigned = _mm256_xor_si256(values, _mm256_set1_epi8(-128));
-    let sums = _mm256_sad_epu8(unsigned, _mm256_setzero_si256());
-    let half_sum = |sums: __m128i| {
-        (_mm_extract_epi64::<0>(sums) + _mm_extract_epi64::<1>(sums)) as i32 - 16 * 128
-    };
     QuantisedBlock {
         quads: words(values),
         scale,
-        half_sums: [
-            half_sum(_mm256_castsi256_si128(sums)),
-            half_sum(_mm256_extracti128_si256::<1>(sums)),
-        ],
+        pair_sums: pair_sums(values),
     }
 }
 

@@ -2,10 +2,13 @@
 //! architecture, none per checkpoint.
 
 mod chatglm;
+mod deepseek2;
 mod dense;
+mod experts;
 mod gemma3;
 mod glm;
 mod glm4;
+mod glm4moe;
 mod keys;
 mod llama;
 mod qwen2;
@@ -24,8 +27,10 @@ type Configure = fn(&dyn WeightSource) -> Result<ModelConfig, ModelError>;
 /// The architectures by their name in GGUF files.
 const ARCHITECTURES: &[(&str, Configure)] = &[
     ("chatglm", chatglm::configure),
+    ("deepseek2", deepseek2::configure),
     ("gemma3", gemma3::configure),
     ("glm4", glm4::configure),
+    ("glm4moe", glm4moe::configure),
     ("llama", llama::configure),
     ("qwen2", qwen2::configure),
     ("qwen3", qwen3::configure),
@@ -35,9 +40,11 @@ const ARCHITECTURES: &[(&str, Configure)] = &[
 const CLASSES: &[&Class] = &[
     &chatglm::CLASS,
     &chatglm::CONDITIONAL_CLASS,
+    &deepseek2::CLASS,
     &gemma3::CLASS,
     &glm::CLASS,
     &glm4::CLASS,
+    &glm4moe::CLASS,
     &llama::CLASS,
     &qwen2::CLASS,
     &qwen3::CLASS,
@@ -85,15 +92,17 @@ pub(crate) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
 /// More layers than any model of the field has; a bound for what a file may claim.
 const MAX_LAYERS: usize = 1_024;
 
-/// The number of layers, within bounds.
+/// The number of layers, within bounds. Layers that only predict further tokens stand behind them
+/// and are not counted.
 fn layer_count(keys: &keys::Keys<'_>) -> Result<usize, ModelError> {
-    let count: usize = keys.require("block_count")?;
-    if (1..=MAX_LAYERS).contains(&count) {
-        return Ok(count);
+    let blocks: usize = keys.require("block_count")?;
+    let further: usize = keys.get_or("nextn_predict_layers", 0)?;
+    if blocks > further && blocks <= MAX_LAYERS {
+        return Ok(blocks - further);
     }
     Err(ModelError::WrongValue {
         key: format!("{}.block_count", keys.architecture()),
-        found: count.to_string(),
-        wanted: "1 to 1024",
+        found: blocks.to_string(),
+        wanted: "1 to 1024, more than nextn_predict_layers",
     })
 }

@@ -7,11 +7,13 @@ use autoglm_kernel::{
 
 use super::{Block, Rows, Workspace, linear};
 use crate::cache::KvCache;
+use crate::config::LatentConfig;
 use crate::gating::Gating;
+use crate::weights::{AttentionWeights, HeadsWeights};
 
 impl Block<'_> {
-    /// Computes keys and values of all rows and writes them into the cache. Leaves the
-    /// normalised rows in `workspace.normed`.
+    /// Computes what the cache holds of all rows and writes it there. Leaves the normalised rows
+    /// in `workspace.normed`.
     pub(crate) fn store(
         &self,
         workspace: &mut Workspace,
@@ -19,42 +21,76 @@ impl Block<'_> {
         layer: usize,
         rows: &Rows<'_>,
     ) {
-        let Self {
-            pool,
-            config,
-            weights,
-            ..
-        } = *self;
-        let Workspace {
+        let Workspace { hidden, normed, .. } = workspace;
+        normed.resize(hidden.len(), 0.0);
+        rms_norm(
+            self.pool,
             hidden,
+            &self.weights.attention_norm,
+            self.config.norm_epsilon,
+            normed,
+        );
+        match &self.weights.attention {
+            AttentionWeights::Heads(heads) => {
+                self.store_heads(heads, workspace, cache, (layer, rows));
+            }
+            AttentionWeights::Latent(weights) => {
+                let latent = (weights, self.latent());
+                self.store_latent(latent, workspace, cache, (layer, rows));
+            }
+        }
+    }
+
+    /// Attends from the rows to the cache and adds the result to the residual stream.
+    pub(super) fn attend(
+        &self,
+        workspace: &mut Workspace,
+        cache: &KvCache,
+        layer: usize,
+        rows: &Rows<'_>,
+    ) {
+        match &self.weights.attention {
+            AttentionWeights::Heads(heads) => {
+                self.attend_heads(heads, workspace, cache, (layer, rows));
+            }
+            AttentionWeights::Latent(weights) => {
+                let latent = (weights, self.latent());
+                self.attend_latent(latent, workspace, cache, (layer, rows));
+            }
+        }
+        let Workspace { hidden, normed, .. } = workspace;
+        if let Some(norm) = &self.weights.post_attention_norm {
+            rms_norm_in_place(self.pool, normed, norm, self.config.norm_epsilon);
+        }
+        add_assign(self.pool, hidden, normed);
+    }
+
+    fn latent(&self) -> &LatentConfig {
+        let latent = self.config.latent.as_ref();
+        latent.expect("latent attention is loaded where it is configured")
+    }
+
+    fn store_heads(
+        &self,
+        weights: &HeadsWeights,
+        workspace: &mut Workspace,
+        cache: &mut KvCache,
+        (layer, rows): (usize, &Rows<'_>),
+    ) {
+        let Self { pool, config, .. } = *self;
+        let Workspace {
             normed,
             activations,
             keys,
             values,
             ..
         } = workspace;
-        normed.resize(hidden.len(), 0.0);
-        rms_norm(
-            pool,
-            hidden,
-            &weights.attention_norm,
-            config.norm_epsilon,
-            normed,
-        );
-        let readers = [
-            &weights.attention.query,
-            &weights.attention.key,
-            &weights.attention.value,
-        ];
-        activations.load_for(
-            pool,
-            normed,
-            config.width,
-            &readers.map(|linear| &linear.matrix),
-        );
-        linear(pool, &weights.attention.key, activations, keys);
-        linear(pool, &weights.attention.value, activations, values);
-        if let Some(norm) = &weights.attention.key_norm {
+        let readers = [&weights.query, &weights.key, &weights.value];
+        let readers = readers.map(|linear| &linear.matrix);
+        activations.load_for(pool, normed, config.width, &readers);
+        linear(pool, &weights.key, activations, keys);
+        linear(pool, &weights.value, activations, values);
+        if let Some(norm) = &weights.key_norm {
             rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
         }
         rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
@@ -64,21 +100,16 @@ impl Block<'_> {
         }
     }
 
-    pub(super) fn attend(
+    /// Leaves the projected result in `workspace.normed`.
+    fn attend_heads(
         &self,
+        weights: &HeadsWeights,
         workspace: &mut Workspace,
         cache: &KvCache,
-        layer: usize,
-        rows: &Rows<'_>,
+        (layer, rows): (usize, &Rows<'_>),
     ) {
-        let Self {
-            pool,
-            config,
-            weights,
-            ..
-        } = *self;
+        let Self { pool, config, .. } = *self;
         let Workspace {
-            hidden,
             normed,
             activations,
             queries,
@@ -86,8 +117,8 @@ impl Block<'_> {
             gatings,
             ..
         } = workspace;
-        linear(pool, &weights.attention.query, activations, queries);
-        if let Some(norm) = &weights.attention.query_norm {
+        linear(pool, &weights.query, activations, queries);
+        if let Some(norm) = &weights.query_norm {
             rms_norm_in_place(pool, queries, norm, config.norm_epsilon);
         }
         rope(pool, self.rope, &rows.positions, config.heads, queries);
@@ -102,18 +133,9 @@ impl Block<'_> {
             attended,
         );
         self.attend_gated((queries, attended), cache, layer, (rows, gatings));
-        let attended_width = config.heads * config.head_width;
-        activations.load_for(
-            pool,
-            attended,
-            attended_width,
-            &[&weights.attention.output.matrix],
-        );
-        linear(pool, &weights.attention.output, activations, normed);
-        if let Some(norm) = &weights.post_attention_norm {
-            rms_norm_in_place(pool, normed, norm, config.norm_epsilon);
-        }
-        add_assign(pool, hidden, normed);
+        let width = config.heads * config.head_width;
+        activations.load_for(pool, attended, width, &[&weights.output.matrix]);
+        linear(pool, &weights.output, activations, normed);
     }
 
     /// Attends from the gated rows: to what their gates let through, or to the window where the

@@ -1,8 +1,23 @@
 //! The feed-forward half of a block.
 
-use autoglm_kernel::{add_assign, gated, rms_norm, rms_norm_in_place};
+use autoglm_kernel::{Activations, PackedMatrix, add_assign, gated, rms_norm, rms_norm_in_place};
 
 use super::{Block, Workspace, linear};
+use crate::weights::{FeedForwardWeights, GatedWeights};
+
+/// Buffers of a gated part: `[T, F]` each.
+#[derive(Default)]
+pub(super) struct GatedBuffers {
+    gate: Vec<f32>,
+    up: Vec<f32>,
+}
+
+impl GatedWeights {
+    /// The matrices that read the rows themselves.
+    pub(super) fn inputs(&self) -> [&PackedMatrix; 2] {
+        [&self.gate.matrix, &self.up.matrix]
+    }
+}
 
 impl Block<'_> {
     pub(super) fn feed_forward(&self, workspace: &mut Workspace) {
@@ -12,14 +27,7 @@ impl Block<'_> {
             weights,
             ..
         } = *self;
-        let Workspace {
-            hidden,
-            normed,
-            activations,
-            gate,
-            up,
-            ..
-        } = workspace;
+        let Workspace { hidden, normed, .. } = workspace;
         rms_norm(
             pool,
             hidden,
@@ -27,24 +35,48 @@ impl Block<'_> {
             config.norm_epsilon,
             normed,
         );
-        let readers = [
-            &weights.feed_forward.gate.matrix,
-            &weights.feed_forward.up.matrix,
-        ];
-        activations.load_for(pool, normed, config.width, &readers);
-        linear(pool, &weights.feed_forward.gate, activations, gate);
-        linear(pool, &weights.feed_forward.up, activations, up);
-        gated(pool, config.gate, gate, up);
-        activations.load_for(
-            pool,
-            gate,
-            config.feed_forward,
-            &[&weights.feed_forward.down.matrix],
-        );
-        linear(pool, &weights.feed_forward.down, activations, normed);
+        match (&weights.feed_forward, &config.experts) {
+            (FeedForwardWeights::Experts(weights), Some(experts)) => {
+                self.mix((weights, experts), workspace);
+            }
+            (FeedForwardWeights::Dense(weights), _) => self.dense(weights, workspace),
+            (FeedForwardWeights::Experts(_), None) => {
+                unreachable!("experts are loaded where they are configured")
+            }
+        }
+        let Workspace { hidden, normed, .. } = workspace;
         if let Some(norm) = &weights.post_feed_forward_norm {
             rms_norm_in_place(pool, normed, norm, config.norm_epsilon);
         }
         add_assign(pool, hidden, normed);
+    }
+
+    /// Runs the rows of `workspace.normed` through the gated part; the result takes their place.
+    fn dense(&self, weights: &GatedWeights, workspace: &mut Workspace) {
+        let Workspace {
+            normed,
+            activations,
+            gated,
+            ..
+        } = workspace;
+        activations.load_for(self.pool, normed, self.config.width, &weights.inputs());
+        self.gated(weights, activations, gated, normed);
+    }
+
+    /// `out = down(act(gate(x)) · up(x))` for the loaded rows.
+    pub(super) fn gated(
+        &self,
+        weights: &GatedWeights,
+        activations: &mut Activations,
+        GatedBuffers { gate, up }: &mut GatedBuffers,
+        out: &mut Vec<f32>,
+    ) {
+        let Self { pool, config, .. } = *self;
+        linear(pool, &weights.gate, activations, gate);
+        linear(pool, &weights.up, activations, up);
+        gated(pool, config.gate, gate, up);
+        let down = &weights.down;
+        activations.load_for(pool, gate, down.matrix.cols(), &[&down.matrix]);
+        linear(pool, down, activations, out);
     }
 }

@@ -4,9 +4,14 @@
 //! Pre:       h += o(attn(norm(h)));                h += down(act(gate(n)) · up(n)),  n = norm(h)
 //! Sandwich:  h += norm(o(attn(norm(h))));          h += norm(down(act(gate(n)) · up(n)))
 //! ```
+//!
+//! The feed-forward part is dense or a mixture of experts ([`experts`]), attention has key/value
+//! heads or is latent ([`latent`]).
 
 mod attention;
+mod experts;
 mod feed_forward;
+mod latent;
 
 use autoglm_kernel::{Activations, AttentionSpan, Pool, RopeTable, add_bias, matmul};
 
@@ -14,6 +19,9 @@ use crate::cache::{BLOCK_TOKENS, KvCache};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::gating::Gating;
 use crate::weights::{BlockWeights, Linear};
+use experts::ExpertsBuffers;
+use feed_forward::GatedBuffers;
+use latent::LatentBuffers;
 
 /// Buffers that a forward pass writes into, kept between passes.
 #[derive(Default)]
@@ -26,8 +34,9 @@ pub struct Workspace {
     keys: Vec<f32>,
     values: Vec<f32>,
     attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    latent: LatentBuffers,
+    gated: GatedBuffers,
+    experts: ExpertsBuffers,
     /// The gates of the sequences of a pass that have some.
     pub(crate) gatings: Vec<Gating>,
 }

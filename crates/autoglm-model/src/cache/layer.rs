@@ -1,9 +1,13 @@
 //! The memory of one layer's keys and values.
 
-use autoglm_kernel::{GatedView, KvElements, KvElementsMut, KvView, KvViewMut, Pool, bound_keys};
+use autoglm_kernel::{
+    GatedView, KvElements, KvElementsMut, KvView, KvViewMut, LatentView, LatentViewMut, Pool,
+    bound_keys,
+};
 use half::slice::HalfBitsSliceExt;
 
 use super::{BLOCK_TOKENS, CacheType};
+use crate::config::LatentConfig;
 
 /// Keys and values of one layer.
 pub(super) struct Layer {
@@ -108,6 +112,48 @@ impl Elements {
             Self::F16(halves) => KvElementsMut::F16(halves.reinterpret_cast_mut()),
             Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
         }
+    }
+}
+
+/// The latent rows of one layer, in half precision.
+pub(super) struct LatentLayer {
+    rows: Vec<u16>,
+    latent: usize,
+    rope: usize,
+}
+
+impl LatentLayer {
+    /// Room for so many blocks.
+    pub(super) fn new(latent: &LatentConfig, blocks: usize) -> Self {
+        Self {
+            rows: vec![0; blocks * BLOCK_TOKENS * latent.cached()],
+            latent: latent.rank,
+            rope: latent.rope_width,
+        }
+    }
+
+    pub(super) fn view(&self) -> LatentView<'_> {
+        LatentView {
+            rows: self.rows.reinterpret_cast(),
+            block_tokens: BLOCK_TOKENS,
+            latent: self.latent,
+            rope: self.rope,
+        }
+    }
+
+    pub(super) fn view_mut(&mut self) -> LatentViewMut<'_> {
+        LatentViewMut {
+            rows: self.rows.reinterpret_cast_mut(),
+            block_tokens: BLOCK_TOKENS,
+            latent: self.latent,
+            rope: self.rope,
+        }
+    }
+
+    /// Copies a block over another one.
+    pub(super) fn copy_block(&mut self, from: usize, to: usize) {
+        let len = BLOCK_TOKENS * (self.latent + self.rope);
+        copy(&mut self.rows, len, from, to);
     }
 }
 

@@ -24,8 +24,19 @@ pub(crate) struct Class {
     pub(crate) change: fn(&str, &Metadata) -> Change,
 }
 
-/// A name in a folder and the same in GGUF; `{}` in both stands for the number of a layer.
+/// A name in a folder and the same in GGUF; `{}` in both stands for the number of a layer. A second
+/// `{}` in the first is the number of an expert: such tensors are stacked. Where the kind of a
+/// tensor changes too, both names end with it.
 pub(crate) type Rename = (&'static str, &'static str);
+
+/// Where a folder's tensor goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Destination {
+    /// The name in GGUF.
+    pub(super) name: String,
+    /// Which matrix of a stack it is.
+    pub(super) part: Option<usize>,
+}
 
 impl Class {
     /// The metadata of a model with these settings.
@@ -43,11 +54,11 @@ impl Class {
     }
 
     /// The name in GGUF of a folder's tensor, or nothing where it is of no interest.
-    pub(super) fn name_of(&self, stored: &str) -> Result<Option<String>, ModelError> {
+    pub(super) fn name_of(&self, stored: &str) -> Result<Option<Destination>, ModelError> {
         if self
             .ignored
             .iter()
-            .any(|pattern| layer_in(pattern, stored).is_some())
+            .any(|pattern| numbers_in(pattern, stored).is_some())
         {
             return Ok(None);
         }
@@ -59,28 +70,48 @@ impl Class {
             })
     }
 
-    fn renamed(&self, stored: &str) -> Option<String> {
+    fn renamed(&self, stored: &str) -> Option<Destination> {
+        let find = |name| {
+            let mut renames = self.tensors.iter().copied().flatten();
+            renames.find_map(|(from, to)| Some((numbers_in(from, name)?, *to)))
+        };
+        if let Some(((layer, part), to)) = find(stored) {
+            let name = to.replace("{}", layer);
+            return Some(Destination { name, part });
+        }
         let (stem, kind) = stored.rsplit_once('.')?;
-        let mut renames = self.tensors.iter().copied().flatten();
-        let (layer, to) = renames.find_map(|(from, to)| Some((layer_in(from, stem)?, to)))?;
+        let ((layer, part), to) = find(stem)?;
         let biased = to.starts_with("blk.") && !to.ends_with("norm");
         if kind != "weight" && !(kind == "bias" && biased) {
             return None;
         }
-        Some(format!("{}.{kind}", to.replace("{}", layer)))
+        let name = format!("{}.{kind}", to.replace("{}", layer));
+        Some(Destination { name, part })
     }
 }
 
 /// Matches a name with a pattern: the number of the layer where the pattern has one, else
-/// nothing.
-fn layer_in<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+/// nothing, and the second number where it has two.
+fn numbers_in<'a>(pattern: &str, name: &'a str) -> Option<(&'a str, Option<usize>)> {
     let Some((before, behind)) = pattern.split_once("{}") else {
-        return (pattern == name).then_some("");
+        return (pattern == name).then_some(("", None));
     };
-    let number = name.strip_prefix(before)?.strip_suffix(behind)?;
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let canonical = number == "0" || !number.starts_with('0');
-    (digits && canonical).then_some(number)
+    let name = name.strip_prefix(before)?;
+    let Some((between, behind)) = behind.split_once("{}") else {
+        let layer = name.strip_suffix(behind)?;
+        return is_number(layer).then_some((layer, None));
+    };
+    let (layer, part) = name.strip_suffix(behind)?.split_once(between)?;
+    if !(is_number(layer) && is_number(part)) {
+        return None;
+    }
+    Some((layer, Some(part.parse().ok()?)))
+}
+
+/// Whether a text is a number as it is written in names.
+fn is_number(text: &str) -> bool {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits && (text == "0" || !text.starts_with('0'))
 }
 
 /// Metadata under GGUF's keys, made from a folder's settings.
@@ -96,6 +127,7 @@ pub(crate) struct Metadata {
 pub(crate) enum Scalar {
     Number(u64),
     Float(f64),
+    Switch(bool),
     Text(String),
 }
 
@@ -108,6 +140,12 @@ impl From<usize> for Scalar {
 impl From<f64> for Scalar {
     fn from(number: f64) -> Self {
         Self::Float(number)
+    }
+}
+
+impl From<bool> for Scalar {
+    fn from(on: bool) -> Self {
+        Self::Switch(on)
     }
 }
 
@@ -177,6 +215,7 @@ impl Metadata {
                     Err(_) => entries.u64(key, *number),
                 },
                 Scalar::Float(number) => entries.f32(key, *number as f32),
+                Scalar::Switch(on) => entries.bool(key, *on),
                 Scalar::Text(text) => entries.string(key, text),
             }
         }
@@ -187,6 +226,7 @@ impl Metadata {
         Some(match self.values.get(key)? {
             Scalar::Number(number) => Value::Unsigned(*number),
             Scalar::Float(number) => Value::Float(*number),
+            Scalar::Switch(on) => Value::Bool(*on),
             Scalar::Text(text) => Value::Text(text.as_bytes()),
         })
     }

@@ -7,8 +7,10 @@
 mod change;
 mod class;
 mod dense;
+mod experts;
 mod settings;
 mod shards;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +24,16 @@ use autoglm_kernel::BlockFormat;
 use autoglm_token::{FolderTokenizer, TokenError, Vocabulary};
 
 pub(crate) use self::change::Change;
+use self::class::Destination;
 pub(crate) use self::class::{Class, Metadata, Rename};
 pub(crate) use self::dense::{
     GATE_UP, HEAD_NORMS, NORMS, PLAIN, Partial, dense_settings, dense_sizes, rope_settings,
     unchanged,
 };
+pub(crate) use self::experts::{EXPERTS, FURTHER, expert_settings};
 pub(crate) use self::settings::Settings;
 use self::shards::Shards;
+use self::stack::Stacks;
 use crate::architecture;
 use crate::bytes::in_file;
 use crate::error::ModelError;
@@ -70,6 +75,8 @@ enum Data {
         name: String,
         change: Change,
     },
+    /// From several, one after the other.
+    Stacked(Vec<Data>),
     /// From the settings.
     Made(Vec<u8>),
 }
@@ -102,15 +109,21 @@ impl Checkpoint {
 
     fn place_all(&mut self, class: &'static Class, settings: &Settings) -> Result<(), ModelError> {
         let tied = class.is_tied(settings)?;
-        let mut placed = Vec::new();
+        let (mut placed, mut stacks) = (Vec::new(), Stacks::default());
         for (shard, tensor) in self.shards.tensors() {
-            let Some(name) = class.name_of(tensor.name)? else {
+            let Some(Destination { name, part }) = class.name_of(tensor.name)? else {
                 continue;
             };
-            if !(tied && name == "output.weight") {
-                placed.push(place(class, &self.metadata, shard, &tensor, name)?);
+            if tied && name == "output.weight" {
+                continue;
+            }
+            let tensor = place(class, &self.metadata, shard, &tensor, name)?;
+            match part {
+                Some(part) => stacks.add(part, tensor)?,
+                None => placed.push(tensor),
             }
         }
+        placed.extend(stacks.finish()?);
         if !tied && !placed.iter().any(|tensor| tensor.name == "output.weight") {
             return Err(crate::gguf::missing_tensor("output.weight"));
         }
@@ -135,6 +148,21 @@ impl Checkpoint {
             self.tensors.push(tensor);
         }
         Ok(())
+    }
+
+    fn bytes<'a>(&'a self, data: &'a Data) -> Option<Cow<'a, [u8]>> {
+        Some(match data {
+            Data::Made(bytes) => Cow::Borrowed(bytes.as_slice()),
+            Data::Stored {
+                shard,
+                name,
+                change,
+            } => change.apply(&self.stored(*shard, name)?),
+            Data::Stacked(parts) => {
+                let parts: Option<Vec<_>> = parts.iter().map(|part| self.bytes(part)).collect();
+                Cow::Owned(parts?.concat())
+            }
+        })
     }
 
     fn tokenizer(&self) -> Result<&FolderTokenizer, ModelError> {
@@ -205,19 +233,24 @@ impl WeightSource for Checkpoint {
 
     fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let placed = self.placed(name)?;
-        let bytes = match &placed.data {
-            Data::Made(bytes) => Cow::Borrowed(bytes.as_slice()),
-            Data::Stored {
-                shard,
-                name,
-                change,
-            } => change.apply(&self.stored(*shard, name)?),
-        };
         Some(Tensor {
             name: &placed.name,
             format: placed.format,
             shape: &placed.shape,
-            bytes,
+            bytes: self.bytes(&placed.data)?,
+        })
+    }
+
+    fn matrix(&self, name: &str, index: usize) -> Option<Tensor<'_>> {
+        let placed = self.placed(name)?;
+        let Data::Stacked(parts) = &placed.data else {
+            return self.tensor(name)?.matrix(index);
+        };
+        Some(Tensor {
+            name: &placed.name,
+            format: placed.format,
+            shape: &placed.shape[1..],
+            bytes: self.bytes(parts.get(index)?)?,
         })
     }
 

@@ -7,6 +7,7 @@ mod recipe;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::SystemTime;
@@ -18,8 +19,8 @@ use self::partial::Partial;
 pub use self::recipe::QuantizedType;
 pub(crate) use self::recipe::Recipe;
 use crate::error::ModelError;
-use crate::gguf::Entries;
 use crate::gguf::writer::{ALIGNMENT, Plan, PlannedTensor};
+use crate::gguf::{Entries, missing_tensor};
 use crate::source::{Tensor, TensorInfo, WeightSource};
 
 /// The version of the block formats, which files with quantised weights state.
@@ -108,17 +109,19 @@ impl<'a> Quantizer<'a> {
         };
         let mut converter = Converter::new(pool);
         for planned in &self.plan.tensors[done..] {
-            let tensor = self.source.require_tensor(&planned.name)?;
+            let info = self.source.require_tensor_info(&planned.name)?;
+            let cols = info.shape.last().copied().unwrap_or(1);
+            let tensor_rows = (info.len() / cols) as u64;
             let mut sink = |bytes: &[u8]| {
                 partial.write(bytes)?;
-                let rows = bytes.len() as u64 * tensor.rows() as u64 / planned.size_bytes;
-                progress.weights += rows * tensor.cols() as u64;
+                let rows = bytes.len() as u64 * tensor_rows / planned.size_bytes;
+                progress.weights += rows * cols as u64;
                 match on_progress(progress) {
                     ControlFlow::Continue(()) => Ok(()),
                     ControlFlow::Break(()) => Err(Stop::Asked),
                 }
             };
-            match write_tensor(&mut converter, &tensor, planned.format, &mut sink) {
+            match self.write_tensor(&mut converter, &info, planned.format, &mut sink) {
                 Ok(()) => {}
                 Err(Stop::Asked) => return Ok(None),
                 Err(Stop::Failed(error)) => return Err(error),
@@ -134,9 +137,30 @@ impl<'a> Quantizer<'a> {
             size_bytes: self.plan.size_bytes(),
         }))
     }
+
+    /// Writes a tensor, matrix by matrix where it is a stack of them: the source may keep those
+    /// apart, and the whole is gigabytes.
+    fn write_tensor(
+        &self,
+        converter: &mut Converter<'_>,
+        info: &TensorInfo<'_>,
+        format: BlockFormat,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let &[count, _, _] = info.shape else {
+            let tensor = self.source.require_tensor(info.name)?;
+            return write_matrix(converter, &tensor, format, sink);
+        };
+        for index in 0..count {
+            let matrix = self.source.matrix(info.name, index);
+            let matrix = matrix.ok_or_else(|| missing_tensor(info.name))?;
+            write_matrix(converter, &matrix, format, sink)?;
+        }
+        Ok(())
+    }
 }
 
-fn write_tensor(
+fn write_matrix(
     converter: &mut Converter<'_>,
     tensor: &Tensor<'_>,
     format: BlockFormat,
@@ -190,7 +214,7 @@ pub fn identity(path: &Path) -> Result<String, ModelError> {
         let since = changed.duration_since(SystemTime::UNIX_EPOCH);
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
         let name = file.file_name().unwrap_or_default();
-        identity += &format!("{} {} {nanoseconds}\n", name.display(), facts.len());
+        let _ = writeln!(identity, "{} {} {nanoseconds}", name.display(), facts.len());
     }
     Ok(identity)
 }

@@ -2,9 +2,13 @@
 
 use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
 
-use super::{AttentionWeights, BlockWeights, FeedForwardWeights, Linear};
+use super::{
+    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GatedWeights, HeadsWeights,
+    LatentWeights, Linear,
+};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
+use crate::gguf::missing_tensor;
 use crate::quantize::{ConvertError, Converter, Recipe};
 use crate::source::{Tensor, WeightSource};
 
@@ -36,10 +40,23 @@ impl Loader<'_> {
             attention_norm: self.vector(&name("attn_norm.weight"), width)?,
             attention: self.attention(layer, config)?,
             post_attention_norm: post("post_attention_norm.weight")?,
-            feed_forward_norm: self.vector(&name("ffn_norm.weight"), width)?,
+            feed_forward_norm: self.vector(&self.feed_forward_norm(layer, config), width)?,
             feed_forward: self.feed_forward(layer, config)?,
             post_feed_forward_norm: post("post_ffw_norm.weight")?,
         })
+    }
+
+    /// The name of the norm before the feed-forward part. Where nothing is normalised behind
+    /// attention, some files call it `post_attention_norm`.
+    fn feed_forward_norm(&self, layer: usize, config: &ModelConfig) -> String {
+        let name = format!("blk.{layer}.ffn_norm.weight");
+        if config.norms == NormPlacement::Pre && self.source.tensor_info(&name).is_none() {
+            let other = format!("blk.{layer}.post_attention_norm.weight");
+            if self.source.tensor_info(&other).is_some() {
+                return other;
+            }
+        }
+        name
     }
 
     fn attention(
@@ -47,10 +64,19 @@ impl Loader<'_> {
         layer: usize,
         config: &ModelConfig,
     ) -> Result<AttentionWeights, ModelError> {
+        Ok(match &config.latent {
+            Some(latent) => {
+                AttentionWeights::Latent(LatentWeights::load(self, layer, config, latent)?)
+            }
+            None => AttentionWeights::Heads(self.heads(layer, config)?),
+        })
+    }
+
+    fn heads(&self, layer: usize, config: &ModelConfig) -> Result<HeadsWeights, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let head = config.head_width;
         let [query, key, value] = self.query_key_value(layer, config)?;
-        Ok(AttentionWeights {
+        Ok(HeadsWeights {
             query,
             key,
             value,
@@ -65,9 +91,18 @@ impl Loader<'_> {
         layer: usize,
         config: &ModelConfig,
     ) -> Result<FeedForwardWeights, ModelError> {
+        Ok(match config.experts_of(layer) {
+            Some(experts) => {
+                FeedForwardWeights::Experts(ExpertsWeights::load(self, layer, config, experts)?)
+            }
+            None => FeedForwardWeights::Dense(self.dense(layer, config)?),
+        })
+    }
+
+    fn dense(&self, layer: usize, config: &ModelConfig) -> Result<GatedWeights, ModelError> {
         let [gate, up] = self.gate_up(layer, config)?;
         let down = format!("blk.{layer}.ffn_down");
-        Ok(FeedForwardWeights {
+        Ok(GatedWeights {
             gate,
             up,
             down: self.linear(&down, config.width, config.feed_forward)?,
@@ -164,7 +199,12 @@ impl Loader<'_> {
         })
     }
 
-    fn linear(&self, stem: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+    pub(super) fn linear(
+        &self,
+        stem: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Linear, ModelError> {
         Ok(Linear {
             matrix: self.matrix(&format!("{stem}.weight"), rows, cols)?,
             bias: self.optional_vector(&format!("{stem}.bias"), rows)?,
@@ -181,7 +221,37 @@ impl Loader<'_> {
         self.pack(name, tensor.format, (rows, cols), &tensor.bytes)
     }
 
-    fn pack(
+    /// The matrices that stand one after the other in a tensor of three dimensions.
+    pub(super) fn stack(
+        &self,
+        name: &str,
+        shape: [usize; 3],
+    ) -> Result<Vec<PackedMatrix>, ModelError> {
+        self.check_shape(name, &shape)?;
+        let [count, rows, cols] = shape;
+        let matrix = |index| {
+            let matrix = self.source.matrix(name, index);
+            let matrix = matrix.ok_or_else(|| missing_tensor(name))?;
+            self.pack(name, matrix.format, (rows, cols), &matrix.bytes)
+        };
+        (0..count).map(matrix).collect()
+    }
+
+    /// A matrix in single precision, whatever the file holds.
+    pub(super) fn single(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<PackedMatrix, ModelError> {
+        let tensor = self.tensor(name, &[rows, cols])?;
+        let mut numbers = vec![0.0; rows * cols];
+        dequantize(tensor.format, &tensor.bytes, &mut numbers);
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.pack(name, BlockFormat::F32, (rows, cols), &bytes)
+    }
+
+    pub(super) fn pack(
         &self,
         name: &str,
         format: BlockFormat,
@@ -236,28 +306,37 @@ impl Loader<'_> {
         Ok(values)
     }
 
-    fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    pub(super) fn optional_vector(
+        &self,
+        name: &str,
+        len: usize,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
         match self.source.tensor_info(name) {
             Some(_) => self.vector(name, len).map(Some),
             None => Ok(None),
         }
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
-        let info = self.source.require_tensor_info(name)?;
-        if info.shape != shape {
-            return Err(ModelError::TensorShape {
-                tensor: name.to_owned(),
-                found: info.shape.to_vec(),
-                wanted: shape.to_vec(),
-            });
-        }
+    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, ModelError> {
+        self.check_shape(name, shape)?;
         self.source.require_tensor(name)
+    }
+
+    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let info = self.source.require_tensor_info(name)?;
+        if info.shape == shape {
+            return Ok(());
+        }
+        Err(ModelError::TensorShape {
+            tensor: name.to_owned(),
+            found: info.shape.to_vec(),
+            wanted: shape.to_vec(),
+        })
     }
 }
 
 /// Maps an array, stopping at the first error.
-fn try_array<T, U, E, const N: usize>(
+pub(super) fn try_array<T, U, E, const N: usize>(
     items: [T; N],
     mut map: impl FnMut(T) -> Result<U, E>,
 ) -> Result<[U; N], E> {

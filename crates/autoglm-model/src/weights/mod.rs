@@ -1,6 +1,8 @@
 //! The tensors of a model, packed for the kernels, with their shapes checked against the
 //! configuration.
 
+mod experts;
+mod latent;
 mod loader;
 
 use autoglm_kernel::{PackedMatrix, Pool};
@@ -9,6 +11,8 @@ use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::quantize::{QuantizedType, Recipe};
 use crate::source::WeightSource;
+pub(crate) use experts::ExpertsWeights;
+pub(crate) use latent::{LatentQuery, LatentWeights};
 use loader::Loader;
 
 /// `y = x·Wᵀ + b`.
@@ -28,7 +32,13 @@ pub(crate) struct BlockWeights {
 }
 
 /// The tensors of a block's attention.
-pub(crate) struct AttentionWeights {
+pub(crate) enum AttentionWeights {
+    Heads(HeadsWeights),
+    Latent(LatentWeights),
+}
+
+/// The tensors of attention with key/value heads.
+pub(crate) struct HeadsWeights {
     pub(crate) query: Linear,
     pub(crate) key: Linear,
     pub(crate) value: Linear,
@@ -37,8 +47,14 @@ pub(crate) struct AttentionWeights {
     pub(crate) key_norm: Option<Vec<f32>>,
 }
 
-/// The tensors of a block's gated feed-forward part.
-pub(crate) struct FeedForwardWeights {
+/// The tensors of a block's feed-forward part.
+pub(crate) enum FeedForwardWeights {
+    Dense(GatedWeights),
+    Experts(ExpertsWeights),
+}
+
+/// The tensors of a gated feed-forward part, or of one expert.
+pub(crate) struct GatedWeights {
     pub(crate) gate: Linear,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
@@ -99,19 +115,34 @@ impl Weights {
 }
 
 impl BlockWeights {
-    fn matrices(&self) -> impl Iterator<Item = &PackedMatrix> {
-        let attention = &self.attention;
-        let feed_forward = &self.feed_forward;
-        [
-            &attention.query,
-            &attention.key,
-            &attention.value,
-            &attention.output,
-            &feed_forward.gate,
-            &feed_forward.up,
-            &feed_forward.down,
-        ]
-        .into_iter()
-        .map(|linear| &linear.matrix)
+    fn matrices(&self) -> Vec<&PackedMatrix> {
+        let mut all = match &self.attention {
+            AttentionWeights::Heads(heads) => {
+                let linears = [&heads.query, &heads.key, &heads.value, &heads.output];
+                linears.map(|linear| &linear.matrix).to_vec()
+            }
+            AttentionWeights::Latent(latent) => latent.matrices(),
+        };
+        match &self.feed_forward {
+            FeedForwardWeights::Dense(dense) => all.extend(dense.matrices()),
+            FeedForwardWeights::Experts(experts) => all.extend(experts.matrices()),
+        }
+        all
+    }
+}
+
+impl AttentionWeights {
+    /// The matrix that makes queries, or their compressed form, of the normalised rows.
+    pub(crate) fn query_input(&self) -> &PackedMatrix {
+        match self {
+            Self::Heads(heads) => &heads.query.matrix,
+            Self::Latent(latent) => latent.query_input(),
+        }
+    }
+}
+
+impl GatedWeights {
+    fn matrices(&self) -> [&PackedMatrix; 3] {
+        [&self.gate, &self.up, &self.down].map(|linear| &linear.matrix)
     }
 }

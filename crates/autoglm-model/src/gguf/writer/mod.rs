@@ -64,6 +64,10 @@ impl Entries {
         self.typed(key, ValueType::F32, &value.to_le_bytes());
     }
 
+    pub(crate) fn bool(&mut self, key: &str, value: bool) {
+        self.typed(key, ValueType::Bool, &[u8::from(value)]);
+    }
+
     pub(crate) fn string(&mut self, key: &str, value: &str) {
         self.typed(key, ValueType::String, &string(value.as_bytes()));
     }
