@@ -246,9 +246,12 @@ impl KvCache {
     }
 
     /// Gives a held block back.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a hold that is given back is gone"
+    )]
     pub fn let_go(&mut self, block: HeldBlock) {
-        let HeldBlock(id) = block;
-        self.drop_reference(id);
+        self.drop_reference(block.0);
     }
 
     /// Whether anything but this hold refers to the block.
@@ -476,7 +479,9 @@ mod tests {
             let held: Vec<HeldBlock> = blocks.map(|b| self.cache.hold(sequence, b)).collect();
             assert!(held.iter().all(|block| self.cache.is_shared(block)));
             let fork = self.cache.sequence_of(&held, len);
-            held.into_iter().for_each(|block| self.cache.let_go(block));
+            for block in held {
+                self.cache.let_go(block);
+            }
             self.sequences.push((fork, values[..len].to_vec()));
         }
 
