@@ -31,8 +31,8 @@ pub struct EngineArgs {
     /// model that does not fit is refused before it is loaded.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory_limit: Option<u64>,
-    /// Quantise weights that are floats in the file while they are loaded: q8_0, q4_0, q4_k_m,
-    /// f16 or bf16.
+    /// Quantise weights that are floats in the file while they are loaded: `q8_0`, `q4_0`,
+    /// `q4_k_m`, `f16` or `bf16`.
     #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
     pub quantize: Option<QuantizedType>,
 }

@@ -30,7 +30,7 @@ pub struct QuantizeArgs {
     input: String,
     /// The GGUF file to write.
     output: PathBuf,
-    /// q8_0, q4_0, q4_k_m, f16 or bf16.
+    /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`.
     #[arg(long = "type", value_name = "TYPE", value_parser = quantized_type)]
     kind: QuantizedType,
     /// Write over OUT where it exists.
@@ -81,9 +81,10 @@ fn write(
     let (cancel, bar) = (cancel_on_interrupt(), progress_bar()?);
     let mut on_progress = |progress: QuantizeProgress| {
         show(&bar, progress);
-        match cancel.is_cancelled() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     };
     let outcome = quantizer.write(&args.output, &identity(path)?, pool, &mut on_progress);
