@@ -38,7 +38,7 @@ pub struct Workspace {
     gated: GatedBuffers,
     experts: ExpertsBuffers,
     /// The gates of the sequences of a pass that have some.
-    pub(crate) gatings: Vec<Box<Gating>>,
+    pub(crate) gatings: Vec<Gating>,
 }
 
 /// The rows of a forward pass: where each stands in its sequence and in the cache.
