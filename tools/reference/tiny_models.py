@@ -43,6 +43,8 @@ class Shape:
 
     def __init__(self, name, arch, **sizes):
         self.name, self.arch = name, arch
+        self.fused = self.biased = False
+        self.rotated = sizes.get("D")
         self.__dict__.update(sizes)
 
 
@@ -54,7 +56,17 @@ GEMMA3 = Shape("gemma3", "gemma3", layers=7, C=32, H=2, G=1, D=16, F=48, eps=1e-
 # A width of 256 is the least that K-quants have blocks for.
 MIXED = Shape("llama-mixed", "llama", layers=3, C=256, H=2, G=1, D=32, F=32, eps=1e-5,
               base=10_000.0, tied=True, seed=13, peak=0.8)
-MODELS = [LLAMA, GEMMA3, MIXED]
+# The rotated dimensions are half of a head in the two classes of GLM; bases are small enough that
+# every pair turns noticeably within the tokens of the test.
+CHATGLM = Shape("chatglm", "chatglm", layers=2, C=64, H=4, G=2, D=16, F=64, eps=1e-2, base=500.0,
+                rotated=8, fused=True, tied=False, seed=14, peak=1.4)
+GLM4 = Shape("glm4", "glm4", layers=2, C=48, H=3, G=1, D=16, F=64, eps=1e-2, base=500.0,
+             rotated=8, biased=True, tied=False, seed=15, peak=1.4)
+QWEN2 = Shape("qwen2", "qwen2", layers=2, C=48, H=3, G=1, D=16, F=64, eps=1e-2, base=500.0,
+              biased=True, tied=True, seed=16, peak=1.4)
+QWEN3 = Shape("qwen3", "qwen3", layers=2, C=48, H=4, G=2, D=32, F=64, eps=1e-2, base=500.0,
+              tied=True, seed=17, peak=1.4)
+MODELS = [LLAMA, GEMMA3, MIXED, CHATGLM, GLM4, QWEN2, QWEN3]
 
 # The formats of the mixed model, layer by layer: rows of C weights, then rows of H·D and F.
 WIDE = ["attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"]
@@ -92,11 +104,21 @@ def tensor_shapes(shape):
             "attn_v": (s.G * s.D, s.C), "attn_output": (s.C, s.H * s.D), "ffn_norm": (s.C,),
             "ffn_gate": (s.F, s.C), "ffn_up": (s.F, s.C), "ffn_down": (s.C, s.F),
         }
-        if s.arch == "gemma3":
-            block |= {"attn_q_norm": (s.D,), "attn_k_norm": (s.D,),
-                      "post_attention_norm": (s.C,), "post_ffw_norm": (s.C,)}
+        if s.arch in ("gemma3", "qwen3"):
+            block |= {"attn_q_norm": (s.D,), "attn_k_norm": (s.D,)}
+        if s.arch in ("gemma3", "glm4"):
+            block |= {"post_attention_norm": (s.C,), "post_ffw_norm": (s.C,)}
+        if s.arch in ("chatglm", "glm4"):
+            block["ffn_up"] = (2 * s.F, s.C)  # gate, then up
+            del block["ffn_gate"]
+        if s.fused:
+            rows = sum(block.pop(f"attn_{part}")[0] for part in "qkv")
+            block["attn_qkv"] = (rows, s.C)
+            yield f"blk.{i}.attn_qkv.bias", (rows,)
         for kind, size in block.items():
             yield f"blk.{i}.{kind}.weight", size
+            if s.biased and kind in ("attn_q", "attn_k", "attn_v"):
+                yield f"blk.{i}.{kind}.bias", (size[0],)
 
 
 def gain_of(shape, name):
@@ -107,12 +129,14 @@ def gain_of(shape, name):
     activations; values and outputs so that each block adds about as much as it is given.
     """
     kind = name.split(".")[-2]
-    return {"attn_q": shape.peak, "attn_k": shape.peak, "attn_v": 1.5, "attn_output": 1.5, "ffn_down": 2.0,
+    return {"attn_q": shape.peak, "attn_qkv": shape.peak, "attn_k": shape.peak, "attn_v": 1.5, "attn_output": 1.5, "ffn_down": 2.0,
             "output": 2.5}.get(kind, 1.0)
 
 
 def draw(shape, rng, name, size):
     """Random weights of one tensor."""
+    if name.endswith("bias"):
+        return (0.3 * rng.standard_normal(size)).astype(np.float32)
     if "norm" in name:
         wide = 1.5 if name.split(".")[-2] in ("attn_q_norm", "attn_k_norm") else 1.0
         return (wide * rng.uniform(0.6, 1.4, size)).astype(np.float32)
@@ -218,7 +242,7 @@ def write(shape, path, exact, **changes):
         writer.add_sliding_window(s.window)
         add_sentence_pieces(writer)
     else:
-        writer.add_rope_dimension_count(s.D)
+        writer.add_rope_dimension_count(s.rotated)
         writer.add_vocab_size(VOCABULARY)
         add_byte_bpe(writer)
     for name, fmt, data, values in make_tensors(shape):
@@ -295,7 +319,9 @@ def sensitivity(folder):
     """Prints how far the logits move when one setting is changed."""
     cases = [(LLAMA, "base", 9_000.0), (LLAMA, "eps", 1e-2), (GEMMA3, "window", 9),
              (GEMMA3, "window", 7), (GEMMA3, "window", 64), (GEMMA3, "base", 10_000.0),
-             (GEMMA3, "base", 900_000.0), (MIXED, "base", 9_000.0)]
+             (GEMMA3, "base", 900_000.0), (MIXED, "base", 9_000.0), (CHATGLM, "rotated", 16)]
+    cases += [(shape, setting, value) for shape in (CHATGLM, GLM4, QWEN2, QWEN3)
+              for setting, value in [("base", 450.0), ("eps", 1e-5)]]
     for shape, setting, value in cases:
         for changes, name in [({}, "as-is"), ({setting: value}, "changed")]:
             write(shape, folder / f"{name}.gguf", exact=True, **changes)

@@ -97,17 +97,28 @@ fn host_triple() -> anyhow::Result<String> {
 fn seed(root: &Path, fuzz: &Path, target: &str) -> anyhow::Result<PathBuf> {
     let corpus = fuzz.join("corpus").join(target);
     fs::create_dir_all(&corpus)?;
-    for entry in fs::read_dir(root.join("crates/autoglm-model/fixtures"))? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == target)
-            && let Some(name) = path.file_name()
-        {
-            fs::copy(&path, corpus.join(name))?;
-        }
+    let fixtures = root.join("crates/autoglm-model/fixtures");
+    let mut seeds = Vec::new();
+    find_seeds(&fixtures, target, &mut seeds)?;
+    for seed in seeds {
+        // Files of the same name lie in several folders.
+        let name = seed.strip_prefix(&fixtures)?.display().to_string();
+        fs::copy(&seed, corpus.join(name.replace(['/', '\\'], "-")))?;
     }
     Ok(corpus)
+}
+
+/// Finds the files with an extension in a folder and those below it.
+fn find_seeds(folder: &Path, extension: &str, seeds: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_seeds(&path, extension, seeds)?;
+        } else if path.extension().is_some_and(|found| found == extension) {
+            seeds.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn dictionary(fuzz: &Path, target: &str) -> String {

@@ -10,10 +10,13 @@ use crate::check;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long the parser of weight files is fed generated inputs; 0 leaves it out.
+    /// How long the parsers of weight files are fed generated inputs, together; 0 leaves it out.
     #[arg(long, default_value_t = 60)]
     fuzz_seconds: u64,
 }
+
+/// The fuzz targets with the names of their steps; they share the time.
+const FUZZED: [(&str, &str); 2] = [("fuzz gguf", "gguf"), ("fuzz safetensors", "safetensors")];
 
 /// One step: what it is called, and the command.
 struct Step {
@@ -72,9 +75,14 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
         },
         Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
     ];
-    if arguments.fuzz_seconds > 0 {
-        let fuzz = format!("cargo xtask fuzz gguf --seconds {}", arguments.fuzz_seconds);
-        steps.push(Step::new("fuzz", &fuzz));
+    let mut left_seconds = arguments.fuzz_seconds;
+    for (index, (name, target)) in FUZZED.iter().enumerate() {
+        let seconds = left_seconds / (FUZZED.len() - index) as u64;
+        left_seconds -= seconds;
+        if seconds > 0 {
+            let fuzz = format!("cargo xtask fuzz {target} --seconds {seconds}");
+            steps.push(Step::new(name, &fuzz));
+        }
     }
     steps
 }
@@ -125,8 +133,19 @@ mod tests {
 
     #[test]
     fn fuzzing_can_be_left_out() {
-        assert!(names(60).contains(&"fuzz"));
-        assert!(!names(0).contains(&"fuzz"));
+        assert!(names(60).contains(&"fuzz gguf"));
+        assert!(names(60).contains(&"fuzz safetensors"));
+        assert!(!names(0).iter().any(|name| name.starts_with("fuzz")));
+    }
+
+    #[test]
+    fn fuzz_targets_share_the_time() {
+        let steps = steps(&Arguments { fuzz_seconds: 61 });
+        let seconds = steps.iter().filter(|step| step.name.starts_with("fuzz"));
+        let seconds: Vec<&str> = seconds
+            .filter_map(|step| step.words.last().map(String::as_str))
+            .collect();
+        assert_eq!(seconds, ["30", "31"]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use autoglm_model::{Outputs, Sequence, Step, argmax, log_sum_exp, softmax};
 use autoglm_spec::{Cancel, EngineError};
 use autoglm_token::TokenId;
 
-use crate::perplexity::LOGIT_ROWS;
-use crate::runner::{PASS_TOKENS, Runner};
+use crate::error::LocalError;
+use crate::runner::{LOGIT_ROWS, Machine, PASS_TOKENS, Runner};
 
 /// A mean over tokens with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,22 +93,24 @@ impl Divergence {
 /// Adds one window, computed by both models from an empty cache; all tokens but the first are
 /// predicted.
 pub(crate) fn compare_window(
-    mut runners: [Runner<'_>; 2],
+    mut runners: [&mut Runner; 2],
+    machines: [Machine<'_>; 2],
     window: &[TokenId],
     total: &mut Divergence,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let mut sequences = [Sequence::default(), Sequence::default()];
-    let outcome = compare(&mut runners, &mut sequences, window, cancel);
+    let outcome = compare(&mut runners, machines, &mut sequences, window, cancel);
     for (runner, sequence) in runners.iter_mut().zip(sequences) {
-        runner.release(sequence);
+        runner.cache.release(sequence);
     }
     total.windows.push(outcome?);
     Ok(())
 }
 
 fn compare(
-    runners: &mut [Runner<'_>; 2],
+    runners: &mut [&mut Runner; 2],
+    machines: [Machine<'_>; 2],
     sequences: &mut [Sequence; 2],
     window: &[TokenId],
     cancel: &Cancel,
@@ -116,23 +118,32 @@ fn compare(
     let mut sums = Sums::default();
     let inputs = &window[..window.len().saturating_sub(1)];
     for (chunk, tokens) in inputs.chunks(PASS_TOKENS).enumerate() {
-        for (runner, sequence) in runners.iter_mut().zip(sequences.iter_mut()) {
-            runner.forward(&mut [Step {
+        let both = runners.iter_mut().zip(machines).zip(sequences.iter_mut());
+        for ((runner, machine), sequence) in both {
+            let mut step = [Step {
                 sequence,
                 tokens,
                 outputs: Outputs::All,
-            }])?;
+            }];
+            runner
+                .forward(machine, &mut step)
+                .map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
         }
         let rows: Vec<usize> = (0..tokens.len()).collect();
         for rows in rows.chunks(LOGIT_ROWS) {
             if cancel.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            let [ours, theirs] = runners.each_mut().map(|runner| runner.logits(rows));
-            for (row, (ours, theirs)) in rows.iter().zip(ours.into_iter().zip(theirs)) {
-                let next = window[chunk * PASS_TOKENS + row + 1];
-                sums.add(&ours, theirs, next);
-            }
+            let [ours, theirs] = runners;
+            let mut expected = Vec::with_capacity(rows.len());
+            theirs.for_each_logits(machines[1], rows, |_, logits| {
+                expected.push(logits.to_vec());
+            });
+            let mut expected = expected.into_iter();
+            ours.for_each_logits(machines[0], rows, |row, logits| {
+                let theirs = expected.next().expect("both are asked for the same rows");
+                sums.add(logits, theirs, window[chunk * PASS_TOKENS + row + 1]);
+            });
         }
     }
     Ok(sums)

@@ -17,6 +17,23 @@ pub enum LocalError {
     /// The cache is too small for one request.
     #[error("the request does not fit into the key/value cache")]
     CacheFull(#[source] CacheFull),
+    /// More calls at once than the engine takes.
+    #[error("{calls} calls are being answered, at most {limit} are taken at once")]
+    Busy {
+        /// Calls that are being answered.
+        calls: usize,
+        /// Calls that are taken at once at most.
+        limit: usize,
+    },
+    /// A forward pass panicked; the requests in it are lost.
+    #[error("a forward pass failed: {message}")]
+    Panicked {
+        /// What the pass panicked with.
+        message: String,
+    },
+    /// The model does not fit into the memory that it may use.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::MemoryError),
     /// A constraint that cannot be compiled or was broken.
     #[error(transparent)]
     Constraint(#[from] crate::constraint::ConstraintError),
@@ -45,7 +62,8 @@ impl Blamed for LocalError {
                 Fault::Capacity => Blame::Capacity,
             },
             Self::Token(_) => Blame::Data,
-            Self::CacheFull(_) => Blame::Capacity,
+            Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
+            Self::Panicked { .. } => Blame::Bug,
             Self::Constraint(_) | Self::NoChatTemplate { .. } | Self::OtherVocabulary { .. } => {
                 Blame::Caller
             }

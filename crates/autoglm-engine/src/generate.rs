@@ -1,24 +1,26 @@
-//! Text generation for many requests at once: each pass takes a piece of every active request,
-//! requests join and leave between passes (continuous batching).
+//! One request for text: which tokens it wants in the next pass, and what it makes of the logits.
+//!
+//! `tokens` holds what is settled (the prompt and what was chosen or forced, `settled` of them)
+//! and behind it, during a pass, proposals. A row of logits is used as long as everything that was
+//! fed before it is what was settled; so proposals never change what is chosen, only how many
+//! rows of one pass are of use.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
-use autoglm_model::{KvCache, Outputs, Sequence, Step, log_sum_exp};
+use autoglm_model::{KvCache, Model, Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, EngineError, FinishReason, Sampling, Usage,
+    AttentionPolicy, Completion, Decoding, EngineError, FinishReason, Sampling, Usage,
 };
 use autoglm_token::{TextStream, TokenId, Tokenizer};
 
 use crate::constraint::ConstraintState;
 use crate::error::LocalError;
-use crate::runner::{PASS_TOKENS, Runner};
+use crate::lookup::Lookup;
+use crate::runner::gating;
 use crate::sampler::Sampler;
+use crate::stats::EngineStats;
 use crate::stop::StopMatcher;
-
-/// Requests that decode together at most. 16 rows use a weight tile 16 times; the keys and values
-/// of more would crowd each other out of the cache on a small machine.
-const MAX_ACTIVE: usize = 16;
 
 /// A request with its tokens.
 pub(crate) struct GenerateJob {
@@ -27,278 +29,356 @@ pub(crate) struct GenerateJob {
     pub(crate) sampling: Sampling,
     pub(crate) stop: Vec<String>,
     pub(crate) constraint: Option<ConstraintState>,
+    pub(crate) decoding: Decoding,
     pub(crate) attention: AttentionPolicy,
 }
 
 /// A request that is being worked on.
-struct Active {
-    index: usize,
-    sequence: Sequence,
-    /// The prompt and what was generated; the first `sequence.len()` are in the cache.
+pub(crate) struct Generation {
+    pub(crate) sequence: Sequence,
+    pub(crate) cached_tokens: usize,
     tokens: Vec<TokenId>,
+    settled: usize,
+    /// First position at which something else was fed than what was settled.
+    agreed: usize,
     prompt_tokens: usize,
-    cached_tokens: usize,
     max_tokens: usize,
+    decoding: Decoding,
+    lookup: Lookup,
     sampler: Sampler,
     constraint: Option<ConstraintState>,
     text: String,
+    /// Text that is final and was not handed out yet.
+    fresh_text: String,
     stream: TextStream,
     stops: StopMatcher,
     stopped_by_text: bool,
-    /// Whether generated tokens attend to a part of their past.
-    gated: bool,
+    /// What generated tokens attend to.
+    attention: AttentionPolicy,
+    /// Whether the sequence has its gates.
+    has_gates: bool,
     logprobs: Vec<f32>,
     finish: Option<FinishReason>,
     failure: Option<EngineError>,
     started: Instant,
 }
 
-/// One call's generation.
-pub(crate) struct Generation<'a, 'r> {
-    pub(crate) runner: &'a mut Runner<'r>,
-    pub(crate) tokenizer: &'a Tokenizer,
-    pub(crate) on_text: &'a mut dyn FnMut(usize, &str),
-}
-
-/// The results by request.
-pub(crate) type Results = Vec<Option<Result<Completion, EngineError>>>;
-
-impl Generation<'_, '_> {
-    /// Generates for all jobs; `results[i]` is filled for each job `(i, _)`.
-    pub(crate) fn run(
-        &mut self,
-        jobs: Vec<(usize, GenerateJob)>,
-        cancel: &Cancel,
-        results: &mut Results,
-    ) {
-        let prompts: Vec<&[TokenId]> = jobs.iter().map(|(_, job)| &job.prompt[..]).collect();
-        // A prefix that does not fit into the cache is no error yet: each job is tried alone.
-        let _ = self.runner.cache_shared_prefix(&prompts);
-        let mut waiting: VecDeque<(usize, GenerateJob)> = jobs.into();
-        let mut active: Vec<Active> = Vec::new();
-        loop {
-            self.admit(&mut waiting, &mut active);
-            if cancel.is_cancelled() {
-                self.cancel(waiting, active, results);
-                return;
-            }
-            if active.is_empty() {
-                return;
-            }
-            if let Err(error) = self.pass(&mut active) {
-                // The youngest request gives way; alone it cannot be helped.
-                let item = active.pop().expect("a pass has an active request");
-                results[item.index] = Some(Err(error));
-                self.runner.release(item.sequence);
-            }
-            self.collect(&mut active, results);
-        }
-    }
-
-    /// Takes waiting requests in, as long as the cache has room for all that they may need.
-    fn admit(&mut self, waiting: &mut VecDeque<(usize, GenerateJob)>, active: &mut Vec<Active>) {
-        while active.len() < MAX_ACTIVE {
-            let Some((_, job)) = waiting.front() else {
-                return;
-            };
-            let mut wanted: usize = active.iter().map(Active::blocks_to_come).sum();
-            wanted += KvCache::blocks_for(0, job.prompt.len() + job.max_tokens);
-            if !self.runner.make_room(wanted) && !active.is_empty() {
-                return;
-            }
-            let (index, job) = waiting.pop_front().expect("the queue has a front");
-            let mut sequence = self.runner.begin(&job.prompt);
-            if let AttentionPolicy::Gated(settings) = job.attention {
-                sequence.gate(self.runner.gating(settings, job.prompt.len()));
-            }
-            active.push(Active::new(index, job, sequence));
-        }
-    }
-
-    /// One forward pass over all active requests, and a token for each whose prompt is done.
-    fn pass(&mut self, active: &mut [Active]) -> Result<(), EngineError> {
-        let mut budget = PASS_TOKENS;
-        let mut steps = Vec::with_capacity(active.len());
-        let mut sampled = Vec::with_capacity(active.len());
-        for (index, item) in active.iter_mut().enumerate() {
-            let pending = &item.tokens[item.sequence.len()..];
-            let taken = pending.len().min(budget);
-            if taken == 0 {
-                continue;
-            }
-            budget -= taken;
-            let done = taken == pending.len();
-            let outputs = if done { Outputs::Last } else { Outputs::None };
-            let tokens = &pending[..taken];
-            steps.push(Step {
-                sequence: &mut item.sequence,
-                tokens,
-                outputs,
-            });
-            if done {
-                sampled.push(index);
-            }
-        }
-        let rows = self.runner.forward(&mut steps)?;
-        drop(steps);
-        let rows: Vec<usize> = rows.into_iter().flatten().collect();
-        for (index, logits) in sampled.into_iter().zip(self.runner.logits(&rows)) {
-            self.choose(&mut active[index], logits);
-        }
-        Ok(())
-    }
-
-    /// Chooses the next token of a request and takes it in. A broken constraint ends the request
-    /// with its error, which [`Self::collect`] hands out.
-    fn choose(&mut self, item: &mut Active, mut logits: Vec<f32>) {
-        let normaliser = log_sum_exp(&logits);
-        let unmodified = item.changes_logits().then(|| logits.clone());
-        if let Some(constraint) = &mut item.constraint
-            && let Err(error) = constraint.apply(&mut logits)
-        {
-            item.failure = Some(EngineError::engine(LocalError::Constraint(error)));
-            return;
-        }
-        let token = item.sampler.choose(&mut logits, &item.tokens);
-        let logit = unmodified.as_ref().unwrap_or(&logits)[token as usize];
-        if self.tokenizer.is_end(token) {
-            item.finish = Some(FinishReason::Stop);
-            return;
-        }
-        item.logprobs.push(logit - normaliser);
-        item.tokens.push(token);
-        self.take_text(item, token);
-        item.advance_constraint(token);
-        if item.finish.is_none() && item.logprobs.len() >= item.max_tokens {
-            item.finish = Some(FinishReason::Length);
-        }
-    }
-
-    /// Turns a token into text and hands out what has become final.
-    fn take_text(&mut self, item: &mut Active, token: TokenId) {
-        let piece = item.stream.push(self.tokenizer, token);
-        let (text, stopped) = item.stops.push(&piece);
-        self.emit(item, &text);
-        if stopped {
-            item.finish = Some(FinishReason::Stop);
-            item.stopped_by_text = true;
-        }
-    }
-
-    fn emit(&mut self, item: &mut Active, text: &str) {
-        if !text.is_empty() {
-            item.text.push_str(text);
-            (self.on_text)(item.index, text);
-        }
-    }
-
-    /// Moves finished and failed requests to the results.
-    fn collect(&mut self, active: &mut Vec<Active>, results: &mut Results) {
-        let (ended, going): (Vec<_>, Vec<_>) = std::mem::take(active)
-            .into_iter()
-            .partition(|item| item.finish.is_some() || item.failure.is_some());
-        *active = going;
-        for item in ended {
-            self.end(item, results);
-        }
-    }
-
-    fn end(&mut self, mut item: Active, results: &mut Results) {
-        if let Some(error) = item.failure.take() {
-            results[item.index] = Some(Err(error));
-            self.runner.release(item.sequence);
-            return;
-        }
-        if !item.stopped_by_text {
-            let (text, _) = item.stops.push(&item.stream.finish());
-            let rest = text + &item.stops.finish();
-            self.emit(&mut item, &rest);
-        }
-        results[item.index] = Some(Ok(item.completion()));
-        if item.gated {
-            // What was computed with a part of the past must not reach other requests.
-            self.runner.truncate(&mut item.sequence, item.prompt_tokens);
-        }
-        item.tokens.truncate(item.sequence.len());
-        self.runner.keep(item.tokens, item.sequence);
-    }
-
-    /// Ends everything: active requests with the text that they have, waiting ones with an error.
-    fn cancel(
-        &mut self,
-        waiting: VecDeque<(usize, GenerateJob)>,
-        active: Vec<Active>,
-        results: &mut Results,
-    ) {
-        for mut item in active {
-            item.finish = Some(FinishReason::Cancelled);
-            self.end(item, results);
-        }
-        for (index, _) in waiting {
-            results[index] = Some(Err(EngineError::Cancelled));
-        }
-    }
-}
-
-impl Active {
-    fn new(index: usize, job: GenerateJob, sequence: Sequence) -> Self {
+impl Generation {
+    pub(crate) fn new(job: GenerateJob) -> Self {
         Self {
-            index,
-            cached_tokens: sequence.len(),
-            sequence,
+            sequence: Sequence::default(),
+            cached_tokens: 0,
+            settled: job.prompt.len(),
+            agreed: usize::MAX,
             prompt_tokens: job.prompt.len(),
             tokens: job.prompt,
             max_tokens: job.max_tokens,
+            decoding: job.decoding,
+            lookup: Lookup::new(job.decoding.lookup_tokens),
             sampler: Sampler::new(job.sampling),
             constraint: job.constraint,
             text: String::new(),
+            fresh_text: String::new(),
             stream: TextStream::default(),
             stops: StopMatcher::new(&job.stop),
             stopped_by_text: false,
-            gated: job.attention != AttentionPolicy::Full,
+            attention: job.attention,
+            has_gates: false,
             logprobs: Vec::new(),
-            finish: None,
+            finish: (job.max_tokens == 0).then_some(FinishReason::Length),
             failure: None,
             started: Instant::now(),
         }
     }
 
+    pub(crate) fn prompt(&self) -> &[TokenId] {
+        &self.tokens[..self.prompt_tokens]
+    }
+
+    /// The tokens whose keys and values later requests may use. What was computed with a part of
+    /// the past must not reach them.
+    pub(crate) fn reusable(&self) -> &[TokenId] {
+        let cached = self.sequence.len();
+        let len = if self.is_gated() {
+            cached.min(self.prompt_tokens)
+        } else {
+            cached
+        };
+        &self.tokens[..len]
+    }
+
+    /// Whether generated tokens attend to a part of their past only. They are computed one by
+    /// one, for the gates follow what each of them finds.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.attention != AttentionPolicy::Full
+    }
+
+    /// Gives the sequence its gates when the prompt is done.
+    pub(crate) fn set_gates(&mut self, model: &Model) {
+        if let AttentionPolicy::Gated(settings) = self.attention
+            && !self.has_gates
+            && !self.is_in_prompt()
+        {
+            let gates = gating(model, settings, self.prompt_tokens);
+            self.sequence.gate(gates);
+            self.has_gates = true;
+        }
+    }
+
+    /// Whether no token was chosen yet.
+    pub(crate) fn is_in_prompt(&self) -> bool {
+        self.settled == self.prompt_tokens
+    }
+
+    /// Settled tokens that the model has not seen.
+    pub(crate) fn pending(&self) -> usize {
+        self.settled - self.sequence.len()
+    }
+
     /// Blocks that the request may still take.
-    fn blocks_to_come(&self) -> usize {
+    pub(crate) fn blocks_to_come(&self) -> usize {
         let total = self.prompt_tokens + self.max_tokens;
         KvCache::blocks_for(self.sequence.len(), total - self.sequence.len())
     }
 
-    /// Whether choosing a token changes the logits, so that a copy of them must be kept.
-    fn changes_logits(&self) -> bool {
-        self.constraint.is_some() || self.sampler.penalises()
+    /// Adds at most `most` proposals behind the settled tokens; says how many.
+    pub(crate) fn propose(&mut self, most: usize) -> usize {
+        let left = self.max_tokens + self.prompt_tokens - self.settled;
+        let most = most.min(left.saturating_sub(1));
+        if self.finish.is_some() || self.is_in_prompt() || self.is_gated() {
+            return 0;
+        }
+        let proposed = self.lookup.propose(&self.tokens, most).to_vec();
+        self.tokens.extend(&proposed);
+        proposed.len()
     }
 
-    fn advance_constraint(&mut self, token: TokenId) {
+    /// Takes the proposals back.
+    pub(crate) fn withdraw_proposals(&mut self) {
+        self.tokens.truncate(self.settled);
+    }
+
+    /// The step that feeds the next `count` tokens.
+    pub(crate) fn step(&mut self, count: usize) -> Step<'_> {
+        let start = self.sequence.len();
+        let end = start + count;
+        let outputs = match end.saturating_sub(self.first_row_wanted().max(start)) {
+            0 => Outputs::None,
+            1 => Outputs::Last,
+            _ => Outputs::All,
+        };
+        self.agreed = end;
+        Step {
+            sequence: &mut self.sequence,
+            tokens: &self.tokens[start..end],
+            outputs,
+        }
+    }
+
+    /// The first position whose logits are of use.
+    fn first_row_wanted(&self) -> usize {
+        if self.decoding.logprobs {
+            self.prompt_tokens + self.logprobs.len() - 1
+        } else {
+            self.settled - 1
+        }
+    }
+
+    /// The rows of use among those that a pass gave, each with its position. They are the
+    /// sequence's last.
+    pub(crate) fn useful_rows(&self, rows: Range<usize>) -> Vec<(usize, usize)> {
+        let first = self.sequence.len() - rows.len();
+        let skipped = self.first_row_wanted().saturating_sub(first);
+        rows.zip(first..).skip(skipped).collect()
+    }
+
+    /// Uses the logits of a position: they tell a settled token's probability, or the next token
+    /// is chosen.
+    pub(crate) fn take(
+        &mut self,
+        tokenizer: &Tokenizer,
+        position: usize,
+        logits: &mut [f32],
+        stats: &mut EngineStats,
+    ) {
+        if position >= self.agreed || self.has_ended() {
+            return;
+        }
+        if position + 1 < self.settled {
+            if self.decoding.logprobs {
+                let token = self.tokens[position + 1] as usize;
+                self.logprobs.push(logits[token] - log_sum_exp(logits));
+            }
+        } else if self.finish.is_none() {
+            self.choose(tokenizer, logits, stats);
+        }
+    }
+
+    /// Chooses the next token and takes it in. A broken constraint ends the request with its
+    /// error.
+    fn choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32], stats: &mut EngineStats) {
+        let wants_logprobs = self.decoding.logprobs;
+        let normaliser = wants_logprobs.then(|| log_sum_exp(logits));
+        if let Some(constraint) = &mut self.constraint
+            && let Err(error) = constraint.apply(logits)
+        {
+            self.fail(error);
+            return;
+        }
+        let place = self.settled - self.prompt_tokens;
+        let history = &self.tokens[..self.settled];
+        let token = self.sampler.choose(logits, history, place);
+        if tokenizer.is_end(token) {
+            self.finish = Some(FinishReason::Stop);
+            self.diverge(self.settled);
+            return;
+        }
+        if let Some(normaliser) = normaliser {
+            self.logprobs
+                .push(self.sampler.unpenalised(token, logits) - normaliser);
+        }
+        self.settle(tokenizer, token);
+        self.advance_constraint(tokenizer, token, stats);
+    }
+
+    /// Takes a token in that is certain.
+    fn settle(&mut self, tokenizer: &Tokenizer, token: TokenId) {
+        let at = self.settled;
+        if self.tokens.get(at) != Some(&token) {
+            self.diverge(at);
+            self.tokens.push(token);
+        }
+        self.settled += 1;
+        let piece = self.stream.push(tokenizer, token);
+        let (text, stopped) = self.stops.push(&piece);
+        self.fresh_text.push_str(&text);
+        if stopped {
+            self.finish = Some(FinishReason::Stop);
+            self.stopped_by_text = true;
+        } else if self.settled - self.prompt_tokens >= self.max_tokens {
+            self.finish = Some(FinishReason::Length);
+        }
+    }
+
+    /// From position `at` on, what was fed is not what follows.
+    fn diverge(&mut self, at: usize) {
+        self.tokens.truncate(at);
+        self.agreed = self.agreed.min(at);
+    }
+
+    /// Tells the constraint of a token, and takes in what it leaves no choice about. A complete
+    /// text is complete even where the token limit is reached with it.
+    fn advance_constraint(
+        &mut self,
+        tokenizer: &Tokenizer,
+        token: TokenId,
+        stats: &mut EngineStats,
+    ) {
         let Some(constraint) = &mut self.constraint else {
             return;
         };
-        match constraint.accept(token) {
-            Ok(true) => self.finish = Some(FinishReason::Stop),
-            Ok(false) => {}
-            Err(error) => {
-                self.failure = Some(EngineError::engine(LocalError::Constraint(error)));
+        let outcome = constraint.accept(token).map(|complete| {
+            let forces = self.decoding.fast_forward && !complete;
+            let forced = if forces {
+                constraint.forced()
+            } else {
+                Vec::new()
+            };
+            (complete, forced)
+        });
+        match outcome {
+            Ok((true, _)) => self.finish = Some(FinishReason::Stop),
+            Ok((false, forced)) => self.force(tokenizer, &forced, stats),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn force(&mut self, tokenizer: &Tokenizer, forced: &[TokenId], stats: &mut EngineStats) {
+        for &token in forced {
+            if self.finish.is_some() || tokenizer.is_end(token) {
+                return;
+            }
+            self.sampler.pass_over();
+            self.settle(tokenizer, token);
+            stats.forced_tokens += 1;
+            let Some(constraint) = &mut self.constraint else {
+                return;
+            };
+            match constraint.accept(token) {
+                Ok(true) => self.finish = Some(FinishReason::Stop),
+                Ok(false) => {}
+                Err(error) => self.fail(error),
             }
         }
     }
 
-    fn completion(&mut self) -> Completion {
-        Completion {
+    fn fail(&mut self, error: crate::constraint::ConstraintError) {
+        self.failure = Some(EngineError::engine(LocalError::Constraint(error)));
+    }
+
+    /// Ends a pass that fed `proposed` proposals behind `before` settled tokens: what was wrong
+    /// leaves the cache. Says how many were right.
+    pub(crate) fn end_pass(
+        &mut self,
+        cache: &mut KvCache,
+        before: usize,
+        proposed: usize,
+    ) -> usize {
+        let right = self.agreed.min(self.settled).saturating_sub(before);
+        let right = right.min(proposed);
+        self.lookup.learn(proposed, right);
+        self.tokens.truncate(self.settled);
+        let len = self.sequence.len().min(self.agreed).min(self.settled);
+        cache.truncate(&mut self.sequence, len);
+        right
+    }
+
+    /// Settled tokens, before proposals are added: what [`Self::end_pass`] counts from.
+    pub(crate) fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// Whether nothing more is to be computed.
+    pub(crate) fn has_ended(&self) -> bool {
+        let told =
+            !self.decoding.logprobs || self.logprobs.len() == self.settled - self.prompt_tokens;
+        self.failure.is_some() || (self.finish.is_some() && told)
+    }
+
+    /// Text that has become final since this was last asked.
+    pub(crate) fn take_text(&mut self) -> String {
+        self.text.push_str(&self.fresh_text);
+        std::mem::take(&mut self.fresh_text)
+    }
+
+    /// Chooses no further token: what the request has is its answer.
+    pub(crate) fn cancel(&mut self) {
+        self.finish.get_or_insert(FinishReason::Cancelled);
+    }
+
+    /// The last text and the answer of a request that has ended.
+    pub(crate) fn conclude(&mut self) -> (String, Result<Completion, EngineError>) {
+        if let Some(error) = self.failure.take() {
+            return (String::new(), Err(error));
+        }
+        if !self.stopped_by_text {
+            let (text, _) = self.stops.push(&self.stream.finish());
+            self.fresh_text += &text;
+            self.fresh_text += &self.stops.finish();
+        }
+        let text = self.take_text();
+        let completion = Completion {
             text: std::mem::take(&mut self.text),
-            tokens: self.tokens[self.prompt_tokens..].to_vec(),
-            finish: self.finish.expect("only finished requests are completed"),
+            tokens: self.tokens[self.prompt_tokens..self.settled].to_vec(),
+            finish: self.finish.expect("only finished requests are concluded"),
             usage: Usage {
                 prompt_tokens: self.prompt_tokens,
                 cached_tokens: self.cached_tokens,
-                completion_tokens: self.logprobs.len(),
+                completion_tokens: self.settled - self.prompt_tokens,
                 compute: self.started.elapsed(),
             },
             logprobs: std::mem::take(&mut self.logprobs),
-        }
+        };
+        (text, Ok(completion))
     }
 }

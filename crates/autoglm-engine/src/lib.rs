@@ -4,20 +4,28 @@
 //! The result of a request does not depend on what else is in the batch, bit for bit.
 
 pub mod constraint;
+mod desk;
 mod divergence;
 mod error;
 mod generate;
 mod local;
+mod lookup;
+mod memory;
 mod options;
 mod perplexity;
 mod prefix;
+mod request;
 mod runner;
 mod sampler;
+mod scheduler;
 mod score;
+mod stats;
 mod stop;
 
 pub use autoglm_model::CacheType;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
+pub use memory::{MemoryError, MemoryPlan};
 pub use perplexity::{Perplexity, PerplexitySettings};
+pub use stats::EngineStats;

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource, Workspace};
+use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -14,25 +14,32 @@ use autoglm_token::{
 };
 
 use crate::constraint::{ConstraintFactory, ConstraintState};
+use crate::desk::{Busy, Desk};
 use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
-use crate::generate::{GenerateJob, Generation, Results};
+use crate::generate::GenerateJob;
+use crate::memory::MemoryPlan;
 use crate::options::OptionPlan;
 use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
-use crate::prefix::PrefixCache;
-use crate::runner::{Runner, State};
-use crate::score::{ScoreJob, score};
+use crate::request::{Answer, Job};
+use crate::runner::Machine;
+use crate::scheduler::Scheduler;
+use crate::score::ScoreJob;
+use crate::stats::EngineStats;
 
 /// How an engine uses the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSettings {
     /// Compute threads, the calling one included.
     pub threads: NonZeroUsize,
-    /// Token positions that the key/value cache holds for all requests together; at least
-    /// [`LocalSettings::MIN_CACHE_TOKENS`].
-    pub cache_tokens: usize,
+    /// Token positions that the key/value cache holds for all requests together, at least
+    /// [`LocalSettings::MIN_CACHE_TOKENS`]; `None` is [`LocalSettings::DEFAULT_CACHE_TOKENS`], or
+    /// as many as the memory limit leaves room for.
+    pub cache_tokens: Option<usize>,
     /// How the cache stores keys and values.
     pub cache_type: CacheType,
+    /// Bytes that weights, cache and working memory may take together at most.
+    pub memory_limit: Option<u64>,
     /// What float weights are quantised to while they are loaded.
     pub quantize: Option<QuantizedType>,
 }
@@ -44,15 +51,15 @@ impl LocalSettings {
     pub const DEFAULT_CACHE_TOKENS: usize = 16_384;
 }
 
-/// A model on this machine. Calls from several threads take turns.
+/// A model on this machine. Calls from several threads share its passes.
 pub struct LocalEngine {
     facts: ModelFacts,
     model: Model,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     chat: ChatOptions,
     pool: Pool,
-    state: Mutex<State>,
+    desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
 }
 
@@ -82,28 +89,25 @@ impl LocalEngine {
         source: &dyn WeightSource,
         settings: LocalSettings,
     ) -> Result<Self, LocalError> {
+        let plan = MemoryPlan::new(source, settings)?;
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
-        let tokenizer = Tokenizer::new(source.vocabulary()?)?;
+        let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
         let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
             .chat_template()?
             .or_else(built_in)
             .map(|source| ChatTemplate::new(source, &tokenizer))
             .transpose()?;
-        let config = model.config();
-        let cache_tokens = settings.cache_tokens.max(LocalSettings::MIN_CACHE_TOKENS);
         let facts = ModelFacts {
             name,
-            context_tokens: config.context_tokens.min(cache_tokens),
+            context_tokens: model.config().context_tokens.min(plan.cache_tokens),
             chat: template.is_some(),
         };
-        let state = State {
-            cache: KvCache::of_type(settings.cache_type, config, cache_tokens),
-            workspace: Workspace::default(),
-            prefixes: PrefixCache::default(),
-        };
-        let state = Mutex::new(state);
+        let config = model.config().clone();
+        let (kind, positions) = (settings.cache_type, plan.cache_positions());
+        let make = move || Scheduler::new(KvCache::of_type(kind, &config, positions));
+        let desk = Desk::new(make);
         let constraints = OnceLock::new();
         Ok(Self {
             facts,
@@ -112,7 +116,7 @@ impl LocalEngine {
             template,
             chat: ChatOptions::default(),
             pool,
-            state,
+            desk,
             constraints,
         })
     }
@@ -196,28 +200,31 @@ impl LocalEngine {
     ) -> Result<Perplexity, EngineError> {
         let mut total = Perplexity::default();
         for window in self.windows(tokens, settings.context)? {
-            let mut state = self.lock();
-            let mut runner = self.runner(&mut state);
-            add_window(&mut runner, &window, settings, &mut total, cancel)?;
+            let machine = self.machine();
+            self.desk.borrow(|scheduler| {
+                let runner = &mut scheduler.runner;
+                add_window(runner, machine, &window, settings, &mut total, cancel)
+            })?;
             on_window(&total);
         }
         Ok(total)
     }
 
-    /// Tokens in windows of `context` positions, BOS included.
+    /// Tokens in windows of `context` positions, the model's prefix included.
     fn windows(
         &self,
         tokens: &[TokenId],
         context: usize,
     ) -> Result<Vec<Vec<TokenId>>, EngineError> {
-        if !(2..=self.facts.context_tokens).contains(&context) {
+        let prefix = self.tokenizer.prefix();
+        let smallest = 2.max(prefix.len() + 1);
+        if !(smallest..=self.facts.context_tokens).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
                 given: context.to_string(),
-                wanted: "at least 2 and at most the model's context",
+                wanted: "at least 2, more than the model's prefix, and at most the model's context",
             });
         }
-        let prefix = self.tokenizer.prefix();
         let windows = tokens.chunks(context - prefix.len());
         Ok(windows.map(|text| [prefix, text].concat()).collect())
     }
@@ -243,11 +250,15 @@ impl LocalEngine {
             }));
         }
         let limit = reference.facts.context_tokens;
+        let machines = [self.machine(), reference.machine()];
         let mut total = Divergence::default();
         for window in self.windows(tokens, context.min(limit))? {
-            let (mut ours, mut theirs) = (self.lock(), reference.lock());
-            let runners = [self.runner(&mut ours), reference.runner(&mut theirs)];
-            compare_window(runners, &window, &mut total, cancel)?;
+            self.desk.borrow(|ours| {
+                reference.desk.borrow(|theirs| {
+                    let runners = [&mut ours.runner, &mut theirs.runner];
+                    compare_window(runners, machines, &window, &mut total, cancel)
+                })
+            })?;
             on_window(&total);
         }
         Ok(total)
@@ -257,17 +268,16 @@ impl LocalEngine {
         self.model.config().vocabulary
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic inside a pass leaves blocks referenced that nobody holds, but no wrong content:
-        // sequences are only ever read up to their own length.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the engine has done so far.
+    pub fn stats(&self) -> EngineStats {
+        self.desk.stats()
     }
 
-    fn runner<'a>(&'a self, state: &'a mut State) -> Runner<'a> {
-        Runner {
+    fn machine(&self) -> Machine<'_> {
+        Machine {
             model: &self.model,
             pool: &self.pool,
-            state,
+            tokenizer: &self.tokenizer,
         }
     }
 
@@ -320,8 +330,47 @@ impl LocalEngine {
             sampling: request.sampling,
             stop: request.stop.clone(),
             constraint,
+            decoding: request.decoding,
             attention: request.attention,
         })
+    }
+
+    /// Answers the jobs and puts the answers to the errors of requests that are none.
+    fn answer(
+        &self,
+        jobs: Vec<Result<Job, EngineError>>,
+        cancel: &Cancel,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Vec<Result<Answer, EngineError>> {
+        let mut results: Vec<Option<Result<Answer, EngineError>>> = Vec::new();
+        let mut good = Vec::new();
+        for (index, job) in jobs.into_iter().enumerate() {
+            results.push(match job {
+                Ok(job) => {
+                    good.push((index, job));
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
+        match self.desk.answer(self.machine(), good, cancel, on_text) {
+            Ok(answers) => {
+                for (index, answer) in answers {
+                    results[index] = Some(answer);
+                }
+            }
+            Err(Busy { calls, limit }) => {
+                for result in results.iter_mut().filter(|result| result.is_none()) {
+                    let busy = LocalError::Busy { calls, limit };
+                    *result = Some(Err(EngineError::engine(busy)));
+                }
+            }
+        }
+        let every = "every request has an answer";
+        results
+            .into_iter()
+            .map(|result| result.expect(every))
+            .collect()
     }
 
     fn start(&self, constraint: &Constraint) -> Result<ConstraintState, EngineError> {
@@ -379,28 +428,13 @@ impl Score for LocalEngine {
         requests: &[ScoreRequest],
         cancel: &Cancel,
     ) -> Vec<Result<Scoring, EngineError>> {
-        let mut results: Vec<Option<Result<Scoring, EngineError>>> = Vec::new();
-        let (mut indices, mut jobs) = (Vec::new(), Vec::new());
-        for (index, request) in requests.iter().enumerate() {
-            let job = self.score_job(request);
-            results.push(None);
-            match job {
-                Ok(job) => {
-                    indices.push(index);
-                    jobs.push(job);
-                }
-                Err(error) => results[index] = Some(Err(error)),
-            }
-        }
-        let mut state = self.lock();
-        for (index, result) in
-            indices
-                .into_iter()
-                .zip(score(&mut self.runner(&mut state), &jobs, cancel))
-        {
-            results[index] = Some(result);
-        }
-        unwrap_all(results)
+        let job = |request| Ok(Job::Score(Box::new(self.score_job(request)?)));
+        let answers = self.answer(requests.iter().map(job).collect(), cancel, &mut |_, _| {});
+        let scoring = |answer| match answer {
+            Answer::Scoring(scoring) => scoring,
+            Answer::Completion(_) => unreachable!("a score request gives scores"),
+        };
+        answers.into_iter().map(|a| a.map(scoring)).collect()
     }
 }
 
@@ -415,31 +449,12 @@ impl Generate for LocalEngine {
         cancel: &Cancel,
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Vec<Result<Completion, EngineError>> {
-        let mut results: Results = Vec::new();
-        let mut jobs = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            let job = self.generate_job(request);
-            results.push(None);
-            match job {
-                Ok(job) => jobs.push((index, job)),
-                Err(error) => results[index] = Some(Err(error)),
-            }
-        }
-        let mut state = self.lock();
-        let mut runner = self.runner(&mut state);
-        Generation {
-            runner: &mut runner,
-            tokenizer: &self.tokenizer,
-            on_text,
-        }
-        .run(jobs, cancel, &mut results);
-        unwrap_all(results)
+        let job = |request| Ok(Job::Generate(Box::new(self.generate_job(request)?)));
+        let answers = self.answer(requests.iter().map(job).collect(), cancel, on_text);
+        let completion = |answer| match answer {
+            Answer::Completion(completion) => completion,
+            Answer::Scoring(_) => unreachable!("a request for text gives text"),
+        };
+        answers.into_iter().map(|a| a.map(completion)).collect()
     }
-}
-
-fn unwrap_all<T>(results: Vec<Option<T>>) -> Vec<T> {
-    results
-        .into_iter()
-        .map(|result| result.expect("every request has a result"))
-        .collect()
 }

@@ -4,10 +4,8 @@ use autoglm_model::{Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{AttentionPolicy, Cancel, EngineError};
 use autoglm_token::TokenId;
 
-use crate::runner::{PASS_TOKENS, Runner};
-
-/// Hidden rows whose logits are computed at once: 32 × 262,144 × 4 bytes = 32 MiB.
-pub(crate) const LOGIT_ROWS: usize = 32;
+use crate::error::LocalError;
+use crate::runner::{Machine, PASS_TOKENS, Runner, gating};
 
 /// What a model makes of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -40,20 +38,23 @@ pub struct PerplexitySettings {
 /// Adds the tokens of one window, computed from an empty cache; all but the first are predicted, or
 /// as many as are asked for.
 pub(crate) fn add_window(
-    runner: &mut Runner<'_>,
+    runner: &mut Runner,
+    machine: Machine<'_>,
     window: &[TokenId],
     settings: &PerplexitySettings,
     total: &mut Perplexity,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
     let mut sequence = Sequence::default();
-    let outcome = predict(runner, &mut sequence, window, (settings, total), cancel);
-    runner.release(sequence);
+    let asked = (settings, total);
+    let outcome = predict(runner, machine, &mut sequence, window, asked, cancel);
+    runner.cache.release(sequence);
     outcome
 }
 
 fn predict(
-    runner: &mut Runner<'_>,
+    runner: &mut Runner,
+    machine: Machine<'_>,
     sequence: &mut Sequence,
     window: &[TokenId],
     (settings, total): (&PerplexitySettings, &mut Perplexity),
@@ -64,48 +65,43 @@ fn predict(
         .last
         .map_or(0, |last| inputs.len().saturating_sub(last));
     for tokens in inputs[..prompt].chunks(PASS_TOKENS) {
-        let outputs = Outputs::None;
-        runner.forward(&mut [Step {
-            sequence,
-            tokens,
-            outputs,
-        }])?;
+        forward(runner, machine, sequence, tokens, Outputs::None)?;
     }
     let mut pass_tokens = PASS_TOKENS;
-    if let AttentionPolicy::Gated(gating) = settings.attention {
-        sequence.gate(runner.gating(gating, prompt));
+    if let AttentionPolicy::Gated(settings) = settings.attention {
+        sequence.gate(gating(machine.model, settings, prompt));
         pass_tokens = 1;
     }
     let passes = inputs[prompt..].chunks(pass_tokens);
     for (tokens, next) in passes.zip(window[prompt + 1..].chunks(pass_tokens)) {
-        let outputs = Outputs::All;
-        runner.forward(&mut [Step {
-            sequence,
-            tokens,
-            outputs,
-        }])?;
-        add_rows(runner, next, total, cancel)?;
+        if cancel.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        forward(runner, machine, sequence, tokens, Outputs::All)?;
+        let rows: Vec<usize> = (0..next.len()).collect();
+        runner.for_each_logits(machine, &rows, |row, logits| {
+            let logit = logits[next[row] as usize];
+            total.negative_log_likelihood += f64::from(log_sum_exp(logits) - logit);
+            total.predicted_tokens += 1;
+        });
     }
     Ok(())
 }
 
-/// Adds what each row of the last pass says of the token behind it.
-fn add_rows(
-    runner: &mut Runner<'_>,
-    next: &[TokenId],
-    total: &mut Perplexity,
-    cancel: &Cancel,
+/// One pass over tokens of one sequence.
+fn forward(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    sequence: &mut Sequence,
+    tokens: &[TokenId],
+    outputs: Outputs,
 ) -> Result<(), EngineError> {
-    let rows: Vec<usize> = (0..next.len()).collect();
-    for rows in rows.chunks(LOGIT_ROWS) {
-        if cancel.is_cancelled() {
-            return Err(EngineError::Cancelled);
-        }
-        for (&row, logits) in rows.iter().zip(runner.logits(rows)) {
-            let logit = logits[next[row] as usize];
-            total.negative_log_likelihood += f64::from(log_sum_exp(&logits) - logit);
-            total.predicted_tokens += 1;
-        }
-    }
+    let mut step = [Step {
+        sequence,
+        tokens,
+        outputs,
+    }];
+    let rows = runner.forward(machine, &mut step);
+    rows.map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
     Ok(())
 }

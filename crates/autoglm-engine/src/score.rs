@@ -1,21 +1,15 @@
-//! Probabilities of given continuations, the shared prompt computed once.
+//! One request for the probabilities of given continuations: what it wants in the next pass, and
+//! what it makes of the logits.
 
 use std::ops::Range;
 use std::time::Instant;
 
-use autoglm_model::{Outputs, Sequence, Step, log_sum_exp};
-use autoglm_spec::{Cancel, EngineError, OptionScore, Scoring, Usage};
+use autoglm_model::{KvCache, Outputs, Sequence, Step, log_sum_exp};
+use autoglm_spec::{OptionScore, Scoring, Usage};
 use autoglm_token::TokenId;
 
 use crate::options::{Factor, OptionPlan};
-use crate::runner::{PASS_TOKENS, Runner};
-
-/// Vocabulary-wide logit rows that are held at once: 32 × 262,144 × 4 bytes = 32 MiB.
-const VOCABULARY_ROWS: usize = 32;
-
-/// Option runs that are computed in one pass. Each takes two blocks at most, so 64 of them stay
-/// far below the smallest cache.
-const FEEDS_PER_PASS: usize = 64;
+use crate::runner::{Machine, Runner};
 
 /// A request with its tokens.
 pub(crate) struct ScoreJob {
@@ -24,236 +18,144 @@ pub(crate) struct ScoreJob {
     pub(crate) plan: OptionPlan,
 }
 
-/// A job whose prompt is being or was computed.
-struct Running<'j> {
-    job: &'j ScoreJob,
-    sequence: Sequence,
-    cached_tokens: usize,
+/// A request that is being worked on: first the prompt, then the runs behind it.
+pub(crate) struct Scored {
+    pub(crate) sequence: Sequence,
+    pub(crate) cached_tokens: usize,
+    job: ScoreJob,
+    /// Whether the first factors are known, so that the prompt is done.
+    root_done: bool,
+    /// Runs behind the prompt that are done.
+    fed: usize,
+    /// The sequences of the runs of this pass.
+    forks: Vec<Sequence>,
     logprobs: Vec<f32>,
     started: Instant,
 }
 
 /// A factor of an option's probability that the row's hidden state gives.
-struct Need<'j> {
+pub(crate) struct Need {
     row: usize,
-    job: usize,
+    /// Index of the request among the active ones.
+    pub(crate) request: usize,
     option: usize,
-    factor: &'j Factor,
+    token: TokenId,
+    rivals: Option<Vec<TokenId>>,
 }
 
-/// Scores jobs; each as if it were alone. Stops early when cancelled.
-pub(crate) fn score(
-    runner: &mut Runner<'_>,
-    jobs: &[ScoreJob],
-    cancel: &Cancel,
-) -> Vec<Result<Scoring, EngineError>> {
-    let prompts: Vec<&[TokenId]> = jobs.iter().map(|job| job.prompt.as_slice()).collect();
-    // A prefix that does not fit into the cache is no error yet: each job is still tried alone.
-    let _ = runner.cache_shared_prefix(&prompts);
-    let mut results = Vec::with_capacity(jobs.len());
-    let mut most_jobs = usize::MAX;
-    while results.len() < jobs.len() {
-        if cancel.is_cancelled() {
-            results.push(Err(EngineError::Cancelled));
-            continue;
-        }
-        let (running, outcome) = score_pass(runner, &jobs[results.len()..], most_jobs);
-        let scorings: Vec<Scoring> = running.iter().map(Running::scoring).collect();
-        let count = running.len();
-        for item in running {
-            runner.release(item.sequence);
-        }
-        match outcome {
-            Ok(()) => results.extend(scorings.into_iter().map(Ok)),
-            Err(error) if count <= 1 => results.push(Err(error)),
-            // Together they do not fit; fewer may.
-            Err(_) => most_jobs = count / 2,
-        }
-    }
-    results
-}
-
-/// Scores as many of the first jobs as one pass holds, at least one and at most `most_jobs`.
-fn score_pass<'j>(
-    runner: &mut Runner<'_>,
-    jobs: &'j [ScoreJob],
-    most_jobs: usize,
-) -> (Vec<Running<'j>>, Result<(), EngineError>) {
-    let mut running = Vec::new();
-    let mut tokens = 0;
-    for job in jobs.iter().take(most_jobs) {
-        let sequence = runner.begin(&job.prompt);
-        tokens += job.prompt.len() - sequence.len();
-        if tokens > PASS_TOKENS && !running.is_empty() {
-            runner.release(sequence);
-            break;
-        }
-        running.push(Running {
-            job,
-            cached_tokens: sequence.len(),
-            sequence,
+impl Scored {
+    pub(crate) fn new(job: ScoreJob) -> Self {
+        Self {
+            sequence: Sequence::default(),
+            cached_tokens: 0,
+            root_done: false,
+            fed: 0,
+            forks: Vec::new(),
             logprobs: vec![0.0; job.options.len()],
+            job,
             started: Instant::now(),
-        });
-    }
-    let outcome = run_prompts(runner, &mut running).and_then(|()| run_feeds(runner, &mut running));
-    (running, outcome)
-}
-
-/// Computes the prompts and every option's first factor.
-fn run_prompts(runner: &mut Runner<'_>, running: &mut [Running<'_>]) -> Result<(), EngineError> {
-    let mut steps = Vec::with_capacity(running.len());
-    for item in running.iter_mut() {
-        let left = &item.job.prompt[item.sequence.len()..];
-        let tokens = runner.feed_beginning(&mut item.sequence, left)?;
-        steps.push(Step {
-            sequence: &mut item.sequence,
-            tokens,
-            outputs: Outputs::Last,
-        });
-    }
-    let rows = runner.forward(&mut steps)?;
-    drop(steps);
-    let mut needs = Vec::new();
-    for (job, (item, row)) in running.iter().zip(rows).enumerate() {
-        for (option, factors) in item.job.plan.factors.iter().enumerate() {
-            let root = factors.iter().filter(|factor| factor.depth == 0);
-            needs.extend(root.map(|factor| Need {
-                row: row.start,
-                job,
-                option,
-                factor,
-            }));
         }
     }
-    add_factors(runner, running, &needs);
-    Ok(())
-}
 
-/// Computes what stands behind the prompts: the factors at depth ≥ 1.
-fn run_feeds(runner: &mut Runner<'_>, running: &mut [Running<'_>]) -> Result<(), EngineError> {
-    let feeds: Vec<(usize, usize)> = running
-        .iter()
-        .enumerate()
-        .flat_map(|(job, item)| (0..item.job.plan.feeds.len()).map(move |feed| (job, feed)))
-        .collect();
-    for chunk in feeds.chunks(FEEDS_PER_PASS) {
-        let mut forks: Vec<Sequence> = chunk
-            .iter()
-            .map(|&(job, _)| runner.fork(&running[job].sequence))
-            .collect();
-        let outcome = run_feed_chunk(runner, running, chunk, &mut forks);
-        for fork in forks {
-            runner.release(fork);
-        }
-        outcome?;
+    pub(crate) fn prompt(&self) -> &[TokenId] {
+        &self.job.prompt
     }
-    Ok(())
-}
 
-fn run_feed_chunk(
-    runner: &mut Runner<'_>,
-    running: &mut [Running<'_>],
-    chunk: &[(usize, usize)],
-    forks: &mut [Sequence],
-) -> Result<(), EngineError> {
-    let mut steps: Vec<Step<'_>> = chunk
-        .iter()
-        .zip(forks)
-        .map(|(&(job, feed), sequence)| Step {
-            sequence,
-            tokens: &running[job].job.plan.feeds[feed],
-            outputs: Outputs::All,
-        })
-        .collect();
-    let rows = runner.forward(&mut steps)?;
-    let needs: Vec<Need<'_>> = chunk
-        .iter()
-        .zip(&rows)
-        .flat_map(|(&(job, feed), rows)| feed_needs(running[job].job, job, feed, rows))
-        .collect();
-    add_factors(runner, running, &needs);
-    Ok(())
-}
+    /// Tokens of the prompt that the model has not seen.
+    pub(crate) fn pending(&self) -> usize {
+        self.job.prompt.len() - self.sequence.len()
+    }
 
-/// The factors that a feed's rows give. Row d - 1 of the feed stands before depth d.
-fn feed_needs<'j>(
-    job: &'j ScoreJob,
-    index: usize,
-    feed: usize,
-    rows: &Range<usize>,
-) -> Vec<Need<'j>> {
-    let options = (0..job.options.len()).filter(|&o| job.plan.feed_of[o] == Some(feed));
-    options
-        .flat_map(|option| {
-            let deeper = job.plan.factors[option]
-                .iter()
-                .filter(|factor| factor.depth > 0);
-            deeper.map(move |factor| Need {
-                row: rows.start + factor.depth - 1,
-                job: index,
-                option,
-                factor,
+    pub(crate) fn is_in_prompt(&self) -> bool {
+        !self.root_done
+    }
+
+    /// Runs behind the prompt that are still to be computed.
+    pub(crate) fn runs_left(&self) -> usize {
+        self.job.plan.feeds.len() - self.fed
+    }
+
+    /// Tokens of the longest run behind the prompt.
+    pub(crate) fn run_tokens(&self) -> usize {
+        self.job.plan.feeds.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Blocks that one run behind the prompt takes at most.
+    pub(crate) fn blocks_of_run(&self) -> usize {
+        KvCache::blocks_for(self.job.prompt.len(), self.run_tokens())
+    }
+
+    /// Blocks that the request needs at least to go on.
+    pub(crate) fn blocks_to_come(&self) -> usize {
+        let run = if self.runs_left() > 0 {
+            self.blocks_of_run()
+        } else {
+            0
+        };
+        KvCache::blocks_for(self.sequence.len(), self.pending()) + run
+    }
+
+    /// The step that feeds the next `count` tokens of the prompt.
+    pub(crate) fn step(&mut self, count: usize) -> Step<'_> {
+        let start = self.sequence.len();
+        let done = start + count == self.job.prompt.len();
+        Step {
+            tokens: &self.job.prompt[start..start + count],
+            sequence: &mut self.sequence,
+            outputs: if done { Outputs::Last } else { Outputs::None },
+        }
+    }
+
+    /// Makes the sequences of the next `count` runs.
+    pub(crate) fn fork_runs(&mut self, cache: &mut KvCache, count: usize) {
+        let len = self.sequence.len();
+        self.forks
+            .extend((0..count).map(|_| cache.fork(&self.sequence, len)));
+    }
+
+    /// The steps of the runs of this pass.
+    pub(crate) fn run_steps(&mut self) -> impl Iterator<Item = Step<'_>> {
+        let runs = &self.job.plan.feeds[self.fed..];
+        self.forks
+            .iter_mut()
+            .zip(runs)
+            .map(|(sequence, tokens)| Step {
+                sequence,
+                tokens,
+                outputs: Outputs::All,
             })
-        })
-        .collect()
-}
-
-/// Adds factors to the options' log-probabilities.
-fn add_factors(runner: &mut Runner<'_>, running: &mut [Running<'_>], needs: &[Need<'_>]) {
-    let over_vocabulary = |need: &&Need<'_>| need.factor.rivals.is_none();
-    let (whole, confined): (Vec<&Need<'_>>, Vec<&Need<'_>>) =
-        needs.iter().partition(over_vocabulary);
-    add_confined(runner, running, &confined);
-    add_over_vocabulary(runner, running, &whole);
-}
-
-/// Factors over the options alone: only the rows of the head that some option needs.
-fn add_confined(runner: &mut Runner<'_>, running: &mut [Running<'_>], needs: &[&Need<'_>]) {
-    let rivals = |need: &&Need<'_>| need.factor.rivals.clone().unwrap_or_default();
-    let tokens = sorted(needs.iter().flat_map(rivals).collect());
-    let rows = sorted(needs.iter().map(|need| need.row).collect());
-    if needs.is_empty() {
-        return;
     }
-    let logits = runner.logits_of(&rows, &tokens);
-    for need in needs {
-        let row = position(&rows, &need.row) * tokens.len();
-        let logit = |token: &TokenId| logits[row + position(&tokens, token)];
-        let rivals: Vec<f32> = need.factor.rivals.iter().flatten().map(logit).collect();
-        running[need.job].logprobs[need.option] += logit(&need.factor.token) - log_sum_exp(&rivals);
-    }
-}
 
-/// Factors over the whole vocabulary, some rows at a time.
-fn add_over_vocabulary(runner: &mut Runner<'_>, running: &mut [Running<'_>], needs: &[&Need<'_>]) {
-    let rows = sorted(needs.iter().map(|need| need.row).collect());
-    for chunk in rows.chunks(VOCABULARY_ROWS) {
-        let logits = runner.logits(chunk);
-        for (&row, logits) in chunk.iter().zip(&logits) {
-            let normaliser = log_sum_exp(logits);
-            for need in needs.iter().filter(|need| need.row == row) {
-                running[need.job].logprobs[need.option] +=
-                    logits[need.factor.token as usize] - normaliser;
-            }
+    /// The factors that the row behind the prompt gives.
+    pub(crate) fn root_needs(&mut self, request: usize, row: usize) -> Vec<Need> {
+        self.root_done = true;
+        let mut needs = Vec::new();
+        for (option, factors) in self.job.plan.factors.iter().enumerate() {
+            let root = factors.iter().filter(|factor| factor.depth == 0);
+            needs.extend(root.map(|factor| need(row, request, option, factor)));
         }
+        needs
     }
-}
 
-fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort_unstable();
-    items.dedup();
-    items
-}
+    /// The factors that the rows of the runs of this pass give.
+    pub(crate) fn run_needs(&mut self, request: usize, rows: &[Range<usize>]) -> Vec<Need> {
+        let feeds = self.fed..;
+        self.fed += rows.len();
+        let of_feed =
+            |(feed, rows): (usize, &Range<usize>)| feed_needs(&self.job, request, feed, rows);
+        feeds.zip(rows).flat_map(of_feed).collect()
+    }
 
-fn position<T: Ord>(sorted: &[T], item: &T) -> usize {
-    sorted
-        .binary_search(item)
-        .expect("the list was made from all items")
-}
+    /// Gives the sequences of the runs of this pass back.
+    pub(crate) fn release_runs(&mut self, cache: &mut KvCache) {
+        self.forks.drain(..).for_each(|fork| cache.release(fork));
+    }
 
-impl Running<'_> {
-    fn scoring(&self) -> Scoring {
+    pub(crate) fn is_done(&self) -> bool {
+        self.root_done && self.runs_left() == 0
+    }
+
+    pub(crate) fn scoring(&self) -> Scoring {
         let options = self.job.options.iter().zip(&self.logprobs);
         Scoring {
             options: options
@@ -270,4 +172,96 @@ impl Running<'_> {
             },
         }
     }
+
+    /// Adds a factor to an option's log-probability.
+    pub(crate) fn add(&mut self, need: &Need, logprob: f32) {
+        self.logprobs[need.option] += logprob;
+    }
+}
+
+fn need(row: usize, request: usize, option: usize, factor: &Factor) -> Need {
+    Need {
+        row,
+        request,
+        option,
+        token: factor.token,
+        rivals: factor.rivals.clone(),
+    }
+}
+
+/// The factors that a feed's rows give. Row d - 1 of the feed stands before depth d.
+fn feed_needs(job: &ScoreJob, request: usize, feed: usize, rows: &Range<usize>) -> Vec<Need> {
+    let options = (0..job.options.len()).filter(|&o| job.plan.feed_of[o] == Some(feed));
+    options
+        .flat_map(|option| {
+            let deeper = job.plan.factors[option]
+                .iter()
+                .filter(|factor| factor.depth > 0);
+            deeper.map(move |factor| need(rows.start + factor.depth - 1, request, option, factor))
+        })
+        .collect()
+}
+
+/// Computes the factors of all requests of a pass and calls `add` with each need and its
+/// log-probability.
+pub(crate) fn add_factors(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    needs: &[Need],
+    mut add: impl FnMut(&Need, f32),
+) {
+    let over_vocabulary = |need: &&Need| need.rivals.is_none();
+    let (whole, confined): (Vec<&Need>, Vec<&Need>) = needs.iter().partition(over_vocabulary);
+    add_confined(runner, machine, &confined, &mut add);
+    add_over_vocabulary(runner, machine, &whole, &mut add);
+}
+
+/// Factors over the options alone: only the rows of the head that some option needs.
+fn add_confined(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    needs: &[&Need],
+    add: &mut impl FnMut(&Need, f32),
+) {
+    if needs.is_empty() {
+        return;
+    }
+    let rivals = |need: &&Need| need.rivals.clone().unwrap_or_default();
+    let tokens = sorted(needs.iter().flat_map(rivals).collect());
+    let rows = sorted(needs.iter().map(|need| need.row).collect());
+    let logits = runner.logits_of(machine, &rows, &tokens);
+    for need in needs {
+        let row = position(&rows, &need.row) * tokens.len();
+        let logit = |token: &TokenId| logits[row + position(&tokens, token)];
+        let rivals: Vec<f32> = need.rivals.iter().flatten().map(logit).collect();
+        add(need, logit(&need.token) - log_sum_exp(&rivals));
+    }
+}
+
+/// Factors over the whole vocabulary, some rows at a time.
+fn add_over_vocabulary(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    needs: &[&Need],
+    add: &mut impl FnMut(&Need, f32),
+) {
+    let rows = sorted(needs.iter().map(|need| need.row).collect());
+    runner.for_each_logits(machine, &rows, |row, logits| {
+        let normaliser = log_sum_exp(logits);
+        for need in needs.iter().filter(|need| need.row == row) {
+            add(need, logits[need.token as usize] - normaliser);
+        }
+    });
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+fn position<T: Ord>(sorted: &[T], item: &T) -> usize {
+    sorted
+        .binary_search(item)
+        .expect("the list was made from all items")
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::error::Error;
+use std::sync::Arc;
 
 use autoglm_engine::constraint::{ConstraintError, ConstraintFactory, ConstraintState};
 use autoglm_spec::{Blame, Blamed, Constraint};
@@ -28,8 +29,8 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::new(vocabulary).unwrap()
 }
 
-fn start(constraint: &Constraint) -> Result<(Tokenizer, ConstraintState), ConstraintError> {
-    let tokenizer = tokenizer();
+fn start(constraint: &Constraint) -> Result<(Arc<Tokenizer>, ConstraintState), ConstraintError> {
+    let tokenizer = Arc::new(tokenizer());
     let state = ConstraintFactory::new(&tokenizer)?.start(constraint)?;
     Ok((tokenizer, state))
 }
@@ -46,8 +47,15 @@ fn allowed(state: &mut ConstraintState, vocabulary_len: usize) -> Vec<TokenId> {
 /// and always once the choices are spent, so that it comes to an end whatever they are.
 fn sample(constraint: &Constraint, choices: &[u16]) -> String {
     let (tokenizer, mut state) = start(constraint).unwrap();
-    let mut closing = tokenizer.encode("\"}]", Specials::AsText);
-    closing.extend(tokenizer.end_ids());
+    let closes = |&id: &TokenId| {
+        tokenizer
+            .token_bytes(id)
+            .iter()
+            .all(|b| b"\"}]".contains(b))
+    };
+    let closing: Vec<TokenId> = (0..tokenizer.vocabulary_len() as TokenId)
+        .filter(|id| closes(id) || tokenizer.is_end(*id))
+        .collect();
     let mut ids = Vec::new();
     for (at, &choice) in choices.iter().cycle().take(4000).enumerate() {
         let mut allowed = allowed(&mut state, tokenizer.vocabulary_len());
@@ -232,6 +240,6 @@ fn a_vocabulary_without_an_end_cannot_be_constrained() {
     let tokens = ["a", "<unk>"].map(str::to_owned).to_vec();
     let mut vocabulary = Vocabulary::new(VocabularyModel::SentencePiece, tokens);
     vocabulary.unk = Some(1);
-    let error = ConstraintFactory::new(&Tokenizer::new(vocabulary).unwrap()).unwrap_err();
+    let error = ConstraintFactory::new(&Arc::new(Tokenizer::new(vocabulary).unwrap())).unwrap_err();
     assert!(matches!(error, ConstraintError::NoEndToken), "{error}");
 }

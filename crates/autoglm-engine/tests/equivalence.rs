@@ -3,30 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
 
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+mod fixture;
 
-use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
+use autoglm_engine::LocalEngine;
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, Generate,
-    GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, Completion, Constraint, Decoding, EngineError, FinishReason,
+    GatingSettings, Generate, GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
-
-const FIXTURES: [&str; 2] = ["tiny-llama.gguf", "tiny-gemma3.gguf"];
-
-fn engine(file: &str, threads: usize) -> LocalEngine {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../autoglm-model/fixtures")
-        .join(file);
-    let threads = NonZeroUsize::new(threads).unwrap();
-    let settings = LocalSettings {
-        threads,
-        cache_tokens: LocalSettings::MIN_CACHE_TOKENS,
-        cache_type: CacheType::F16,
-        quantize: None,
-    };
-    LocalEngine::open(&path, settings).unwrap()
-}
+use fixture::{FIXTURES, completions, content, engine, request};
 
 const SHARED: &str = "judge the review by its tone, one word: ";
 
@@ -64,25 +48,10 @@ fn generate_requests() -> Vec<GenerateRequest> {
             },
             stop: vec!["zq".to_owned()],
             constraint: None,
+            decoding: Decoding::default(),
             attention: AttentionPolicy::Full,
         })
         .collect()
-}
-
-fn completions(engine: &LocalEngine, requests: &[GenerateRequest]) -> Vec<Completion> {
-    let results = engine.generate(requests, &Cancel::default(), &mut |_, _| {});
-    results.into_iter().map(Result::unwrap).collect()
-}
-
-/// What a completion says, without what it cost.
-fn content(completion: &Completion) -> (String, Vec<u32>, Vec<u32>, FinishReason) {
-    let logprobs = completion.logprobs.iter().map(|p| p.to_bits()).collect();
-    (
-        completion.text.clone(),
-        completion.tokens.clone(),
-        logprobs,
-        completion.finish,
-    )
 }
 
 #[test]
@@ -173,14 +142,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
     for file in FIXTURES {
         let engine = engine(file, 2);
         let prompt = Prompt::Plain(SHARED.to_owned());
-        let request = GenerateRequest {
-            prompt: prompt.clone(),
-            max_tokens: 1,
-            sampling: Sampling::GREEDY,
-            stop: Vec::new(),
-            constraint: None,
-            attention: AttentionPolicy::Full,
-        };
+        let request = request(SHARED, 1, Sampling::GREEDY);
         let completion = completions(&engine, &[request]).remove(0);
         let request = ScoreRequest {
             prompt,
@@ -253,6 +215,7 @@ fn a_constrained_completion_matches_its_constraint() {
                 },
                 stop: Vec::new(),
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
+                decoding: Decoding::default(),
                 attention: AttentionPolicy::Full,
             };
             let text = completions(&engine, &[request]).remove(0).text;
@@ -263,5 +226,56 @@ fn a_constrained_completion_matches_its_constraint() {
                 "{text:?}"
             );
         }
+    }
+}
+
+/// Requests whose prompts are longer than the narrowest gates let through.
+fn gated_requests() -> Vec<GenerateRequest> {
+    let settings = GatingSettings {
+        sink_tokens: 0,
+        least_recent_tokens: 64,
+        most_recent_tokens: 64,
+        selected_tokens: 0,
+    };
+    let requests = generate_requests().into_iter().enumerate();
+    requests
+        .map(|(index, request)| GenerateRequest {
+            prompt: Prompt::Plain("a b c d e f ".repeat(8) + &"x".repeat(index)),
+            attention: AttentionPolicy::Gated(settings),
+            ..request
+        })
+        .collect()
+}
+
+#[test]
+fn gated_requests_are_the_same_together_alone_and_after_each_other() {
+    let requests = gated_requests();
+    let warm = engine("tiny-llama.gguf", 2);
+    let together = completions(&warm, &requests);
+    for (request, wanted) in requests.iter().zip(&together) {
+        let alone = completions(&engine("tiny-llama.gguf", 1), std::slice::from_ref(request));
+        assert_eq!(content(&alone[0]), content(wanted));
+        let again = completions(&warm, std::slice::from_ref(request));
+        assert_eq!(content(&again[0]), content(wanted));
+    }
+}
+
+#[test]
+fn what_a_gated_request_computed_does_not_reach_a_full_one() {
+    let full: Vec<GenerateRequest> = gated_requests()
+        .into_iter()
+        .map(|request| GenerateRequest {
+            attention: AttentionPolicy::Full,
+            ..request
+        })
+        .collect();
+    let cold = completions(&engine("tiny-llama.gguf", 2), &full);
+    let gated = completions(&engine("tiny-llama.gguf", 2), &gated_requests());
+    let differ = |(a, b): (&Completion, &Completion)| content(a) != content(b);
+    assert!(cold.iter().zip(&gated).any(differ), "gates let all through");
+    let warm = engine("tiny-llama.gguf", 2);
+    completions(&warm, &gated_requests());
+    for (found, wanted) in completions(&warm, &full).iter().zip(&cold) {
+        assert_eq!(content(found), content(wanted));
     }
 }

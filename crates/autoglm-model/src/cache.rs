@@ -21,7 +21,20 @@ use layer::{LatentLayer, Layer};
 pub const BLOCK_TOKENS: usize = 32;
 
 /// Index of a block in the cache.
-type BlockId = u32;
+pub type BlockId = u32;
+
+/// A hold on one block, for an index over blocks. It must be given back with
+/// [`KvCache::let_go`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a held block is not free until it is let go"]
+pub struct HeldBlock(BlockId);
+
+impl HeldBlock {
+    /// Which block is held.
+    pub fn id(&self) -> BlockId {
+        self.0
+    }
+}
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,13 +70,11 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// An empty sequence whose positions an adapter of the model computes. Its first
+    /// The sequence with an adapter of the model, which computes all of its positions, those that
+    /// are cached already included; `None` is the model alone. The first
     /// [`Adapter::virtual_tokens`] positions are the adapter's own. Forks have it too.
-    pub fn with_adapter(adapter: Arc<Adapter>) -> Self {
-        Self {
-            adapter: Some(adapter),
-            ..Self::default()
-        }
+    pub fn under(self, adapter: Option<Arc<Adapter>>) -> Self {
+        Self { adapter, ..self }
     }
 
     /// The adapter that computes the positions.
@@ -84,8 +95,8 @@ impl Sequence {
     }
 
     /// The gates, which go back with [`Self::gate`] afterwards.
-    pub(crate) fn take_gating(&mut self) -> Option<Box<Gating>> {
-        self.gating.take()
+    pub(crate) fn take_gating(&mut self) -> Option<Gating> {
+        self.gating.take().map(|gating| *gating)
     }
 
     /// Positions that are cached.
@@ -102,7 +113,7 @@ impl Sequence {
     ///
     /// # Panics
     /// When they were not reserved.
-    pub(crate) fn advance(&mut self, tokens: usize) {
+    pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
         assert!(
             self.len <= self.blocks.len() * BLOCK_TOKENS,
@@ -113,7 +124,7 @@ impl Sequence {
     }
 
     /// The block table: position p lives in block `blocks()[p / BLOCK_TOKENS]`.
-    pub(crate) fn blocks(&self) -> &[BlockId] {
+    pub fn blocks(&self) -> &[BlockId] {
         &self.blocks
     }
 
@@ -239,6 +250,72 @@ impl KvCache {
             gating: None,
             adapter: sequence.adapter.clone(),
         }
+    }
+
+    /// Holds the block of a sequence's positions from `index * BLOCK_TOKENS` on.
+    ///
+    /// # Panics
+    /// When the sequence has no such block.
+    pub fn hold(&mut self, sequence: &Sequence, index: usize) -> HeldBlock {
+        let block = sequence.blocks[index];
+        self.references[block as usize] += 1;
+        HeldBlock(block)
+    }
+
+    /// Gives a held block back.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a hold that is given back is gone"
+    )]
+    pub fn let_go(&mut self, block: HeldBlock) {
+        self.drop_reference(block.0);
+    }
+
+    /// Whether anything but this hold refers to the block.
+    pub fn is_shared(&self, block: &HeldBlock) -> bool {
+        self.references[block.0 as usize] > 1
+    }
+
+    /// A sequence of the first `len` positions in held blocks, which it shares.
+    ///
+    /// # Panics
+    /// When the blocks are not as many as `len` positions take.
+    pub fn sequence_of<'b>(
+        &mut self,
+        blocks: impl IntoIterator<Item = &'b HeldBlock>,
+        len: usize,
+    ) -> Sequence {
+        let blocks: Vec<BlockId> = blocks.into_iter().map(HeldBlock::id).collect();
+        assert_eq!(
+            blocks.len(),
+            len.div_ceil(BLOCK_TOKENS),
+            "blocks of {len} positions"
+        );
+        for &block in &blocks {
+            self.references[block as usize] += 1;
+        }
+        Sequence {
+            blocks,
+            len,
+            gating: None,
+            adapter: None,
+        }
+    }
+
+    /// Forgets the positions behind the first `len` and gives back the blocks that only they took.
+    ///
+    /// # Panics
+    /// When `len` exceeds the sequence.
+    pub fn truncate(&mut self, sequence: &mut Sequence, len: usize) {
+        assert!(
+            len <= sequence.len,
+            "{len} positions of a sequence of {}",
+            sequence.len
+        );
+        for block in sequence.blocks.split_off(len.div_ceil(BLOCK_TOKENS)) {
+            self.drop_reference(block);
+        }
+        sequence.len = len;
     }
 
     /// Gives the sequence's blocks back.
@@ -408,6 +485,25 @@ mod tests {
             self.cache.release(sequence);
         }
 
+        fn truncate(&mut self, index: usize, len: usize) {
+            let (sequence, values) = &mut self.sequences[index];
+            self.cache.truncate(sequence, len);
+            values.truncate(len);
+        }
+
+        /// Forks a sequence through holds of its blocks.
+        fn fork_by_holds(&mut self, index: usize, len: usize) {
+            let (sequence, values) = &self.sequences[index];
+            let blocks = 0..len.div_ceil(BLOCK_TOKENS);
+            let held: Vec<HeldBlock> = blocks.map(|b| self.cache.hold(sequence, b)).collect();
+            assert!(held.iter().all(|block| self.cache.is_shared(block)));
+            let fork = self.cache.sequence_of(&held, len);
+            for block in held {
+                self.cache.let_go(block);
+            }
+            self.sequences.push((fork, values[..len].to_vec()));
+        }
+
         /// The first element of a slot's value in the last layer, of one head of 16.
         fn value_at(&self, slot: usize) -> f32 {
             match self.cache.view(1).values {
@@ -451,7 +547,7 @@ mod tests {
         let mut checked = Checked::of_type(cache_type, 24);
         for step in 0..100_000 {
             let count = checked.sequences.len();
-            match random.random_range(0..8) {
+            match random.random_range(0..10) {
                 0 if count < 12 => checked.sequences.push((Sequence::default(), Vec::new())),
                 1 if count > 0 && count < 12 => {
                     let index = random.random_range(0..count);
@@ -459,6 +555,16 @@ mod tests {
                     checked.fork(index, len);
                 }
                 2 if count > 0 => checked.release(random.random_range(0..count)),
+                3 if count > 0 => {
+                    let index = random.random_range(0..count);
+                    let len = random.random_range(0..=checked.sequences[index].0.len());
+                    checked.truncate(index, len);
+                }
+                4 if count > 0 && count < 12 => {
+                    let index = random.random_range(0..count);
+                    let len = random.random_range(0..=checked.sequences[index].0.len());
+                    checked.fork_by_holds(index, len);
+                }
                 _ if count > 0 => {
                     let index = random.random_range(0..count);
                     if checked.append(index, random.random_range(0..40)).is_err() {

@@ -51,10 +51,10 @@ impl Gating {
     /// passes of several tokens, a sequence attends to all of its past.
     pub fn new(limits: GatingLimits, layers: usize, from: usize) -> Self {
         let tiles = |tokens: usize| tokens.div_ceil(Gate::TILE);
-        let least_recent = tiles(limits.least_recent_tokens).max(2);
+        let least_recent = tiles(limits.least_recent_tokens).max(1);
         let gate = LayerGate {
             recent: least_recent,
-            edge: (WIDEN_ABOVE + NARROW_BELOW) / 2.0,
+            edge: f32::midpoint(WIDEN_ABOVE, NARROW_BELOW),
             entropy: 0.0,
         };
         Self {

@@ -25,7 +25,7 @@ pub use adapter::Adapter;
 pub use architecture::supported as supported_architectures;
 pub use autoglm_kernel::{BlockFormat, Pool, argmax, log_sum_exp, softmax};
 pub use block::Workspace;
-pub use cache::{BLOCK_TOKENS, CacheFull, CacheType, KvCache, Sequence};
+pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, CacheType, HeldBlock, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
 pub use config::{
     ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
@@ -33,7 +33,7 @@ pub use config::{
 pub use error::{Fault, ModelError};
 pub use gating::{Gating, GatingLimits};
 pub use gguf::{Array, Entries, FromValue, GgufFile, Value};
-pub use model::{Model, Outputs, Step};
+pub use model::{Model, ModelSize, Outputs, Step};
 pub use quantize::{QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity};
 pub use safetensors::{NumberType, SafetensorsFile, StoredTensor};
 pub use source::{Tensor, TensorInfo, WeightSource, open};

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use autoglm_kernel::{
-    AttentionSpan, Pool, RopeParams, RopeTable, matmul, matmul_rows, rms_norm_in_place, scale,
+    AttentionSpan, PackedMatrix, Pool, RopeParams, RopeTable, matmul, matmul_rows,
+    rms_norm_in_place, scale,
 };
 use autoglm_token::TokenId;
 
@@ -13,8 +14,8 @@ use crate::block::{Block, Rows, Workspace};
 use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::quantize::QuantizedType;
-use crate::source::WeightSource;
+use crate::quantize::{QuantizedType, Recipe};
+use crate::source::{TensorInfo, WeightSource};
 use crate::weights::Weights;
 
 /// For which tokens of a step the last hidden state is wanted.
@@ -36,6 +37,55 @@ pub struct Step<'a> {
     pub tokens: &'a [TokenId],
     /// For which of them a hidden state is wanted.
     pub outputs: Outputs,
+}
+
+/// What a model is and takes, known before it is loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSize {
+    /// What the model is.
+    pub config: ModelConfig,
+    /// Bytes of the packed weights.
+    pub weight_bytes: usize,
+}
+
+impl ModelSize {
+    /// Reads no weights, only what is said of them; `quantize` as in [`Model::load_as`].
+    ///
+    /// # Errors
+    /// An architecture or a metadata value that is unknown, missing or out of range.
+    pub fn of(
+        source: &dyn WeightSource,
+        quantize: Option<QuantizedType>,
+    ) -> Result<Self, ModelError> {
+        let infos = source.tensor_infos();
+        let recipe = quantize.map(|kind| Recipe::new(kind, infos.iter().map(|info| info.name)));
+        let packed = |info: &TensorInfo<'_>| {
+            let recipe = recipe.filter(|_| info.format.block_len() == 1);
+            let format = recipe.map_or(info.format, |r| r.format_for(info.name, info.shape));
+            let cols = info.shape.last().copied().unwrap_or(1);
+            PackedMatrix::packed_bytes(format, info.len() / cols, cols)
+        };
+        let matrices = infos.iter().filter(|info| info.shape.len() > 1);
+        Ok(Self {
+            config: architecture::configure(source)?,
+            weight_bytes: matrices.map(packed).fold(0, usize::saturating_add),
+        })
+    }
+
+    /// Bytes of the buffers of a forward pass over `rows` rows.
+    pub fn workspace_bytes(&self, rows: usize) -> usize {
+        let config = &self.config;
+        let (attended, kept) = (config.heads, config.kv_heads);
+        let heads = 2 * (attended + kept) * config.head_width;
+        let widest = config
+            .width
+            .max(config.feed_forward)
+            .max(attended * config.head_width);
+        // Residual stream and normalised rows twice: the last layer keeps some of them apart.
+        // Activations for the kernels are at most as large as in single precision.
+        let floats = 4 * config.width + heads + 2 * config.feed_forward + widest;
+        rows.saturating_mul(floats).saturating_mul(size_of::<f32>())
+    }
 }
 
 /// A model whose weights are packed and ready.
@@ -138,7 +188,7 @@ impl Model {
             .zip(gated)
             .filter(|(_, gated)| gated.is_some());
         for ((step, _), gating) in gated.zip(workspace.gatings.drain(..)) {
-            step.sequence.gate(*gating);
+            step.sequence.gate(gating);
         }
         Ok(ranges)
     }
@@ -148,15 +198,27 @@ impl Model {
     /// # Shapes
     /// `rows: [R]` of the last forward pass, result `[R, V]`.
     pub fn logits(&self, pool: &Pool, workspace: &mut Workspace, rows: &[usize]) -> Vec<f32> {
-        self.load_outputs(pool, workspace, rows);
         let mut logits = vec![0.0; rows.len() * self.config.vocabulary];
-        matmul(
-            pool,
-            self.weights.head(),
-            &workspace.activations,
-            &mut logits,
-        );
+        self.write_logits(pool, workspace, rows, &mut logits);
         logits
+    }
+
+    /// Writes the logits of hidden states over the whole vocabulary.
+    ///
+    /// # Shapes
+    /// `rows: [R]` of the last forward pass, `logits: [R, V]`.
+    ///
+    /// # Panics
+    /// When `logits` has another length.
+    pub fn write_logits(
+        &self,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        rows: &[usize],
+        logits: &mut [f32],
+    ) {
+        self.load_outputs(pool, workspace, rows);
+        matmul(pool, self.weights.head(), &workspace.activations, logits);
     }
 
     /// The logits of hidden states for the given tokens alone; no other row of the head is read.

@@ -30,7 +30,7 @@ pub struct Tensor<'a> {
     pub bytes: Cow<'a, [u8]>,
 }
 
-impl<'a> Tensor<'a> {
+impl Tensor<'_> {
     /// The matrix `index` of a tensor of three dimensions.
     pub fn matrix(self, index: usize) -> Option<Self> {
         let (count, shape) = self.shape.split_first()?;

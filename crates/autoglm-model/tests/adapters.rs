@@ -70,9 +70,7 @@ struct Text {
 impl Text {
     fn new(adapter: Option<&Arc<Adapter>>, tokens: &[u32]) -> Self {
         let virtual_tokens = adapter.map_or(0, |adapter| adapter.virtual_tokens());
-        let sequence = adapter.map_or_else(Sequence::default, |adapter| {
-            Sequence::with_adapter(Arc::clone(adapter))
-        });
+        let sequence = Sequence::default().under(adapter.cloned());
         Self {
             sequence,
             tokens: [&vec![0; virtual_tokens][..], tokens].concat(),

@@ -131,6 +131,26 @@ fn a_joint_up_projection_agrees_as_far_as_quantised_activations_allow() {
 }
 
 #[test]
+fn chatglm_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-chatglm", "f16_cache");
+}
+
+#[test]
+fn glm4_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-glm4", "f16_cache");
+}
+
+#[test]
+fn qwen2_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-qwen2", "f16_cache");
+}
+
+#[test]
+fn qwen3_agrees_with_llama_cpp_as_far_as_an_f16_cache_allows() {
+    check("tiny-qwen3", "f16_cache");
+}
+
+#[test]
 fn every_block_format_agrees_as_far_as_quantised_activations_allow() {
     check("tiny-llama-mixed", "weights_as_they_are");
 }

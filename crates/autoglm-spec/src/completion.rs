@@ -37,7 +37,8 @@ pub struct Completion {
     pub text: String,
     /// The generated tokens in the model's vocabulary; empty where the engine does not tell.
     pub tokens: Vec<u32>,
-    /// The generated tokens' natural log-probabilities under the unmodified model distribution.
+    /// The generated tokens' natural log-probabilities under the unmodified model distribution;
+    /// empty where the request does not want them.
     pub logprobs: Vec<f32>,
     /// Why generation stopped.
     pub finish: FinishReason,

@@ -14,7 +14,7 @@ pub use error::{Blame, Blamed, EngineError};
 pub use prompt::{Prompt, Role, Segment};
 pub use task::{Example, Field, Label, Language, Output, Record, TaskKind, TaskSpec};
 pub use traits::{
-    AttentionPolicy, Cancel, Constraint, GatingSettings, Generate, GenerateRequest, ModelFacts,
-    Normalise, Sampling, Score, ScoreRequest,
+    AdaptiveTemperature, AttentionPolicy, Cancel, Constraint, Decoding, GatingSettings, Generate,
+    GenerateRequest, ModelFacts, Normalise, Sampling, Score, ScoreRequest,
 };
 pub use verdict::{Calibration, Verdict};

@@ -44,6 +44,8 @@ pub struct Sampling {
     pub repetition_window: usize,
     /// Divides the logits; 0 takes the most likely token.
     pub temperature: f32,
+    /// Lowers the temperature where the model is sure; `None` leaves it as it is.
+    pub adaptive: Option<AdaptiveTemperature>,
     /// Keeps the k most likely tokens; 0 keeps all.
     pub top_k: usize,
     /// Keeps the most likely tokens that together reach this probability; 1 keeps all.
@@ -60,11 +62,65 @@ impl Sampling {
         repetition_penalty: 1.0,
         repetition_window: 64,
         temperature: 0.0,
+        adaptive: None,
         top_k: 0,
         top_p: 1.0,
         min_p: 0.0,
         seed: 0,
     };
+}
+
+/// A temperature that follows the entropy of the recent distributions: `floor` where their mean is
+/// at most `low_entropy`, [`Sampling::temperature`] where it is at least `high_entropy`, and on a
+/// straight line between.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AdaptiveTemperature {
+    /// The temperature where the model is sure.
+    pub floor: f32,
+    /// Entropy in nats up to which the model counts as sure.
+    pub low_entropy: f32,
+    /// Entropy in nats from which the model counts as unsure; more than `low_entropy`.
+    pub high_entropy: f32,
+    /// Distributions that count as recent, the one to choose from included; at least 1.
+    pub window: usize,
+}
+
+impl Default for AdaptiveTemperature {
+    fn default() -> Self {
+        Self {
+            floor: 0.0,
+            low_entropy: 0.5,
+            high_entropy: 3.0,
+            window: 1,
+        }
+    }
+}
+
+/// What may be done to answer sooner. Nothing here changes the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decoding {
+    /// Tokens at most that are looked up in the prompt and the text so far and verified together
+    /// in one pass; 0 generates one by one.
+    pub lookup_tokens: usize,
+    /// Whether tokens that a constraint leaves no choice about are taken without a pass each.
+    pub fast_forward: bool,
+    /// Whether the completion shall tell log-probabilities.
+    pub logprobs: bool,
+}
+
+impl Decoding {
+    /// Tokens that are looked up at once where nothing else is asked for.
+    pub const DEFAULT_LOOKUP_TOKENS: usize = 16;
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            lookup_tokens: Self::DEFAULT_LOOKUP_TOKENS,
+            fast_forward: true,
+            logprobs: true,
+        }
+    }
 }
 
 impl Default for Sampling {
@@ -131,6 +187,8 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// What the text must satisfy.
     pub constraint: Option<Constraint>,
+    /// What may be done to answer sooner.
+    pub decoding: Decoding,
     /// What attention looks at.
     pub attention: AttentionPolicy,
 }

@@ -20,14 +20,19 @@ pub struct EngineArgs {
     /// Compute threads; all processors when not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Token positions that the key/value cache holds for all requests together.
-    #[arg(long, value_name = "TOKENS", default_value_t = LocalSettings::DEFAULT_CACHE_TOKENS)]
-    pub cache_tokens: usize,
+    /// Token positions that the key/value cache holds for all requests together: 16384 when not
+    /// given, or fewer where --memory-limit leaves less room.
+    #[arg(long, value_name = "TOKENS")]
+    pub cache_tokens: Option<usize>,
     /// How the cache stores keys and values: q8 takes half the memory of f16.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
     pub cache_type: CacheTypeName,
-    /// Quantise weights that are floats in the file while they are loaded: q8_0, q4_0, q4_k_m,
-    /// f16 or bf16.
+    /// What weights, cache and working memory may take together at most, such as 6G or 800M. A
+    /// model that does not fit is refused before it is loaded.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
+    /// Quantise weights that are floats in the file while they are loaded:
+    /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`.
     #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
     pub quantize: Option<QuantizedType>,
 }
@@ -70,13 +75,17 @@ impl EngineArgs {
     /// No such model, or a file that is not usable.
     pub fn open(&self, home: &Path, need: Need) -> anyhow::Result<LocalEngine> {
         let path = resolve_model(home, self.model.as_deref(), need)?;
-        let settings = LocalSettings {
+        Ok(LocalEngine::open(&path, self.settings())?)
+    }
+
+    fn settings(&self) -> LocalSettings {
+        LocalSettings {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
+            memory_limit: self.memory_limit,
             cache_type: self.cache_type.into(),
             quantize: self.quantize,
-        };
-        Ok(LocalEngine::open(&path, settings)?)
+        }
     }
 
     fn threads(&self) -> NonZeroUsize {
@@ -87,4 +96,44 @@ impl EngineArgs {
 /// As many compute threads as there are processors.
 pub fn available_threads() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Bytes, as a number with K, M, G or T behind it: powers of 1,024.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let wanted = || format!("{text:?} is no size, want a number with K, M, G or T such as 6G");
+    let digits = text.trim_end_matches(['i', 'B', 'b']);
+    let (number, power) = match digits.char_indices().next_back() {
+        Some((at, unit)) if unit.is_ascii_alphabetic() => {
+            let power = "KMGT".find(unit.to_ascii_uppercase()).ok_or_else(wanted)? + 1;
+            (&digits[..at], power)
+        }
+        _ => (digits, 0),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| wanted())?;
+    let bytes = number * 1024_f64.powi(power as i32);
+    if bytes.is_finite() && bytes >= 1.0 {
+        Ok(bytes as u64)
+    } else {
+        Err(wanted())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_units_of_powers_of_1024() {
+        assert_eq!(size("6G"), Ok(6 << 30));
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("800m"), Ok(800 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_with_what_is_wanted() {
+        for text in ["", "G", "six", "-1G", "6X", "0", "infG"] {
+            assert!(size(text).unwrap_err().contains("want a number"), "{text}");
+        }
+    }
 }

@@ -39,6 +39,7 @@ fn walk(model: &str) -> String {
     let run = desk.json(&["runs", "show", "1", "--json"]);
     let shown = desk.json(&["runs", "show", "1", "--record", "0", "--json"]);
     let row = &shown["row"];
+    let later = desk.json(&["runs", "show", "1", "--record", "1", "--json"]);
     let verdict = &row["verdict"];
     let number = |value: &Value| format!("{:.2}", value.as_f64().unwrap());
     let numbers = |value: &Value| {
@@ -61,12 +62,11 @@ fn walk(model: &str) -> String {
             .to_owned(),
         fenced("text", shown["prompt"]["Plain"].as_str().unwrap()),
         format!(
-            "**run** computes {} of {} tokens (the rest is shared) and scores the labels among \
-             themselves: log-probabilities {} for 正面, 负面, the mean over both orders of the \
-             examples",
-            row["usage"]["prompt_tokens"].as_u64().unwrap()
-                - row["usage"]["cached_tokens"].as_u64().unwrap(),
-            row["usage"]["prompt_tokens"],
+            "**run** computes {} (the next record: {}; the rest is shared) and scores the labels \
+             among themselves: log-probabilities {} for 正面, 负面, the mean over both orders of \
+             the examples",
+            computed(&row["usage"]),
+            computed(&later["row"]["usage"]),
             numbers(&row["raw"]["logprobs"]),
         ),
         format!(
@@ -85,6 +85,13 @@ fn walk(model: &str) -> String {
         ),
     ];
     lines.join("\n\n") + "\n"
+}
+
+/// How many of a prompt's tokens were not in the cache.
+fn computed(usage: &Value) -> String {
+    let count = |key: &str| usage[key].as_u64().unwrap();
+    let prompt = count("prompt_tokens");
+    format!("{} of {prompt} tokens", prompt - count("cached_tokens"))
 }
 
 fn fenced(kind: &str, text: &str) -> String {

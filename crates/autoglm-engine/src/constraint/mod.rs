@@ -4,6 +4,8 @@
 mod error;
 mod token_trie;
 
+use std::sync::Arc;
+
 use autoglm_spec::Constraint;
 use autoglm_token::{TokenId, Tokenizer};
 use llguidance::api::TopLevelGrammar;
@@ -30,7 +32,7 @@ impl ConstraintFactory {
     ///
     /// # Errors
     /// [`ConstraintError::NoEndToken`] or [`ConstraintError::Vocabulary`].
-    pub fn new(tokenizer: &Tokenizer) -> Result<Self, ConstraintError> {
+    pub fn new(tokenizer: &Arc<Tokenizer>) -> Result<Self, ConstraintError> {
         let environment = token_trie::environment(tokenizer)?;
         let mut parsers = ParserFactory::new_simple(&environment).map_err(|error| {
             ConstraintError::Vocabulary {
@@ -136,6 +138,12 @@ impl ConstraintState {
     pub fn accept(&mut self, token: TokenId) -> Result<bool, ConstraintError> {
         self.matcher.consume_token(token).map_err(failed)?;
         Ok(self.matcher.is_stopped())
+    }
+
+    /// The tokens that follow whatever the model says, none where it has a choice. They are not
+    /// taken in: that is for [`Self::accept`].
+    pub fn forced(&mut self) -> Vec<TokenId> {
+        self.matcher.compute_ff_tokens()
     }
 
     /// Whether the text satisfies the constraint as it stands, even if more may follow.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use autoglm_token::{TokenId, Tokenizer};
-use toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use autoglm_token::{Specials, TokenId, Tokenizer};
+use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use super::ConstraintError;
 
@@ -15,7 +15,7 @@ const TOKEN_LIMIT_BYTES: usize = 1024;
 
 /// # Errors
 /// [`ConstraintError::NoEndToken`] or [`ConstraintError::VocabularySize`].
-pub(super) fn environment(tokenizer: &Tokenizer) -> Result<TokEnv, ConstraintError> {
+pub(super) fn environment(tokenizer: &Arc<Tokenizer>) -> Result<TokEnv, ConstraintError> {
     let given = tokenizer.vocabulary_len();
     if given > TOKEN_LIMIT {
         return Err(ConstraintError::VocabularySize {
@@ -30,8 +30,36 @@ pub(super) fn environment(tokenizer: &Tokenizer) -> Result<TokEnv, ConstraintErr
         .map(|id| word(tokenizer, id))
         .collect();
     let trie = TokTrie::from(&info, &words).with_eos_tokens(ends);
-    // Tokens are chosen by the model one by one, never forced, so that nothing is tokenised here.
-    Ok(Arc::new(ApproximateTokEnv::new(trie)))
+    Ok(Arc::new(Environment {
+        trie,
+        tokenizer: Arc::clone(tokenizer),
+    }))
+}
+
+/// The vocabulary with its tokenizer. Where the grammar leaves no choice about the next bytes,
+/// the parser allows only the tokens that the tokenizer makes of them: those that the model has
+/// seen in its training.
+struct Environment {
+    trie: TokTrie,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl TokenizerEnv for Environment {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        let tokens = self.trie.tokenize_with_greedy_fallback(bytes, |text| {
+            self.tokenizer.encode(text, Specials::AsText)
+        });
+        let spelt = tokens.iter().flat_map(|&id| self.trie.token(id));
+        if spelt.copied().eq(bytes.iter().copied()) {
+            return tokens;
+        }
+        // Some tokenizers put a space in front, or have no token for a byte.
+        self.trie.greedy_tokenize(bytes)
+    }
 }
 
 /// The bytes under which a token is found: none for control tokens, which no text contains, for

@@ -66,7 +66,7 @@ fn tiny_blocks_are_zero_and_infinite_ones_are_not_a_number() {
     for tiny in [0.0, -0.0, 1e-45, 2.0_f32.powi(-120)] {
         let (q, record) = load_block(&[tiny; 32]);
         assert_eq!(q, [0; 32]);
-        assert_eq!(record[Record::SCALE..], [0; 7]);
+        assert!(record[Record::SCALE..].iter().all(|word| *word == 0));
     }
     for wild in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
         let mut x = [1.0; 32];

@@ -103,9 +103,8 @@ impl<'a, E: Element, const R: usize> Rows<'a, E, R> {
             score_tile(s, &tile, &self.queries, scale, &mut softmax.scores);
             let weights = softmax.weigh(s, self.call.params.soft_cap, &tile, out);
             if self.call.gates.is_some() {
-                for row in 0..R {
-                    let sum = sum_lanes(s, weights[row]);
-                    let weight = [sum, softmax.greatest[row]];
+                for (row, weights) in weights.into_iter().enumerate() {
+                    let weight = [sum_lanes(s, weights), softmax.greatest[row]];
                     self.call.note(&self.block, row, index, weight);
                 }
             }

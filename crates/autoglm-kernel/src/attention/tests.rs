@@ -424,8 +424,8 @@ fn integers_are_half_a_step_from_what_was_stored_or_nan() {
     let v = vec![0.0; k.len()];
     store_kv(&pool(1), &k, &v, &[0, 1, 2, 3], &mut cache.view_mut());
     let read = |slot: usize, d: usize| cache.keys.get(d * 16 + slot, slot);
-    for d in 0..case.width {
-        assert!((read(0, d) - k[d]).abs() <= 0.5001 / 127.0, "{d}");
+    for (d, key) in k[..case.width].iter().enumerate() {
+        assert!((read(0, d) - key).abs() <= 0.5001 / 127.0, "{d}");
         assert!(read(1, d).is_nan() && read(2, d).is_nan(), "{d}");
         assert_eq!(read(3, d), 0.0, "{d}");
     }
@@ -709,7 +709,7 @@ fn bounds_hold_for_every_key_of_a_block() {
                     k[((block * 32 + offset) * case.groups + group) * case.width + d]
                 });
                 let at = (block * case.groups + group) * 2 * case.width + d;
-                let found = [bounds[at], bounds[at + case.width]].map(|x| x.to_f64());
+                let found = [bounds[at], bounds[at + case.width]].map(f16::to_f64);
                 let greatest = keys.clone().fold(f64::NEG_INFINITY, f64::max);
                 assert_eq!(found, [greatest, keys.fold(f64::INFINITY, f64::min)]);
             }

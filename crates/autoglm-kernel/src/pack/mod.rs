@@ -111,6 +111,23 @@ impl PackedMatrix {
         })
     }
 
+    /// The bytes of memory that a matrix takes when it is packed; saturates where that is more
+    /// than can be counted.
+    pub fn packed_bytes(format: BlockFormat, rows: usize, cols: usize) -> usize {
+        let row_bytes = match (Coding::of(format), format) {
+            (Some(coding), _) => {
+                let blocks = cols / BLOCK;
+                let values = blocks * coding.bits * size_of::<Line>();
+                values + coding.scale_words(blocks) * size_of::<Halves>()
+            }
+            (None, BlockFormat::F16 | BlockFormat::Bf16) => {
+                cols.saturating_mul(size_of::<Halves>())
+            }
+            (None, _) => cols.saturating_mul(size_of::<Line>()),
+        };
+        rows.div_ceil(LANES).saturating_mul(row_bytes)
+    }
+
     /// The rows: outputs.
     pub fn rows(&self) -> usize {
         self.rows

@@ -14,8 +14,10 @@ use std::fmt;
 use std::path::Path;
 
 use autoglm_kernel::{Pool, dequantize};
+use sha2::{Digest, Sha256};
 
 use crate::bytes::in_file;
+use crate::checkpoint::read_limited;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::gguf::{missing_tensor, printable};
@@ -30,6 +32,7 @@ pub struct Adapter {
     /// Positions before a text that stand for no token of it.
     virtual_tokens: usize,
     change: Change,
+    id: u128,
 }
 
 /// What an adapter changes.
@@ -51,20 +54,27 @@ impl Adapter {
     /// a tensor that does not fit the model.
     pub fn open(folder: &Path, config: &ModelConfig, pool: &Pool) -> Result<Self, ModelError> {
         let path = folder.join("adapter_config.json");
-        let settings = AdapterSettings::open(&path)?;
+        let text = read_limited(&path)?;
+        let settings = AdapterSettings::parse(&text).map_err(in_file(&path))?;
         let path = folder.join("adapter_model.safetensors");
         let file = SafetensorsFile::open(&path)?;
-        let method = settings.method;
-        Self::read(method, &file, config, pool).map_err(in_file(&path))
+        let read = Self::read(settings.method, &file, config, pool);
+        let (virtual_tokens, change) = read.map_err(in_file(&path))?;
+        Ok(Self {
+            virtual_tokens,
+            change,
+            id: id(&text, &file),
+        })
     }
 
+    /// The virtual tokens and what changes.
     fn read(
         method: Method,
         file: &SafetensorsFile,
         config: &ModelConfig,
         pool: &Pool,
-    ) -> Result<Self, ModelError> {
-        let (virtual_tokens, change) = match method {
+    ) -> Result<(usize, Change), ModelError> {
+        Ok(match method {
             Method::Lora(settings) => (0, Change::Lora(read_lora(&settings, file, config, pool)?)),
             Method::Embeddings { tokens } => {
                 let embeddings = virtual_tokens::embeddings(file, tokens, config)?;
@@ -74,11 +84,12 @@ impl Adapter {
                 let layers = virtual_tokens::prefix(file, tokens, config)?;
                 (tokens, Change::Prefix(layers))
             }
-        };
-        Ok(Self {
-            virtual_tokens,
-            change,
         })
+    }
+
+    /// A number that tells adapters apart by what they hold.
+    pub fn id(&self) -> u128 {
+        self.id
     }
 
     /// How many positions must stand before a text that this adapter is used for: as many tokens
@@ -128,6 +139,19 @@ impl fmt::Debug for Adapter {
             .field("size_bytes", &self.size_bytes())
             .finish()
     }
+}
+
+/// The first half of the SHA-256 of settings and tensors.
+fn id(settings: &[u8], file: &SafetensorsFile) -> u128 {
+    let mut hash = Sha256::new_with_prefix(settings);
+    for tensor in file.tensors() {
+        hash.update(tensor.name);
+        hash.update(tensor.bytes);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    hash[..16]
+        .iter()
+        .fold(0, |id, &byte| id << 8 | u128::from(byte))
 }
 
 fn read_lora(

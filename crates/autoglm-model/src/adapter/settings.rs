@@ -1,11 +1,8 @@
 //! What `adapter_config.json` says. A setting that would change the result and is not supported
 //! is an error.
 
-use std::path::Path;
-
 use super::lora::LoraSettings;
-use crate::bytes::in_file;
-use crate::checkpoint::{Settings, read_limited};
+use crate::checkpoint::Settings;
 use crate::error::ModelError;
 
 /// More virtual tokens than any adapter has; a bound for what a file may claim.
@@ -27,13 +24,11 @@ pub(super) enum Method {
 }
 
 impl AdapterSettings {
-    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
-        let text = read_limited(path)?;
-        let settings = Settings::parse(&text).and_then(|settings| Self::read(&settings));
-        settings.map_err(in_file(path))
+    pub(super) fn parse(text: &[u8]) -> Result<Self, ModelError> {
+        Settings::parse(text).and_then(|settings| Self::read(&settings))
     }
 
-    pub(super) fn read(settings: &Settings) -> Result<Self, ModelError> {
+    fn read(settings: &Settings) -> Result<Self, ModelError> {
         const KEY: &str = "peft_type";
         settings.expect_nothing("modules_to_save")?;
         let method = match settings.text(KEY)?.as_deref() {

@@ -153,7 +153,7 @@ impl Block<'_> {
         (queries, attended): (&[f32], &mut [f32]),
         cache: &KvCache,
         layer: usize,
-        (rows, gatings): (&Rows<'_>, &mut [Box<Gating>]),
+        (rows, gatings): (&Rows<'_>, &mut [Gating]),
     ) {
         if rows.gated.is_empty() {
             return;

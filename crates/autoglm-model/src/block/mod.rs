@@ -41,7 +41,7 @@ pub struct Workspace {
     experts: ExpertsBuffers,
     adapters: AdapterBuffers,
     /// The gates of the sequences of a pass that have some.
-    pub(crate) gatings: Vec<Box<Gating>>,
+    pub(crate) gatings: Vec<Gating>,
 }
 
 /// The rows of a forward pass: where each stands in its sequence and in the cache.

@@ -7,6 +7,7 @@ mod recipe;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::SystemTime;
@@ -213,7 +214,7 @@ pub fn identity(path: &Path) -> Result<String, ModelError> {
         let since = changed.duration_since(SystemTime::UNIX_EPOCH);
         let nanoseconds = since.map_or(0, |since| since.as_nanos());
         let name = file.file_name().unwrap_or_default();
-        identity += &format!("{} {} {nanoseconds}\n", name.display(), facts.len());
+        let _ = writeln!(identity, "{} {} {nanoseconds}", name.display(), facts.len());
     }
     Ok(identity)
 }

@@ -2,6 +2,7 @@
 //! tensors are whole, so that an interrupted run goes on where it was.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -165,7 +166,9 @@ fn open_file(path: &Path) -> Result<File, ModelError> {
 }
 
 fn truncate(file: &mut File, len: u64) -> io::Result<()> {
-    file.set_len(len)?;
+    if file.metadata()?.len() != len {
+        file.set_len(len)?;
+    }
     file.seek(SeekFrom::Start(len)).map(drop)
 }
 
@@ -188,5 +191,8 @@ fn title(plan: &Plan, identity: &str) -> String {
 
 fn hex(hash: Sha256) -> String {
     let digits = hash.finalize();
-    digits.iter().map(|byte| format!("{byte:02x}")).collect()
+    digits.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -193,7 +193,7 @@ fn a_run_from_another_source_or_with_damaged_bytes_does_not_go_on_with_them() {
     // The file is shorter than the journal says.
     stopped(&quantizer, &target.with_file_name("c.gguf"), "one", 9);
     let part = folder.path().join(".c.gguf.part");
-    std::fs::write(&part, &bytes[..at + 1]).unwrap();
+    std::fs::write(&part, &bytes[..=at]).unwrap();
     assert_eq!(finish(&target.with_file_name("c.gguf"), "one"), 2);
 }
 

@@ -105,6 +105,31 @@ pub(super) const KEYS: &[Key] = &[
         chinese: "0 表示总取最可能的 token；越高越多样",
     },
     Key {
+        path: "decoding.temperature_floor",
+        english: "lets the temperature fall to this where the model is sure",
+        chinese: "模型有把握时温度降到此值",
+    },
+    Key {
+        path: "decoding.low_entropy",
+        english: "entropy in nats up to which the model counts as sure",
+        chinese: "熵（奈特）不高于此值时视为有把握",
+    },
+    Key {
+        path: "decoding.high_entropy",
+        english: "entropy in nats from which the temperature is the full one",
+        chinese: "熵（奈特）不低于此值时使用完整温度",
+    },
+    Key {
+        path: "decoding.entropy_window",
+        english: "over how many of the last tokens the entropy is averaged",
+        chinese: "对最近多少个 token 的熵取平均",
+    },
+    Key {
+        path: "decoding.lookup_tokens",
+        english: "tokens looked up in the prompt and verified at once; 0 switches it off, the text stays the same",
+        chinese: "一次从提示中查找并验证的 token 数；0 表示关闭，答案不变",
+    },
+    Key {
         path: "decoding.top_k",
         english: "keeps the k most likely tokens; 0 keeps all",
         chinese: "只保留最可能的 k 个 token；0 表示不限",

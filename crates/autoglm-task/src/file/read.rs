@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use autoglm_spec::{
-    Calibration, Example, Field, Label, Language, Output, Record, Sampling, TaskKind, TaskSpec,
+    AdaptiveTemperature, Calibration, Example, Field, Label, Language, Output, Record, Sampling,
+    TaskKind, TaskSpec,
 };
 use serde_json::{Value, json};
 use toml::de::DeTable;
@@ -17,6 +18,12 @@ use crate::remark::{Remark, line_of};
 
 /// The most tokens that an answer may be allowed.
 const MOST_TOKENS: u64 = 1_000_000;
+
+/// More than are ever right in a row would only be computed for nothing.
+const MOST_LOOKUP_TOKENS: u64 = 64;
+
+/// Above the logarithm of the largest vocabulary, 2²⁴: no entropy is higher.
+const MOST_ENTROPY: f32 = 17.0;
 
 /// Reads a task file. What it leaves out is read from the instruction's words.
 ///
@@ -336,6 +343,9 @@ impl Reader {
             let table = entry.section("a table")?;
             self.remarks.extend(table.unknown_keys("decoding"));
             settings.sampling = sampling(&table)?;
+            if let Some(entry) = table.get("lookup_tokens") {
+                settings.decoding.lookup_tokens = entry.whole(0..=MOST_LOOKUP_TOKENS)? as usize;
+            }
             if let Some(stop) = table.get("stop") {
                 settings.stop = texts(&stop)?;
             }
@@ -516,6 +526,7 @@ fn sampling(table: &Section<'_>) -> Result<Sampling, FileError> {
         0.1..=10.0,
         &mut sampling.repetition_penalty,
     )?;
+    sampling.adaptive = adaptive(table)?;
     if let Some(entry) = table.get("top_k") {
         sampling.top_k = entry.whole(0..=MOST_TOKENS)? as usize;
     }
@@ -526,4 +537,32 @@ fn sampling(table: &Section<'_>) -> Result<Sampling, FileError> {
         sampling.seed = entry.whole(0..=u64::MAX)?;
     }
     Ok(sampling)
+}
+
+/// The adaptive temperature, where any of its keys is there.
+fn adaptive(table: &Section<'_>) -> Result<Option<AdaptiveTemperature>, FileError> {
+    let mut adaptive = AdaptiveTemperature::default();
+    let mut given = false;
+    let numbers = [
+        ("temperature_floor", 10.0, &mut adaptive.floor),
+        ("low_entropy", MOST_ENTROPY, &mut adaptive.low_entropy),
+        ("high_entropy", MOST_ENTROPY, &mut adaptive.high_entropy),
+    ];
+    for (name, most, value) in numbers {
+        if let Some(entry) = table.get(name) {
+            *value = entry.number(0.0..=most)?;
+            given = true;
+        }
+    }
+    if let Some(entry) = table.get("entropy_window") {
+        adaptive.window = entry.whole(1..=MOST_TOKENS)? as usize;
+        given = true;
+    }
+    if adaptive.high_entropy <= adaptive.low_entropy {
+        let names = ["high_entropy", "low_entropy"];
+        if let Some(entry) = names.into_iter().find_map(|name| table.get(name)) {
+            return Err(entry.not("high_entropy above low_entropy"));
+        }
+    }
+    Ok(given.then_some(adaptive))
 }

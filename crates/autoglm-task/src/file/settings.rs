@@ -1,6 +1,6 @@
 //! What a task file says besides the task itself.
 
-use autoglm_spec::{Calibration, Sampling, TaskSpec};
+use autoglm_spec::{Calibration, Decoding, Sampling, TaskSpec};
 
 /// A task file that has been read.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct TaskSettings {
     pub model: Option<String>,
     /// How tokens of a generated answer are chosen.
     pub sampling: Sampling,
+    /// What may be done to answer sooner.
+    pub decoding: Decoding,
     /// Texts that end a generated answer, besides those of the template.
     pub stop: Vec<String>,
     /// How label bias is removed.
@@ -29,6 +31,7 @@ impl Default for TaskSettings {
         Self {
             model: None,
             sampling: Sampling::GREEDY,
+            decoding: Decoding::default(),
             stop: Vec::new(),
             calibration: Calibration::Batch,
         }

@@ -1,7 +1,8 @@
 //! Task files as people write them, and what they are told when something is wrong.
 
 use autoglm_spec::{
-    Calibration, Example, Field, Label, Language, Output, Record, Sampling, TaskKind, TaskSpec,
+    AdaptiveTemperature, Calibration, Decoding, Example, Field, Label, Language, Output, Record,
+    Sampling, TaskKind, TaskSpec,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -235,6 +236,10 @@ const WRONG: &[(&str, &str)] = &[
     (
         "instruction = 'x'\n[decoding]\ntemperature = 'hot'",
         "line 3: `decoding.temperature`: got `'hot'`, want a number from 0 to 10",
+    ),
+    (
+        "instruction = 'x'\n[decoding]\nlow_entropy = 2\nhigh_entropy = 1",
+        "line 4: `decoding.high_entropy`: got `1`, want high_entropy above low_entropy",
     ),
     (
         "instruction = 'x'\n[decoding]\ntop_p = 1.5",
@@ -551,6 +556,16 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
                 top_p,
                 min_p,
                 seed: numbers.5,
+                adaptive: (numbers.3 % 2 == 0).then_some(AdaptiveTemperature {
+                    floor: top_p,
+                    low_entropy: min_p,
+                    high_entropy: min_p + 1.0,
+                    window: numbers.1 + 1,
+                }),
+            },
+            decoding: Decoding {
+                lookup_tokens: numbers.1 % 65,
+                ..Decoding::default()
             },
             stop,
             calibration,

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use autoglm_spec::{Calibration, Example, Field, Label, Language, Output, Record, Sampling};
+use autoglm_spec::{
+    AdaptiveTemperature, Calibration, Example, Field, Label, Language, Output, Record, Sampling,
+};
 use serde_json::Value;
 
 use super::keys::meaning;
@@ -110,9 +112,15 @@ impl Out {
 
     fn settings(&mut self, settings: &TaskSettings) {
         let usual = TaskSettings::default();
-        if settings.sampling != usual.sampling || settings.stop != usual.stop {
+        let decoding = (&settings.sampling, &settings.decoding, &settings.stop);
+        if decoding != (&usual.sampling, &usual.decoding, &usual.stop) {
             self.table("decoding");
             self.sampling(&settings.sampling);
+            self.adaptive(settings.sampling.adaptive);
+            if settings.decoding.lookup_tokens != usual.decoding.lookup_tokens {
+                let lookup_tokens = settings.decoding.lookup_tokens.to_string();
+                self.key("decoding.lookup_tokens", &lookup_tokens);
+            }
             if !settings.stop.is_empty() {
                 self.key(
                     "decoding.stop",
@@ -162,6 +170,21 @@ impl Out {
             if value != usual {
                 self.key(&format!("decoding.{name}"), &value);
             }
+        }
+    }
+
+    fn adaptive(&mut self, adaptive: Option<AdaptiveTemperature>) {
+        let Some(adaptive) = adaptive else {
+            return;
+        };
+        let rows = [
+            ("temperature_floor", adaptive.floor.to_string()),
+            ("low_entropy", adaptive.low_entropy.to_string()),
+            ("high_entropy", adaptive.high_entropy.to_string()),
+            ("entropy_window", adaptive.window.to_string()),
+        ];
+        for (name, value) in rows {
+            self.key(&format!("decoding.{name}"), &value);
         }
     }
 

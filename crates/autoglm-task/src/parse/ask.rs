@@ -2,8 +2,8 @@
 //! marked as what they are.
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Constraint, Generate, GenerateRequest, Prompt, Role, Sampling,
-    Segment, TaskKind, TaskSpec,
+    AttentionPolicy, Cancel, Constraint, Decoding, Generate, GenerateRequest, Prompt, Role,
+    Sampling, Segment, TaskKind, TaskSpec,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -142,6 +142,10 @@ fn suggestion(text: &str, model: &dyn Generate) -> Result<Suggestion, String> {
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         constraint: Some(Constraint::JsonSchema(schema())),
+        decoding: Decoding {
+            logprobs: false,
+            ..Decoding::default()
+        },
         attention: AttentionPolicy::Full,
     };
     let mut answers = model.generate(&[request], &Cancel::default(), &mut |_, _| {});

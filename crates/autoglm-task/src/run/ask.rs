@@ -1,8 +1,8 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, EngineError, FinishReason, GenerateRequest, Normalise,
-    Record, Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
+    AttentionPolicy, Cancel, Completion, Decoding, EngineError, FinishReason, GenerateRequest,
+    Normalise, Record, Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
@@ -25,6 +25,7 @@ pub(super) struct Asker<'a> {
     /// One a way to order the examples, at least one.
     composers: Vec<Composer>,
     sampling: Sampling,
+    decoding: Decoding,
     stop: Vec<String>,
 }
 
@@ -42,6 +43,7 @@ impl<'a> Asker<'a> {
             engine: job.engine,
             composers,
             sampling: job.settings.sampling,
+            decoding: job.settings.decoding,
             stop: job.settings.stop.clone(),
         })
     }
@@ -126,6 +128,7 @@ impl<'a> Asker<'a> {
             sampling: self.sampling,
             stop: stop.collect(),
             constraint: composed.constraint.clone(),
+            decoding: self.decoding,
             attention: AttentionPolicy::Full,
         }
     }

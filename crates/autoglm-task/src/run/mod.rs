@@ -14,7 +14,9 @@ mod tests;
 
 use std::time::{Duration, SystemTime};
 
-use autoglm_spec::{Calibration, Cancel, Generate, Output, Sampling, Score, TaskSpec, Usage};
+use autoglm_spec::{
+    Calibration, Cancel, Decoding, Generate, Output, Sampling, Score, TaskSpec, Usage,
+};
 use serde::Serialize;
 
 use crate::TaskError;
@@ -70,6 +72,8 @@ pub struct RunSettings {
     pub calibration: Calibration,
     /// How tokens of open answers are chosen.
     pub sampling: Sampling,
+    /// What may be done to answer sooner.
+    pub decoding: Decoding,
     /// Texts that end an open answer, besides those of the template.
     pub stop: Vec<String>,
     /// Whether labels are scored behind the examples in their order and in reverse, and the mean
@@ -89,6 +93,7 @@ impl Default for RunSettings {
         Self {
             calibration: Calibration::Batch,
             sampling: Sampling::GREEDY,
+            decoding: Decoding::default(),
             stop: Vec::new(),
             both_orders: true,
             strict: false,

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment};
+use autoglm_spec::{
+    Decoding, FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
+};
 use autoglm_token::{ChatOptions, Piece};
 use clap::Args;
 use rustyline::DefaultEditor;
@@ -13,7 +15,7 @@ use rustyline::error::ReadlineError;
 
 use super::attention::AttentionArgs;
 use super::generate::report;
-use super::sampling::SamplingArgs;
+use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -50,6 +52,8 @@ pub struct ChatArgs {
     no_thinking: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    decoding: DecodingArgs,
     #[command(flatten)]
     attention: AttentionArgs,
     #[command(flatten)]
@@ -208,6 +212,10 @@ impl Chat<'_> {
             sampling: self.args.sampling.sampling(HABIT),
             stop: Vec::new(),
             constraint: None,
+            decoding: self.args.decoding.decoding(Decoding {
+                logprobs: false,
+                ..Decoding::default()
+            }),
             attention: self.args.attention.policy(),
         }
     }

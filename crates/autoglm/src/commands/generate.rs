@@ -4,16 +4,17 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use autoglm_engine::LocalEngine;
+use autoglm_engine::{EngineStats, LocalEngine};
 use autoglm_spec::{
-    Completion, Constraint, Generate, GenerateRequest, Prompt, Role, Sampling, Segment, Usage,
+    Completion, Constraint, Decoding, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
+    Usage,
 };
 use autoglm_token::{Answer, ChatOptions, ToolDefinition};
 use clap::Args;
 use serde_json::json;
 
 use super::attention::AttentionArgs;
-use super::sampling::SamplingArgs;
+use super::sampling::{DecodingArgs, SamplingArgs};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -69,6 +70,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
+    decoding: DecodingArgs,
+    #[command(flatten)]
     attention: AttentionArgs,
     #[command(flatten)]
     engine: EngineArgs,
@@ -99,6 +102,10 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         sampling: args.sampling.sampling(Sampling::GREEDY),
         stop: args.stop.clone(),
         constraint,
+        decoding: args.decoding.decoding(Decoding {
+            logprobs: args.json,
+            ..Decoding::default()
+        }),
         attention: args.attention.policy(),
     };
     let cancel = cancel_on_interrupt();
@@ -118,7 +125,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         let answer = engine
             .answer_parser(&request.prompt)?
             .parse(&completion.text);
-        writeln!(out, "{}", describe(&completion, &answer))?;
+        writeln!(out, "{}", describe(&completion, &answer, &engine.stats()))?;
     } else {
         writeln!(out)?;
         report(&completion.usage);
@@ -196,7 +203,7 @@ fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Pr
     )
 }
 
-fn describe(completion: &Completion, answer: &Answer) -> serde_json::Value {
+fn describe(completion: &Completion, answer: &Answer, stats: &EngineStats) -> serde_json::Value {
     json!({
         "text": completion.text,
         "reasoning": answer.reasoning,
@@ -207,6 +214,11 @@ fn describe(completion: &Completion, answer: &Answer) -> serde_json::Value {
         "tokens": completion.tokens,
         "logprobs": completion.logprobs,
         "usage": completion.usage,
+        "passes": stats.passes,
+        "computed_tokens": stats.computed_tokens,
+        "proposed_tokens": stats.proposed_tokens,
+        "accepted_tokens": stats.accepted_tokens,
+        "forced_tokens": stats.forced_tokens,
     })
 }
 

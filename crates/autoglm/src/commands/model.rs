@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use autoglm_model::{GgufFile, ModelError, WeightSource};
+use autoglm_engine::{LocalSettings, MemoryPlan};
+use autoglm_model::{GgufFile, ModelError, QuantizedType, WeightSource};
+use autoglm_token::VocabularyModel;
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 use serde_json::json;
 
 use crate::commands::bench::{self, BenchArgs};
 use crate::commands::quantize::{self, QuantizeArgs};
+use crate::engine::CacheTypeName;
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
@@ -80,6 +84,26 @@ struct InfoArgs {
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
+    /// Say what memory an engine takes with this model, without loading it.
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: token positions of the cache.
+    #[arg(long, value_name = "TOKENS", requires = "plan")]
+    cache_tokens: Option<usize>,
+    /// With --plan: how the cache stores keys and values.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    cache_type: CacheTypeName,
+    /// With --plan: the memory that may be used, such as 6G.
+    #[arg(long, value_name = "SIZE", value_parser = crate::engine::size, requires = "plan")]
+    memory_limit: Option<u64>,
+    /// With --plan: what float weights are quantised to while they are loaded.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_parser = crate::engine::quantized_type,
+        requires = "plan"
+    )]
+    quantize: Option<QuantizedType>,
 }
 
 /// Read models in full and compare their SHA-256 with the one on record.
@@ -223,11 +247,65 @@ fn pull_from_hub(
 fn info(args: &InfoArgs, store: &ModelStore, out: &mut dyn Write) -> anyhow::Result<()> {
     let path = store.find(&args.model)?;
     let source = autoglm_model::open(&path)?;
+    if args.plan {
+        return show_plan(args, &*source, out);
+    }
     let facts = Facts::read(&*source)?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&facts.json(&path))?)?;
     } else {
         facts.write(&path, out)?;
+    }
+    Ok(())
+}
+
+/// The memory of an engine with these settings.
+fn show_plan(
+    args: &InfoArgs,
+    source: &dyn WeightSource,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let settings = LocalSettings {
+        threads: NonZeroUsize::MIN,
+        cache_tokens: args.cache_tokens,
+        cache_type: args.cache_type.into(),
+        memory_limit: args.memory_limit,
+        quantize: args.quantize,
+    };
+    let plan = MemoryPlan::new(source, settings)?;
+    if args.json {
+        let plan = json!({
+            "weight_bytes": plan.weight_bytes,
+            "kv_bytes": plan.kv_bytes,
+            "workspace_bytes": plan.workspace_bytes,
+            "head_bytes": plan.head_bytes,
+            "tokenizer_bytes": plan.tokenizer_bytes,
+            "total_bytes": plan.total_bytes(),
+            "cache_tokens": plan.cache_tokens,
+            "bytes_per_token": plan.bytes_per_token,
+        });
+        writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?;
+        return Ok(());
+    }
+    let cache = format!(
+        "{} positions of {} bytes",
+        plan.cache_tokens, plan.bytes_per_token
+    );
+    let rows = [
+        ("weights", plan.weight_bytes, "packed for the kernels"),
+        ("cache", plan.kv_bytes, cache.as_str()),
+        ("work", plan.workspace_bytes, "buffers of a pass"),
+        ("head", plan.head_bytes, "logits over the vocabulary"),
+        ("tokenizer", plan.tokenizer_bytes, "an estimate"),
+        ("total", plan.total_bytes(), ""),
+    ];
+    for (name, bytes, note) in rows {
+        let mebibytes = bytes as f64 / f64::from(1 << 20);
+        writeln!(
+            out,
+            "{}",
+            format!("{name:10} {mebibytes:9.1} MiB  {note}").trim_end()
+        )?;
     }
     Ok(())
 }
@@ -242,6 +320,11 @@ struct Facts<'a> {
     context_tokens: Option<usize>,
     width: Option<usize>,
     layers: Option<usize>,
+    heads: Option<usize>,
+    kv_heads: Option<usize>,
+    head_width: Option<usize>,
+    rotated: Option<usize>,
+    rope_base: Option<f32>,
     licence: Option<&'a str>,
     tokenizer: Option<String>,
     vocabulary_tokens: usize,
@@ -255,6 +338,15 @@ struct Share {
     tensors: usize,
     parameters: usize,
     bytes: usize,
+}
+
+/// The kind of a folder's tokenizer, where it has one.
+fn folder_tokenizer(source: &dyn WeightSource) -> Option<String> {
+    let kind = match source.vocabulary().ok()?.model {
+        VocabularyModel::SentencePiece => "SentencePiece",
+        VocabularyModel::ByteBpe => "byte-level BPE",
+    };
+    Some(kind.to_owned())
 }
 
 impl<'a> Facts<'a> {
@@ -280,13 +372,20 @@ impl<'a> Facts<'a> {
             context_tokens: number("context_length")?,
             width: number("embedding_length")?,
             layers: number("block_count")?,
+            heads: number("attention.head_count")?,
+            kv_heads: number("attention.head_count_kv")?,
+            head_width: number("attention.key_length")?,
+            rotated: number("rope.dimension_count")?,
+            rope_base: source.get(&format!("{architecture}.rope.freq_base"))?,
             licence: source.get("general.license")?,
-            tokenizer: model.map(|model| match pre {
-                Some(pre) => format!("{model}, {pre}"),
-                None => model.to_owned(),
-            }),
+            tokenizer: match (model, pre) {
+                (Some(model), Some(pre)) => Some(format!("{model}, {pre}")),
+                (Some(model), None) => Some(model.to_owned()),
+                (None, _) => folder_tokenizer(source),
+            },
             vocabulary_tokens: embedding.map_or(0, |embedding| embedding.shape[0]),
-            chat_template: source.chat_template()?.is_some(),
+            // A folder may come without a tokenizer, and is described all the same.
+            chat_template: source.chat_template().is_ok_and(|found| found.is_some()),
             formats,
         })
     }
@@ -314,6 +413,11 @@ impl<'a> Facts<'a> {
             "context_tokens": self.context_tokens,
             "width": self.width,
             "layers": self.layers,
+            "heads": self.heads,
+            "kv_heads": self.kv_heads,
+            "head_width": self.head_width,
+            "rotated_dimensions": self.rotated,
+            "rope_base": self.rope_base,
             "licence": self.licence,
             "tokenizer": self.tokenizer,
             "vocabulary_tokens": self.vocabulary_tokens,
@@ -345,6 +449,24 @@ impl<'a> Facts<'a> {
             (
                 "layers",
                 format!("{}, width {}", number(self.layers), number(self.width)),
+            ),
+            (
+                "attention",
+                format!(
+                    "{} heads, {} for keys and values, head width {}",
+                    number(self.heads),
+                    number(self.kv_heads),
+                    number(self.head_width)
+                ),
+            ),
+            (
+                "rotary",
+                format!(
+                    "{} dimensions, base {}",
+                    number(self.rotated),
+                    self.rope_base
+                        .map_or("not stated".to_owned(), |base| base.to_string())
+                ),
             ),
             ("licence", text(self.licence)),
             (

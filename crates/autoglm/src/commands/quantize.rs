@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use autoglm_model::{
-    Pool, QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity, open,
+    ModelError, Pool, QuantizeProgress, QuantizeSummary, QuantizedType, Quantizer, identity, open,
 };
+use autoglm_spec::EngineError;
 use clap::Args;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -25,11 +26,11 @@ use crate::models::ModelStore;
 /// and gives the same bytes as a run at once.
 #[derive(Debug, Args)]
 pub struct QuantizeArgs {
-    /// A GGUF file, a folder with safetensors, or the name of a model that `autoglm model list` shows.
+    /// A GGUF file, or the name of a model that `autoglm model list` shows.
     input: String,
     /// The GGUF file to write.
     output: PathBuf,
-    /// q8_0, q4_0, q4_k_m, f16 or bf16.
+    /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`.
     #[arg(long = "type", value_name = "TYPE", value_parser = quantized_type)]
     kind: QuantizedType,
     /// Write over OUT where it exists.
@@ -55,6 +56,13 @@ pub fn run(args: &QuantizeArgs, store: &ModelStore, out: &mut dyn Write) -> anyh
         args.output.display()
     );
     let path = store.find(&args.input)?;
+    anyhow::ensure!(
+        !path.is_dir(),
+        "{} is a folder, want a GGUF file: a folder's tokenizer cannot be written to one\n\
+         hint: --quantize {} on a command that runs the model quantises the folder as it loads",
+        path.display(),
+        args.kind.name()
+    );
     let source = open(&path)?;
     let quantizer = Quantizer::new(&*source, args.kind);
     warn_of_double_loss(&quantizer);
@@ -73,24 +81,25 @@ fn write(
     let (cancel, bar) = (cancel_on_interrupt(), progress_bar()?);
     let mut on_progress = |progress: QuantizeProgress| {
         show(&bar, progress);
-        match cancel.is_cancelled() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     };
     let outcome = quantizer.write(&args.output, &identity(path)?, pool, &mut on_progress);
     bar.finish_and_clear();
-    let kept = || {
-        let size = DecimalBytes(quantizer.size_bytes());
-        format!(
-            "the file of {size} is not whole\nhint: what is written is kept; the same command goes on"
-        )
-    };
-    let stopped = || autoglm_spec::EngineError::Cancelled;
-    outcome
-        .with_context(kept)?
-        .ok_or_else(stopped)
-        .with_context(kept)
+    let kept = format!(
+        "{} of {} is not whole\nhint: what is written is kept; the same command goes on",
+        args.output.display(),
+        DecimalBytes(quantizer.size_bytes())
+    );
+    match outcome {
+        Ok(Some(summary)) => Ok(summary),
+        Ok(None) => Err(EngineError::Cancelled).context(kept),
+        Err(error @ ModelError::Write { .. }) => Err(error).context(kept),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn warn_of_double_loss(quantizer: &Quantizer<'_>) {

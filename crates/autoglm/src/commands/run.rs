@@ -13,6 +13,7 @@ use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run 
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
 
+use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -83,6 +84,8 @@ pub(crate) struct CalibrationArgs {
     /// of that order.
     #[arg(long)]
     one_order: bool,
+    #[command(flatten)]
+    decoding: DecodingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,6 +110,7 @@ impl CalibrationArgs {
         RunSettings {
             calibration,
             sampling: task.sampling,
+            decoding: self.decoding.decoding(task.decoding),
             stop: task.stop.clone(),
             both_orders: !self.one_order,
             ..RunSettings::default()

@@ -101,14 +101,14 @@ impl WithMins {
             error: 0.0,
         };
         for (j, (sub, fit)) in subs.iter().zip(fits).enumerate() {
-            block.error += block.round_sub(j, sub, fit, top);
+            block.error += block.round_sub(j, sub, *fit, top);
         }
         block
     }
 
     /// Chooses scale, minimum and integers of one sub-block and returns its error.
     #[inline(always)]
-    fn round_sub(&mut self, j: usize, sub: &Weighted<'_, SUB_LEN>, fit: &Affine, top: f32) -> f32 {
+    fn round_sub(&mut self, j: usize, sub: &Weighted<'_, SUB_LEN>, fit: Affine, top: f32) -> f32 {
         let (d, dmin) = (self.d.to_f32(), self.dmin.to_f32());
         let middle = |real: f32, factor: f32| nearest((real * reciprocal(factor)).min(SCALE_TOP));
         let (scale, min) = (middle(fit.scale, d), middle(fit.min, dmin));

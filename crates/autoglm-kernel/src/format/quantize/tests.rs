@@ -198,6 +198,26 @@ fn the_search_beats_the_span_by_a_tenth_of_the_error_and_more() {
 }
 
 #[test]
+fn weights_far_from_zero_keep_their_spread() {
+    let mut random = Random::new(7);
+    for shift in [-5.0, -1.0, -0.1] {
+        let values: Vec<f32> = bell(&mut random, 256 * 20, 0.05)
+            .iter()
+            .map(|x| x + shift)
+            .collect();
+        for (format, top) in [(BlockFormat::Q4K, 15.0), (BlockFormat::Q5K, 31.0)] {
+            let found = squared_error(&values, &there_and_back(format, &values));
+            let plain: f64 = values.chunks(256).map(|x| plain_k_error(x, top)).sum();
+            assert!(
+                found < plain,
+                "{} at {shift}: {found} and {plain}",
+                format.name()
+            );
+        }
+    }
+}
+
+#[test]
 fn more_bits_are_nearer() {
     let values = bell(&mut Random::new(6), 256 * 100, 0.04);
     let error = |format| squared_error(&values, &there_and_back(format, &values));

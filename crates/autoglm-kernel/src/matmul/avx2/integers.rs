@@ -124,7 +124,7 @@ fn stream_tile<const KIND: u8, const BITS: usize, const LAYOUT: u8>(
         2 => stream_blocks::<KIND, BITS, LAYOUT, 2, 0, _, _>(chunk, parts::<2>(x), sums),
         3 => stream_blocks::<KIND, BITS, LAYOUT, 3, 0, _, _>(chunk, parts::<3>(x), sums),
         TOKENS => {
-            stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 0, _, _>(chunk, parts::<TOKENS>(x), sums)
+            stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 0, _, _>(chunk, parts::<TOKENS>(x), sums);
         }
         5 => stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 1, _, _>(chunk, parts::<TOKENS>(x), sums),
         6 => stream_blocks::<KIND, BITS, LAYOUT, TOKENS, 2, _, _>(chunk, parts::<TOKENS>(x), sums),
@@ -461,9 +461,9 @@ fn dots_of_bytes<const N: usize, X: Words<N>>(lines: &[Line], x: X) -> Dots<N> {
             }
         }
         let offsets = x.words(Record::offset(Meaning::Centred { shift: 7 }));
-        for n in 0..N {
+        for (n, dots) in dots.iter_mut().enumerate() {
             let low = _mm256_add_epi32(_mm256_madd_epi16(low[n], one), broadcast(offsets[n]));
-            dots[n][half] = _mm256_add_epi32(low, _mm256_madd_epi16(high[n], sixteen));
+            dots[half] = _mm256_add_epi32(low, _mm256_madd_epi16(high[n], sixteen));
         }
     }
     dots

@@ -6,7 +6,7 @@ use std::time::Instant;
 use autoglm_engine::LocalEngine;
 use autoglm_model::{BLOCK_TOKENS, KvCache, Outputs, Pool, Sequence, Step, Workspace};
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Generate, GenerateRequest, Prompt, Sampling,
+    AttentionPolicy, Cancel, Completion, Decoding, Generate, GenerateRequest, Prompt, Sampling,
 };
 use autoglm_token::{Specials, TokenId};
 use rand::{Rng, SeedableRng};
@@ -186,6 +186,10 @@ impl<'a> Bench<'a> {
                 sampling: Sampling::GREEDY,
                 stop: Vec::new(),
                 constraint: None,
+                decoding: Decoding {
+                    lookup_tokens: 0,
+                    ..Decoding::default()
+                },
                 attention: AttentionPolicy::Full,
             })
             .collect();

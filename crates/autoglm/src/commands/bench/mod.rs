@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context;
-use autoglm_engine::{LocalEngine, LocalSettings};
+use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_model::{GgufFile, ModelConfig, Pool};
 use autoglm_spec::{Cancel, EngineError};
 use clap::Args;
@@ -85,8 +85,9 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let weights = Weights::of(&file)?;
     let settings = LocalSettings {
         threads,
-        cache_tokens: args.engine_cache_tokens(),
-        cache_type: autoglm_engine::CacheType::F16,
+        cache_tokens: Some(args.engine_cache_tokens()),
+        cache_type: CacheType::F16,
+        memory_limit: None,
         quantize: None,
     };
     let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;
