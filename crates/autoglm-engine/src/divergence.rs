@@ -99,7 +99,16 @@ pub(crate) fn compare_window(
     total: &mut Divergence,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
-    let mut sequences = [Sequence::default(), Sequence::default()];
+    let full = |full| EngineError::engine(LocalError::CacheFull(full));
+    let ours = runners[0].begin(machines[0]).map_err(full)?;
+    let theirs = match runners[1].begin(machines[1]) {
+        Ok(sequence) => sequence,
+        Err(error) => {
+            runners[0].cache.release(ours);
+            return Err(full(error));
+        }
+    };
+    let mut sequences = [ours, theirs];
     let outcome = compare(&mut runners, machines, &mut sequences, window, cancel);
     for (runner, sequence) in runners.iter_mut().zip(sequences) {
         runner.cache.release(sequence);

@@ -6,9 +6,10 @@
 //! rows of one pass are of use.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
-use autoglm_model::{KvCache, Model, Outputs, Sequence, Step, log_sum_exp};
+use autoglm_model::{Adapter, KvCache, Model, Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{
     AttentionPolicy, Completion, Decoding, EngineError, FinishReason, Sampling, Usage,
 };
@@ -31,6 +32,7 @@ pub(crate) struct GenerateJob {
     pub(crate) constraint: Option<ConstraintState>,
     pub(crate) decoding: Decoding,
     pub(crate) attention: AttentionPolicy,
+    pub(crate) adapter: Option<Arc<Adapter>>,
 }
 
 /// A request that is being worked on.
@@ -66,7 +68,7 @@ pub(crate) struct Generation {
 impl Generation {
     pub(crate) fn new(job: GenerateJob) -> Self {
         Self {
-            sequence: Sequence::default(),
+            sequence: Sequence::default().under(job.adapter),
             cached_tokens: 0,
             settled: job.prompt.len(),
             agreed: usize::MAX,
@@ -93,6 +95,12 @@ impl Generation {
 
     pub(crate) fn prompt(&self) -> &[TokenId] {
         &self.tokens[..self.prompt_tokens]
+    }
+
+    /// First positions that stand for no token.
+    fn virtual_tokens(&self) -> usize {
+        let adapter = self.sequence.adapter();
+        adapter.map_or(0, |adapter| adapter.virtual_tokens())
     }
 
     /// The tokens whose keys and values later requests may use. What was computed with a part of
@@ -148,7 +156,10 @@ impl Generation {
         if self.finish.is_some() || self.is_in_prompt() || self.is_gated() {
             return 0;
         }
-        let proposed = self.lookup.propose(&self.tokens, most).to_vec();
+        let proposed = self
+            .lookup
+            .propose(&self.tokens[self.virtual_tokens()..], most)
+            .to_vec();
         self.tokens.extend(&proposed);
         proposed.len()
     }
@@ -226,7 +237,7 @@ impl Generation {
             return;
         }
         let place = self.settled - self.prompt_tokens;
-        let history = &self.tokens[..self.settled];
+        let history = &self.tokens[self.virtual_tokens()..self.settled];
         let token = self.sampler.choose(logits, history, place);
         if tokenizer.is_end(token) {
             self.finish = Some(FinishReason::Stop);

@@ -3,6 +3,7 @@
 //!
 //! The result of a request does not depend on what else is in the batch, bit for bit.
 
+mod adapters;
 pub mod constraint;
 mod desk;
 mod divergence;

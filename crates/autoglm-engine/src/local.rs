@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use autoglm_model::{CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
+use autoglm_model::{Adapter, CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
 use autoglm_spec::{
     Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
     Score, ScoreRequest, Scoring, Segment,
@@ -13,6 +13,7 @@ use autoglm_token::{
     AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
 };
 
+use crate::adapters::Adapters;
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::desk::{Busy, Desk};
 use crate::divergence::{Divergence, compare_window};
@@ -22,7 +23,7 @@ use crate::memory::MemoryPlan;
 use crate::options::OptionPlan;
 use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
 use crate::request::{Answer, Job};
-use crate::runner::Machine;
+use crate::runner::{Machine, PLACEHOLDER};
 use crate::scheduler::Scheduler;
 use crate::score::ScoreJob;
 use crate::stats::EngineStats;
@@ -61,6 +62,7 @@ pub struct LocalEngine {
     pool: Pool,
     desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
+    adapters: Adapters,
 }
 
 impl LocalEngine {
@@ -69,13 +71,7 @@ impl LocalEngine {
     /// # Errors
     /// A model that is not usable; the error names what is wrong with it.
     pub fn open(path: &Path, settings: LocalSettings) -> Result<Self, LocalError> {
-        // A folder's name may hold a full stop that ends no extension, as in `GLM-4.1`.
-        let name = if path.is_dir() {
-            path.file_name()
-        } else {
-            path.file_stem()
-        };
-        let name = name.map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let name = name_of(path);
         let source = autoglm_model::open(path)?;
         Self::from_source(name, &*source, settings)
     }
@@ -118,6 +114,7 @@ impl LocalEngine {
             pool,
             desk,
             constraints,
+            adapters: Adapters::default(),
         })
     }
 
@@ -126,6 +123,39 @@ impl LocalEngine {
     pub fn with_chat(mut self, chat: ChatOptions) -> Self {
         self.chat = chat;
         self
+    }
+
+    /// The engine with an adapter for all requests that name none. The model's name tells it.
+    ///
+    /// # Errors
+    /// As for [`LocalEngine::load_adapter`].
+    pub fn with_adapter(mut self, folder: &Path) -> Result<Self, LocalError> {
+        self.adapters.own = Some(self.read_adapter(folder)?);
+        self.facts.name = format!("{}+{}", self.facts.name, name_of(folder));
+        Ok(self)
+    }
+
+    /// Reads the adapter in a folder as PEFT writes it, for requests that name it so. Another one
+    /// that had the name goes on in the requests that are running.
+    ///
+    /// # Errors
+    /// A folder that does not hold an adapter of this model that is supported; the error names
+    /// what is wrong with it.
+    pub fn load_adapter(&self, name: &str, folder: &Path) -> Result<(), LocalError> {
+        let adapter = self.read_adapter(folder)?;
+        self.adapters.insert(name.to_owned(), adapter);
+        Ok(())
+    }
+
+    /// Forgets an adapter; requests that are running keep it. `false` when there is none of that
+    /// name.
+    pub fn unload_adapter(&self, name: &str) -> bool {
+        self.adapters.remove(name)
+    }
+
+    fn read_adapter(&self, folder: &Path) -> Result<Arc<Adapter>, LocalError> {
+        let adapter = Adapter::open(folder, self.model.config(), &self.pool)?;
+        Ok(Arc::new(adapter))
     }
 
     /// Whether the model's chat template tells it of tools.
@@ -218,7 +248,10 @@ impl LocalEngine {
     ) -> Result<Vec<Vec<TokenId>>, EngineError> {
         let prefix = self.tokenizer.prefix();
         let smallest = 2.max(prefix.len() + 1);
-        if !(smallest..=self.facts.context_tokens).contains(&context) {
+        let own = self.adapters.own.as_ref();
+        let virtual_tokens = own.map_or(0, |adapter| adapter.virtual_tokens());
+        let largest = self.facts.context_tokens.saturating_sub(virtual_tokens);
+        if !(smallest..=largest).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
                 given: context.to_string(),
@@ -278,7 +311,20 @@ impl LocalEngine {
             model: &self.model,
             pool: &self.pool,
             tokenizer: &self.tokenizer,
+            adapter: self.adapters.own.as_ref(),
         }
+    }
+
+    /// The tokens of a request's prompt behind placeholders of its adapter's virtual ones.
+    fn prompt(
+        &self,
+        prompt: &Prompt,
+        adapter: Option<&Arc<Adapter>>,
+    ) -> Result<Vec<TokenId>, EngineError> {
+        let tokens = self.encode(prompt)?;
+        check_not_empty(&tokens)?;
+        let virtual_tokens = adapter.map_or(0, |adapter| adapter.virtual_tokens());
+        Ok([vec![PLACEHOLDER; virtual_tokens], tokens].concat())
     }
 
     /// Checks that a prompt and what follows it fit into the context.
@@ -301,8 +347,8 @@ impl LocalEngine {
             .map(|option| self.tokenizer.encode(option, Specials::AsText))
             .collect();
         check_options(&request.options, &options)?;
-        let prompt = self.encode(&request.prompt)?;
-        check_not_empty(&prompt)?;
+        let adapter = self.adapters.of(request.adapter.as_deref())?;
+        let prompt = self.prompt(&request.prompt, adapter.as_ref())?;
         self.check_fit(
             prompt.len(),
             options.iter().map(Vec::len).max().unwrap_or(0),
@@ -312,12 +358,13 @@ impl LocalEngine {
             prompt,
             options,
             plan,
+            adapter,
         })
     }
 
     fn generate_job(&self, request: &GenerateRequest) -> Result<GenerateJob, EngineError> {
-        let prompt = self.encode(&request.prompt)?;
-        check_not_empty(&prompt)?;
+        let adapter = self.adapters.of(request.adapter.as_deref())?;
+        let prompt = self.prompt(&request.prompt, adapter.as_ref())?;
         self.check_fit(prompt.len(), request.max_tokens)?;
         let constraint = request
             .constraint
@@ -332,6 +379,7 @@ impl LocalEngine {
             constraint,
             decoding: request.decoding,
             attention: request.attention,
+            adapter,
         })
     }
 
@@ -384,6 +432,17 @@ impl LocalEngine {
             .start(constraint)
             .map_err(failed)
     }
+}
+
+/// What a file or folder is called. A folder's name may hold a full stop that ends no extension, as
+/// in `GLM-4.1`.
+fn name_of(path: &Path) -> String {
+    let name = if path.is_dir() {
+        path.file_name()
+    } else {
+        path.file_stem()
+    };
+    name.map_or_else(String::new, |s| s.to_string_lossy().into_owned())
 }
 
 fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {

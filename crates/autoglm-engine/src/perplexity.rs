@@ -45,7 +45,8 @@ pub(crate) fn add_window(
     total: &mut Perplexity,
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
-    let mut sequence = Sequence::default();
+    let begun = runner.begin(machine);
+    let mut sequence = begun.map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
     let asked = (settings, total);
     let outcome = predict(runner, machine, &mut sequence, window, asked, cancel);
     runner.cache.release(sequence);
@@ -69,7 +70,8 @@ fn predict(
     }
     let mut pass_tokens = PASS_TOKENS;
     if let AttentionPolicy::Gated(settings) = settings.attention {
-        sequence.gate(gating(machine.model, settings, prompt));
+        let first = sequence.len();
+        sequence.gate(gating(machine.model, settings, first));
         pass_tokens = 1;
     }
     let passes = inputs[prompt..].chunks(pass_tokens);

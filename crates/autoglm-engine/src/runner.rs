@@ -1,8 +1,12 @@
 //! Forward passes over the shared cache, with cached prefixes given up when room is needed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use autoglm_model::{CacheFull, Gating, GatingLimits, KvCache, Model, Pool, Step, Workspace};
+use autoglm_model::{
+    Adapter, CacheFull, Gating, GatingLimits, KvCache, Model, Outputs, Pool, Sequence, Step,
+    Workspace,
+};
 use autoglm_spec::GatingSettings;
 use autoglm_token::{TokenId, Tokenizer};
 
@@ -11,6 +15,9 @@ use crate::prefix::PrefixTree;
 /// Tokens of one forward pass at most. 512 rows reuse a weight tile often enough that the
 /// matrix products, not the weights' way from memory, take the time.
 pub(crate) const PASS_TOKENS: usize = 512;
+
+/// What stands in a prompt where an adapter's virtual tokens are; any token would do.
+pub(crate) const PLACEHOLDER: TokenId = 0;
 
 /// Vocabulary-wide logit rows that are held at once: 32 × 262,144 × 4 bytes = 32 MiB.
 pub(crate) const LOGIT_ROWS: usize = 32;
@@ -21,6 +28,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) model: &'a Model,
     pub(crate) pool: &'a Pool,
     pub(crate) tokenizer: &'a Tokenizer,
+    /// The adapter of texts that are asked about without a request.
+    pub(crate) adapter: Option<&'a Arc<Adapter>>,
 }
 
 /// What all requests share and passes change.
@@ -61,6 +70,29 @@ impl Runner {
                 Err(_) => {}
             }
         }
+    }
+
+    /// A sequence under the machine's adapter that holds its virtual tokens alone.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub(crate) fn begin(&mut self, machine: Machine<'_>) -> Result<Sequence, CacheFull> {
+        let mut sequence = Sequence::default().under(machine.adapter.cloned());
+        let count = machine
+            .adapter
+            .map_or(0, |adapter| adapter.virtual_tokens());
+        for tokens in vec![PLACEHOLDER; count].chunks(PASS_TOKENS) {
+            let mut step = [Step {
+                sequence: &mut sequence,
+                tokens,
+                outputs: Outputs::None,
+            }];
+            if let Err(full) = self.forward(machine, &mut step) {
+                self.cache.release(sequence);
+                return Err(full);
+            }
+        }
+        Ok(sequence)
     }
 
     /// Whether `blocks` are free, after giving up cached prefixes as far as that helps.

@@ -299,6 +299,10 @@ impl Scheduler {
     /// `tokens` tokens in this pass.
     fn saves(&self, leader: usize, tokens: usize, index: usize) -> bool {
         let (leader, follower) = (&self.active[leader].work, &self.active[index].work);
+        let id = |work: &Work| work.sequence().adapter().map(|adapter| adapter.id());
+        if id(leader) != id(follower) {
+            return false;
+        }
         let mut computed = leader.sequence().len() + tokens;
         if computed < leader.prompt().len() {
             computed -= computed % BLOCK_TOKENS;
@@ -486,13 +490,15 @@ impl Scheduler {
 fn share_prefix(runner: &mut Runner, stats: &mut EngineStats, work: &mut Work) {
     let prompt = work.prompt();
     let prompt = &prompt[..prompt.len() - 1];
-    let cached = runner.prefixes.cached(prompt);
+    let adapter = work.sequence().adapter().cloned();
+    let adapter = adapter.as_ref();
+    let cached = runner.prefixes.cached(adapter, prompt);
     let gain = cached.saturating_sub(work.sequence().len());
     if gain == 0 {
         return;
     }
     stats.cached_tokens += gain as u64;
-    let longer = runner.prefixes.fork(&mut runner.cache, prompt);
+    let longer = runner.prefixes.fork(&mut runner.cache, adapter, prompt);
     let shorter = work.replace_sequence(longer);
     runner.cache.release(shorter);
 }

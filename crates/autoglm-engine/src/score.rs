@@ -2,9 +2,10 @@
 //! what it makes of the logits.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
-use autoglm_model::{KvCache, Outputs, Sequence, Step, log_sum_exp};
+use autoglm_model::{Adapter, KvCache, Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{OptionScore, Scoring, Usage};
 use autoglm_token::TokenId;
 
@@ -16,6 +17,7 @@ pub(crate) struct ScoreJob {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) options: Vec<Vec<TokenId>>,
     pub(crate) plan: OptionPlan,
+    pub(crate) adapter: Option<Arc<Adapter>>,
 }
 
 /// A request that is being worked on: first the prompt, then the runs behind it.
@@ -46,7 +48,7 @@ pub(crate) struct Need {
 impl Scored {
     pub(crate) fn new(job: ScoreJob) -> Self {
         Self {
-            sequence: Sequence::default(),
+            sequence: Sequence::default().under(job.adapter.clone()),
             cached_tokens: 0,
             root_done: false,
             fed: 0,

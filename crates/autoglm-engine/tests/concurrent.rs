@@ -41,6 +41,7 @@ fn scores(caller: usize) -> Vec<ScoreRequest> {
             } else {
                 Normalise::Vocabulary
             },
+            adapter: None,
         })
         .collect()
 }

@@ -21,6 +21,7 @@ fn score_requests(normalise: Normalise) -> Vec<ScoreRequest> {
             prompt: Prompt::Plain(format!("{SHARED}{text} ->")),
             options: ["abc", "abd", "b", "cc"].map(str::to_owned).to_vec(),
             normalise,
+            adapter: None,
         })
         .collect()
 }
@@ -50,6 +51,7 @@ fn generate_requests() -> Vec<GenerateRequest> {
             constraint: None,
             decoding: Decoding::default(),
             attention: AttentionPolicy::Full,
+            adapter: None,
         })
         .collect()
 }
@@ -148,6 +150,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
             prompt,
             options: vec![completion.text.clone()],
             normalise: Normalise::Vocabulary,
+            adapter: None,
         };
         let scored = engine
             .score(&[request], &Cancel::default())
@@ -217,6 +220,7 @@ fn a_constrained_completion_matches_its_constraint() {
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
                 decoding: Decoding::default(),
                 attention: AttentionPolicy::Full,
+                adapter: None,
             };
             let text = completions(&engine, &[request]).remove(0).text;
             let (word, digits) = text.split_once(' ').unwrap();

@@ -191,6 +191,8 @@ pub struct GenerateRequest {
     pub decoding: Decoding,
     /// What attention looks at.
     pub attention: AttentionPolicy,
+    /// The name of the adapter that the model runs with; `None` is the engine's own choice.
+    pub adapter: Option<String>,
 }
 
 /// Over what an option's probability is normalised.
@@ -213,6 +215,8 @@ pub struct ScoreRequest {
     pub options: Vec<String>,
     /// Over what probabilities are normalised.
     pub normalise: Normalise,
+    /// The name of the adapter that the model runs with; `None` is the engine's own choice.
+    pub adapter: Option<String>,
 }
 
 /// An engine that generates text.

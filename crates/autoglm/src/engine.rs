@@ -1,7 +1,7 @@
 //! Opening the engine that a command asks for.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
 use autoglm_model::QuantizedType;
@@ -35,6 +35,10 @@ pub struct EngineArgs {
     /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`.
     #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
     pub quantize: Option<QuantizedType>,
+    /// A folder with an adapter of the model as PEFT writes it: LoRA, prompt tuning, P-tuning or
+    /// prefix tuning.
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
 }
 
 /// Reads the name of a type, in either case.
@@ -75,7 +79,11 @@ impl EngineArgs {
     /// No such model, or a file that is not usable.
     pub fn open(&self, home: &Path, need: Need) -> anyhow::Result<LocalEngine> {
         let path = resolve_model(home, self.model.as_deref(), need)?;
-        Ok(LocalEngine::open(&path, self.settings())?)
+        let engine = LocalEngine::open(&path, self.settings())?;
+        Ok(match &self.adapter {
+            Some(folder) => engine.with_adapter(folder)?,
+            None => engine,
+        })
     }
 
     fn settings(&self) -> LocalSettings {

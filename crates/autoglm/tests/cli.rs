@@ -435,6 +435,30 @@ fn unusable_model_files_are_named_in_one_line() {
 }
 
 #[test]
+fn a_folder_that_holds_no_adapter_is_named_in_one_line() {
+    let desk = Desk::new();
+    let model = model("tiny-llama.gguf");
+    desk.write("adapter_config.json", r#"{"peft_type": "LOHA"}"#);
+    for (folder, code, wanted) in [("none", 2, "none/adapter_config.json"), (".", 3, "LOHA")] {
+        let args = [
+            "score",
+            "--model",
+            &model,
+            "--adapter",
+            folder,
+            "--prompt",
+            "a",
+            "--option",
+            "b",
+        ];
+        let (found, message) = desk.fails(&args);
+        assert_eq!(found, code, "{message}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
 fn usage_errors_have_their_own_exit_code() {
     let desk = Desk::new();
     desk.write("task.toml", "instruction = 7\n");

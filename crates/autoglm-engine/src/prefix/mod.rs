@@ -4,6 +4,7 @@
 //! it is what stands before them. Only the last block of a path may be partly filled, so such a
 //! node has no children. A request that begins like a path shares the path's blocks; where they
 //! part inside a block, the sequence shares that block too and copies it at its first write.
+//! What an adapter computed has a root of its own, so it is never taken for the model's.
 //! Leaves that were not used for longest are given up first, and never one that a running
 //! request refers to.
 
@@ -12,20 +13,29 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
-use autoglm_model::{BLOCK_TOKENS, HeldBlock, KvCache, Sequence};
+use autoglm_model::{Adapter, BLOCK_TOKENS, HeldBlock, KvCache, Sequence};
 use autoglm_token::TokenId;
 
-/// Index of a node; the root is 0 and has no block.
+/// Index of a node.
 type NodeId = usize;
 
-const ROOT: NodeId = 0;
+/// Which adapter computed what stands below a root.
+type AdapterId = Option<u128>;
+
+/// What a node stands below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    Root(AdapterId),
+    Node(NodeId),
+}
 
 /// Children by their tokens. No child's tokens begin another one's.
 type Children = BTreeMap<Box<[TokenId]>, NodeId>;
 
 struct Node {
-    parent: NodeId,
+    parent: Parent,
     tokens: Box<[TokenId]>,
     block: HeldBlock,
     children: Children,
@@ -35,9 +45,9 @@ struct Node {
 /// Cached blocks by the tokens that they and all before them stand for.
 #[derive(Default)]
 pub(crate) struct PrefixTree {
-    /// Children of the root.
-    roots: Children,
-    /// Nodes by id; `nodes[0]` stands for the root and is never filled.
+    /// Children of the roots; none is empty.
+    roots: BTreeMap<AdapterId, Children>,
+    /// Nodes by id.
     nodes: Vec<Option<Node>>,
     unused_ids: Vec<NodeId>,
     /// Nodes without children, the one that was not used for longest first.
@@ -57,17 +67,23 @@ impl PrefixTree {
         nodes.filter(|node| !cache.is_shared(&node.block)).count()
     }
 
-    /// How many first tokens are cached.
-    pub(crate) fn cached(&self, tokens: &[TokenId]) -> usize {
-        self.walk(tokens).1
+    /// How many first tokens are cached as an adapter, or the model alone, computes them.
+    pub(crate) fn cached(&self, adapter: Option<&Arc<Adapter>>, tokens: &[TokenId]) -> usize {
+        self.walk(id_of(adapter), tokens).1
     }
 
-    /// A sequence that shares the longest cached beginning of `tokens`, which counts as a use.
-    pub(crate) fn fork(&mut self, cache: &mut KvCache, tokens: &[TokenId]) -> Sequence {
-        let (path, len) = self.walk(tokens);
+    /// A sequence under the adapter that shares the longest cached beginning of `tokens`, which
+    /// counts as a use.
+    pub(crate) fn fork(
+        &mut self,
+        cache: &mut KvCache,
+        adapter: Option<&Arc<Adapter>>,
+        tokens: &[TokenId],
+    ) -> Sequence {
+        let (path, len) = self.walk(id_of(adapter), tokens);
         self.touch(&path);
         let nodes = path.iter().map(|&id| &node(&self.nodes, id).block);
-        cache.sequence_of(nodes, len)
+        cache.sequence_of(nodes, len).under(adapter.cloned())
     }
 
     /// Keeps the blocks of a sequence, whose cached positions hold `tokens`. Blocks that are in
@@ -79,10 +95,11 @@ impl PrefixTree {
             tokens.len(),
             sequence.len()
         );
-        let (mut parent, mut path) = (ROOT, Vec::new());
+        let mut parent = Parent::Root(id_of(sequence.adapter()));
+        let mut path = Vec::new();
         for (index, tokens) in tokens.chunks(BLOCK_TOKENS).enumerate() {
             let (near, shared) = self.nearest(parent, tokens);
-            parent = match near {
+            let id = match near {
                 Some(child) if shared == tokens.len() => child,
                 near => {
                     let part = near.filter(|&child| shared == self.node(child).tokens.len());
@@ -93,7 +110,8 @@ impl PrefixTree {
                     self.add(parent, tokens, block)
                 }
             };
-            path.push(parent);
+            path.push(id);
+            parent = Parent::Node(id);
         }
         self.touch(&path);
     }
@@ -110,8 +128,8 @@ impl PrefixTree {
     }
 
     /// The nodes along the longest cached beginning, and its length.
-    fn walk(&self, tokens: &[TokenId]) -> (Vec<NodeId>, usize) {
-        let (mut parent, mut path, mut len) = (ROOT, Vec::new(), 0);
+    fn walk(&self, adapter: AdapterId, tokens: &[TokenId]) -> (Vec<NodeId>, usize) {
+        let (mut parent, mut path, mut len) = (Parent::Root(adapter), Vec::new(), 0);
         for tokens in tokens.chunks(BLOCK_TOKENS) {
             let (Some(child), shared) = self.nearest(parent, tokens) else {
                 break;
@@ -124,15 +142,17 @@ impl PrefixTree {
             if shared < BLOCK_TOKENS {
                 break;
             }
-            parent = child;
+            parent = Parent::Node(child);
         }
         (path, len)
     }
 
     /// The child with the longest common beginning with `tokens`, and how long that is. It is a
     /// neighbour of `tokens` in the children's order.
-    fn nearest(&self, parent: NodeId, tokens: &[TokenId]) -> (Option<NodeId>, usize) {
-        let children = self.children(parent);
+    fn nearest(&self, parent: Parent, tokens: &[TokenId]) -> (Option<NodeId>, usize) {
+        let Some(children) = self.children(parent) else {
+            return (None, 0);
+        };
         let mut below = children.range::<[TokenId], _>((Bound::Unbounded, Bound::Included(tokens)));
         let mut above = children.range::<[TokenId], _>((Bound::Excluded(tokens), Bound::Unbounded));
         let neighbours = [below.next_back(), above.next()];
@@ -147,10 +167,10 @@ impl PrefixTree {
         node(&self.nodes, id)
     }
 
-    fn children(&self, parent: NodeId) -> &Children {
+    fn children(&self, parent: Parent) -> Option<&Children> {
         match parent {
-            ROOT => &self.roots,
-            id => &self.node(id).children,
+            Parent::Root(adapter) => self.roots.get(&adapter),
+            Parent::Node(id) => Some(&self.node(id).children),
         }
     }
 
@@ -158,20 +178,20 @@ impl PrefixTree {
         self.nodes[id].as_mut().expect("a linked node is there")
     }
 
-    fn children_mut(&mut self, parent: NodeId) -> &mut Children {
+    fn children_mut(&mut self, parent: Parent) -> &mut Children {
         match parent {
-            ROOT => &mut self.roots,
-            id => &mut self.node_mut(id).children,
+            Parent::Root(adapter) => self.roots.entry(adapter).or_default(),
+            Parent::Node(id) => &mut self.node_mut(id).children,
         }
     }
 
-    fn add(&mut self, parent: NodeId, tokens: &[TokenId], block: HeldBlock) -> NodeId {
-        let id = self.unused_ids.pop().unwrap_or(self.nodes.len().max(1));
+    fn add(&mut self, parent: Parent, tokens: &[TokenId], block: HeldBlock) -> NodeId {
+        let id = self.unused_ids.pop().unwrap_or(self.nodes.len());
         if id >= self.nodes.len() {
             self.nodes.resize_with(id + 1, || None);
         }
         let tokens: Box<[TokenId]> = tokens.into();
-        if parent != ROOT {
+        if let Parent::Node(parent) = parent {
             let key = (self.node(parent).used, parent);
             self.leaves.remove(&key);
         }
@@ -196,9 +216,14 @@ impl PrefixTree {
         self.leaves.remove(&(node.used, id));
         self.children_mut(node.parent).remove(&node.tokens);
         cache.let_go(node.block);
-        if node.parent != ROOT && self.node(node.parent).children.is_empty() {
-            let key = (self.node(node.parent).used, node.parent);
-            self.leaves.insert(key);
+        match node.parent {
+            Parent::Root(adapter) if self.children_mut(node.parent).is_empty() => {
+                self.roots.remove(&adapter);
+            }
+            Parent::Node(parent) if self.node(parent).children.is_empty() => {
+                self.leaves.insert((self.node(parent).used, parent));
+            }
+            _ => {}
         }
     }
 
@@ -218,6 +243,10 @@ impl PrefixTree {
 
 fn node(nodes: &[Option<Node>], id: NodeId) -> &Node {
     nodes[id].as_ref().expect("a linked node is there")
+}
+
+fn id_of(adapter: Option<&Arc<Adapter>>) -> AdapterId {
+    adapter.map(|adapter| adapter.id())
 }
 
 /// How many first tokens two sequences share.

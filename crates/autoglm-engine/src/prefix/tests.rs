@@ -64,8 +64,8 @@ impl Checked {
     fn begin(&mut self, tokens: Vec<TokenId>) {
         let shared = |path: &Path| common_prefix(&path.tokens, &tokens);
         let longest = self.paths.iter().map(shared).max().unwrap_or(0);
-        assert_eq!(self.tree.cached(&tokens), longest);
-        let sequence = self.tree.fork(&mut self.cache, &tokens);
+        assert_eq!(self.tree.cached(None, &tokens), longest);
+        let sequence = self.tree.fork(&mut self.cache, None, &tokens);
         assert_eq!(sequence.len(), longest);
         self.clock += 1;
         // Which of several paths that share equally much is used, the block table says.
@@ -73,7 +73,7 @@ impl Checked {
             let end = path.tokens.len();
             let first = (end - 1) / BLOCK_TOKENS * BLOCK_TOKENS;
             let shared = common_prefix(&path.tokens, &tokens[..longest]);
-            let id = self.tree.walk(&path.tokens).0[first / BLOCK_TOKENS];
+            let id = self.tree.walk(None, &path.tokens).0[first / BLOCK_TOKENS];
             let block = self.tree.node(id).block.id();
             if shared > first && sequence.blocks().contains(&block) {
                 path.used = self.clock;
@@ -123,7 +123,7 @@ impl Checked {
             let of_block = |path: &Path| (path.tokens.len() - 1) / BLOCK_TOKENS * BLOCK_TOKENS;
             let begun = |path: &Path| of_block(path) == first && tokens.starts_with(&path.tokens);
             // Which of several paths that go on alike stands for this block, the tree says.
-            let (nodes, len) = self.tree.walk(&tokens[..end]);
+            let (nodes, len) = self.tree.walk(None, &tokens[..end]);
             assert_eq!(len, end);
             let kept = &self.tree.node(nodes[first / BLOCK_TOKENS]).tokens;
             let whole = [&tokens[..first], kept].concat();
@@ -158,7 +158,7 @@ impl Checked {
     fn check(&self) {
         assert_eq!(self.tree.blocks(), self.paths.len());
         for path in &self.paths {
-            assert_eq!(self.tree.cached(&path.tokens), path.tokens.len());
+            assert_eq!(self.tree.cached(None, &path.tokens), path.tokens.len());
         }
         (0..self.running.len()).for_each(|index| self.check_contents(index));
         let held = self.running.iter().flat_map(|r| r.sequence.blocks());
@@ -191,7 +191,7 @@ fn evict(tree: &mut PrefixTree, cache: &mut KvCache, paths: &mut Vec<Path>) -> b
         !(full && paths.iter().any(longer))
     };
     let unshared = |path: &Path| {
-        let id = *tree.walk(&path.tokens).0.last().unwrap();
+        let id = *tree.walk(None, &path.tokens).0.last().unwrap();
         !cache.is_shared(&tree.node(id).block)
     };
     let candidates = paths.iter().filter(|path| is_leaf(path) && unshared(path));
@@ -205,7 +205,7 @@ fn evict(tree: &mut PrefixTree, cache: &mut KvCache, paths: &mut Vec<Path>) -> b
     assert_eq!(tree.blocks(), before - 1);
     let gone = paths
         .iter()
-        .position(|path| tree.cached(&path.tokens) < path.tokens.len())
+        .position(|path| tree.cached(None, &path.tokens) < path.tokens.len())
         .expect("one path is gone");
     assert_eq!(Some(paths.remove(gone).used), oldest);
     true

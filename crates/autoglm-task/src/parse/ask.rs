@@ -147,6 +147,7 @@ fn suggestion(text: &str, model: &dyn Generate) -> Result<Suggestion, String> {
             ..Decoding::default()
         },
         attention: AttentionPolicy::Full,
+        adapter: None,
     };
     let mut answers = model.generate(&[request], &Cancel::default(), &mut |_, _| {});
     let answer = answers.pop().ok_or("it answered nothing")?;

@@ -130,6 +130,7 @@ impl<'a> Asker<'a> {
             constraint: composed.constraint.clone(),
             decoding: self.decoding,
             attention: AttentionPolicy::Full,
+            adapter: None,
         }
     }
 }
@@ -162,6 +163,7 @@ fn score_request(composed: &Composed) -> ScoreRequest {
         prompt: composed.prompt.clone(),
         options: composed.options.clone().unwrap_or_default(),
         normalise: Normalise::Options,
+        adapter: None,
     }
 }
 

@@ -217,6 +217,7 @@ impl Chat<'_> {
                 ..Decoding::default()
             }),
             attention: self.args.attention.policy(),
+            adapter: None,
         }
     }
 }

@@ -107,6 +107,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
             ..Decoding::default()
         }),
         attention: args.attention.policy(),
+        adapter: None,
     };
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();

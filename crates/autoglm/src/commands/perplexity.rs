@@ -123,6 +123,7 @@ fn compare(
     original.model = Some(reference.to_owned());
     // The original is what it is.
     original.quantize = None;
+    original.adapter = None;
     let original = original.open(home, Need::Closed)?;
     let progress = progress_bar(tokens)?;
     let started = Instant::now();

@@ -191,6 +191,7 @@ impl<'a> Bench<'a> {
                     ..Decoding::default()
                 },
                 attention: AttentionPolicy::Full,
+                adapter: None,
             })
             .collect();
         let began = Instant::now();
