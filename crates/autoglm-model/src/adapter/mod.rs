@@ -137,7 +137,7 @@ impl fmt::Debug for Adapter {
         out.debug_struct("Adapter")
             .field("virtual_tokens", &self.virtual_tokens)
             .field("size_bytes", &self.size_bytes())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

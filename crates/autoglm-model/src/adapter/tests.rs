@@ -65,7 +65,7 @@ fn complaint_of(folder: &Path, model: &str) -> String {
     let mut said = error.to_string();
     let mut error: &dyn std::error::Error = &error;
     while let Some(cause) = error.source() {
-        said += &format!(": {cause}");
+        said = format!("{said}: {cause}");
         error = cause;
     }
     said
