@@ -93,6 +93,7 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
+        check_vocabulary(tokenizer.vocabulary_len(), model.config().vocabulary)?;
         let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
             .chat_template()?
@@ -384,6 +385,14 @@ impl LocalEngine {
             .start(constraint)
             .map_err(failed)
     }
+}
+
+/// A token without a row of the embedding would end a pass in a panic.
+fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
+    if tokens > rows {
+        return Err(LocalError::WideVocabulary { tokens, rows });
+    }
+    Ok(())
 }
 
 fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {
