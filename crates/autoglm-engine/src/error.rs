@@ -14,6 +14,14 @@ pub enum LocalError {
     /// The file's vocabulary or chat template is not usable.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The tokenizer knows tokens that the weights have no row for.
+    #[error("the tokenizer has {tokens} tokens, the model has rows for {rows}")]
+    WideVocabulary {
+        /// Tokens of the tokenizer.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
     /// The cache is too small for one request.
     #[error("the request does not fit into the key/value cache")]
     CacheFull(#[source] CacheFull),
@@ -61,7 +69,7 @@ impl Blamed for LocalError {
                 Fault::Data => Blame::Data,
                 Fault::Capacity => Blame::Capacity,
             },
-            Self::Token(_) => Blame::Data,
+            Self::Token(_) | Self::WideVocabulary { .. } => Blame::Data,
             Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
             Self::Panicked { .. } => Blame::Bug,
             Self::Constraint(_) | Self::NoChatTemplate { .. } | Self::OtherVocabulary { .. } => {

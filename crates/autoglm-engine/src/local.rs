@@ -89,6 +89,7 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
+        check_vocabulary(tokenizer.vocabulary_len(), model.config().vocabulary)?;
         let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
             .chat_template()?
@@ -443,6 +444,14 @@ fn name_of(path: &Path) -> String {
         path.file_stem()
     };
     name.map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// A token without a row of the embedding would end a pass in a panic.
+fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
+    if tokens > rows {
+        return Err(LocalError::WideVocabulary { tokens, rows });
+    }
+    Ok(())
 }
 
 fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {

@@ -108,8 +108,11 @@ impl Settings {
 
     /// An error that names a setting with the value that it has.
     pub(crate) fn wrong(&self, key: &str, wanted: &'static str) -> ModelError {
-        let found = self.values.get(key).unwrap_or(&Value::Null).to_string();
-        wrong_value(&self.name(key), printable(&found), wanted)
+        let found = match self.values.get(key).unwrap_or(&Value::Null) {
+            Value::String(text) => format!("\"{}\"", printable(text)),
+            other => printable(&other.to_string()),
+        };
+        wrong_value(&self.name(key), found, wanted)
     }
 
     fn missing(&self, key: &str) -> ModelError {

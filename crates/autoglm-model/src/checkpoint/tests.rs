@@ -167,11 +167,11 @@ fn what_is_not_supported_is_refused_by_its_setting() {
     let refused = |key: &str, value: Value| refused(&with(llama(), key, value));
     assert_eq!(
         refused("hidden_act", json!("gelu")),
-        "metadata key hidden_act: got \\\"gelu\\\", want silu"
+        "metadata key hidden_act: got \"gelu\", want silu"
     );
     assert_eq!(
         refused("rope_scaling", json!({"type": "dynamic", "factor": 2.0})),
-        "metadata key rope_scaling.type: got \\\"dynamic\\\", want default, linear, llama3 or yarn"
+        "metadata key rope_scaling.type: got \"dynamic\", want default, linear, llama3 or yarn"
     );
     assert_eq!(
         refused("partial_rotary_factor", json!(0.5)),

@@ -463,7 +463,7 @@ impl<'a> Facts<'a> {
                 "rotary",
                 format!(
                     "{} dimensions, base {}",
-                    number(self.rotated),
+                    self.rotated.map_or("all".to_owned(), |n| n.to_string()),
                     self.rope_base
                         .map_or("not stated".to_owned(), |base| base.to_string())
                 ),
