@@ -69,6 +69,11 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             "lints",
             "cargo clippy --workspace --all-targets --locked -- -D warnings",
         ),
+        // A workspace of their own, which the step before does not see.
+        Step::new(
+            "lints of the fuzz targets",
+            "cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings",
+        ),
         Step {
             variables: &[("RUSTDOCFLAGS", "-D warnings")],
             ..Step::new("documentation", "cargo doc --workspace --no-deps --locked")
