@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-import tiny_gguf
+import tiny_models
 
 
 def add_tokenizer(folder, vocabulary):
@@ -51,9 +51,9 @@ def check(binary, folder, scratch):
                           capture_output=True, text=True)
     if done.returncode != 0:
         return f"{folder.name:22} {done.stderr.strip()}"
-    tiny_gguf.VOCABULARY = golden.shape[1]
+    tiny_models.VOCABULARY = golden.shape[1]
     try:
-        logits = tiny_gguf.logits_of(path, facts["tokens"], cache=1)
+        logits = tiny_models.logits_of(path, facts["tokens"], cache=1)
     except (RuntimeError, ValueError) as error:
         return f"{folder.name:22} llama.cpp does not read it: {error}"
     off = np.sqrt(((logits - golden) ** 2).mean()) / golden.std()
