@@ -123,7 +123,7 @@ fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations
     let groups = w.rows().div_ceil(LANES);
     let y = Output::new(y, w.rows());
     for_each_share(pool, groups, |groups| match w.body() {
-        Body::Quantised(body) if x.tiles() > 1 => {
+        Body::Quantised(body) if x.tiles() > STREAMED_TILES => {
             multiply_share(kernels, body, x, &y, groups);
         }
         _ => {
@@ -211,6 +211,10 @@ fn group_sums(
     (kernels.multiply_floats)(floats, x, &mut sums[..x.width]);
     sums
 }
+
+/// Up to so many tiles, every tile unpacks a group anew, in registers. The first one brings the
+/// group into the cache, and nothing waits for memory without multiplying.
+const STREAMED_TILES: usize = 2;
 
 /// Groups of rows that are unpacked together. A chunk of a tile (13 KiB) is read into the first
 /// level cache once and multiplied with all of them, which lie in the second (88 KiB).
