@@ -35,6 +35,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::activation::{Activations, FloatTile, TILE, Tile};
@@ -123,18 +124,19 @@ fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations
     let groups = w.rows().div_ceil(LANES);
     let y = Output::new(y, w.rows());
     for_each_share(pool, groups, |groups| match w.body() {
-        Body::Quantised(body) if x.tiles() > 1 => {
-            multiply_share(kernels, body, x, &y, groups);
-        }
-        _ => {
-            let mut scratch = Unpacked::EMPTY;
+        Body::Quantised(body) if x.tiles() > 1 => with_scratch(PANEL, |panel| {
+            multiply_share(kernels, (body, panel), x, &y, groups);
+        }),
+        _ => with_scratch(1, |scratch| {
+            let mut sums = [Floats::ZERO; TILE];
             for group in groups {
                 for tile in 0..x.tiles() {
-                    let sums = group_sums(kernels, w, group, (x, tile), &mut scratch);
-                    y.store(tile, rows_of(group, w.rows()), &sums);
+                    let sums = &mut sums[..x.width(tile)];
+                    sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                    y.store(tile, rows_of(group, w.rows()), sums);
                 }
             }
-        }
+        }),
     });
 }
 
@@ -151,19 +153,21 @@ fn matmul_rows_with(
     }
     let y = Output::new(y, row_ids.len());
     for_each_share(pool, row_ids.len(), |ids| {
-        let mut scratch = Unpacked::EMPTY;
-        for tile in 0..x.tiles() {
-            let mut known = None;
-            for i in ids.clone() {
-                let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
-                let sums = match known {
-                    Some((of, sums)) if of == group => sums,
-                    _ => group_sums(kernels, w, group, (x, tile), &mut scratch),
-                };
-                known = Some((group, sums));
-                y.store_lane(tile, i, &sums, lane);
+        with_scratch(1, |scratch| {
+            let mut sums = [Floats::ZERO; TILE];
+            for tile in 0..x.tiles() {
+                let sums = &mut sums[..x.width(tile)];
+                let mut known = None;
+                for i in ids.clone() {
+                    let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
+                    if known != Some(group) {
+                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        known = Some(group);
+                    }
+                    y.store_lane(tile, i, sums, lane);
+                }
             }
-        }
+        });
     });
 }
 
@@ -185,31 +189,45 @@ fn for_each_share(pool: &Pool, items: usize, f: impl Fn(Range<usize>) + Sync) {
     });
 }
 
-/// The products of the 16 rows of `group` with the rows of one tile.
-fn group_sums(
+thread_local! {
+    /// Unpacked chunks of a compute thread, kept between products: a fresh one would have to be
+    /// initialised, which takes as long as a small share.
+    static SCRATCH: RefCell<Vec<Unpacked>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with so many unpacked chunks of this thread.
+fn with_scratch<R>(chunks: usize, f: impl FnOnce(&mut [Unpacked]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < chunks {
+            scratch.resize_with(chunks, || Unpacked::EMPTY);
+        }
+        f(&mut scratch[..chunks])
+    })
+}
+
+/// `sums` become the products of the 16 rows of `group` with the rows of one tile.
+fn sum_group(
     kernels: &Kernels,
     w: &PackedMatrix,
     group: usize,
     (x, tile): (&Activations, usize),
     scratch: &mut Unpacked,
-) -> [Floats; TILE] {
-    let mut sums = [Floats::ZERO; TILE];
+    sums: &mut [Floats],
+) {
+    sums.fill(Floats::ZERO);
     let columns = group * w.cols()..(group + 1) * w.cols();
     let floats = match w.body() {
         Body::Quantised(body) => {
             for (i, chunk) in body.chunks(group).enumerate() {
-                let x = x.tile(tile, i * CHUNK);
-                (kernels.stream)(&chunk, scratch, x, &mut sums[..x.width]);
+                (kernels.stream)(&chunk, scratch, x.tile(tile, i * CHUNK), sums);
             }
-            return sums;
+            return;
         }
         Body::Single(all) => FloatColumns::Single(&all[columns]),
         Body::Half(all) => FloatColumns::Half(&all[columns]),
         Body::Brain(all) => FloatColumns::Brain(&all[columns]),
     };
-    let x = x.float_tile(tile);
-    (kernels.multiply_floats)(floats, x, &mut sums[..x.width]);
-    sums
+    (kernels.multiply_floats)(floats, x.float_tile(tile), sums);
 }
 
 /// Groups of rows that are unpacked together. A chunk of a tile (13 KiB) is read into the first
@@ -220,32 +238,28 @@ const PANEL: usize = 4;
 /// between the chunks, the sums wait in `y`.
 fn multiply_share(
     kernels: &Kernels,
-    w: &Quantised,
+    (w, panel): (&Quantised, &mut [Unpacked]),
     x: &Activations,
     y: &Output<'_>,
     share: Range<usize>,
 ) {
-    #[expect(
-        clippy::large_stack_arrays,
-        reason = "threads have megabytes, and the heap would be asked for every product"
-    )]
-    let mut panel = [Unpacked::EMPTY; PANEL];
     for first_group in share.clone().step_by(PANEL) {
         let groups = first_group..share.end.min(first_group + PANEL);
         for first_block in (0..w.blocks).step_by(CHUNK) {
-            for (group, unpacked) in groups.clone().zip(&mut panel) {
+            for (group, unpacked) in groups.clone().zip(&mut *panel) {
                 (kernels.unpack)(&w.chunk(group, first_block), unpacked);
             }
             for tile in 0..x.tiles() {
                 let part = x.tile(tile, first_block);
-                for (group, unpacked) in groups.clone().zip(&panel) {
+                for (group, unpacked) in groups.clone().zip(&*panel) {
                     let rows = rows_of(group, y.outputs);
                     let mut sums = [Floats::ZERO; TILE];
+                    let sums = &mut sums[..part.width];
                     if first_block > 0 {
-                        y.load(tile, rows.clone(), &mut sums);
+                        y.load(tile, rows.clone(), sums);
                     }
-                    (kernels.multiply)(unpacked, part, &mut sums[..part.width]);
-                    y.store(tile, rows, &sums);
+                    (kernels.multiply)(unpacked, part, sums);
+                    y.store(tile, rows, sums);
                 }
             }
         }
@@ -273,14 +287,14 @@ impl<'a> Output<'a> {
         }
     }
 
-    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats; TILE]) {
+    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
         self.for_each_row(tile, columns, |n, y| match <&[f32; LANES]>::try_from(&*y) {
             Ok(y) => sums[n].0 = *y,
             Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
         });
     }
 
-    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats; TILE]) {
+    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats]) {
         self.for_each_row(tile, columns, |n, y| {
             match <&mut [f32; LANES]>::try_from(&mut *y) {
                 Ok(y) => *y = sums[n].0,
@@ -289,7 +303,7 @@ impl<'a> Output<'a> {
         });
     }
 
-    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats; TILE], lane: usize) {
+    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats], lane: usize) {
         self.for_each_row(tile, column..column + 1, |n, y| y[0] = sums[n].0[lane]);
     }
 
