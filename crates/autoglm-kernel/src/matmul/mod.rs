@@ -45,6 +45,16 @@ use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
 use crate::pack::{Body, PackedMatrix, Quantised};
 use crate::pool::{DisjointMut, Pool};
 
+/// One of the products of [`matmul_all`]: `y = x·Wᵀ + b`.
+pub struct Product<'a> {
+    /// `W: [rows, cols]`.
+    pub w: &'a PackedMatrix,
+    /// `b: [rows]`, added to each finished sum.
+    pub bias: Option<&'a [f32]>,
+    /// `y: [T, rows]`.
+    pub y: &'a mut [f32],
+}
+
 /// The variants of the kernels for one instruction set.
 pub(crate) struct Kernels {
     /// Quantises a tile of activations: rows, columns, records.
@@ -106,6 +116,18 @@ pub fn matmul(pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
     matmul_with(Kernels::best(), pool, w, x, y);
 }
 
+/// Several products with the same `x` in one run of the threads. Each has the bits that [`matmul`]
+/// followed by [`crate::add_bias`] gives.
+///
+/// # Shapes
+/// As [`matmul`], for each product.
+///
+/// # Panics
+/// If the shapes do not fit together, or `x` was loaded for weights of other formats only.
+pub fn matmul_all(pool: &Pool, x: &Activations, products: &mut [Product<'_>]) {
+    matmul_all_with(Kernels::best(), pool, x, products);
+}
+
 /// Only some rows of [`matmul`]: `y[t, i] = Σ_c W[row_ids[i], c]·x[t, c]`, with the same bits. The
 /// groups of 16 rows in which none of them lies are not touched.
 ///
@@ -120,24 +142,75 @@ pub fn matmul_rows(pool: &Pool, w: &PackedMatrix, row_ids: &[u32], x: &Activatio
 }
 
 fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
-    check_shapes(w, w.rows(), x, y);
-    let groups = w.rows().div_ceil(LANES);
-    let y = Output::new(y, w.rows());
-    for_each_share(pool, groups, |groups| match w.body() {
-        Body::Quantised(body) if x.tiles() > 1 => with_scratch(PANEL, |panel| {
-            multiply_share(kernels, (body, panel), x, &y, groups);
-        }),
-        _ => with_scratch(1, |scratch| {
-            let mut sums = [Floats::ZERO; TILE];
-            for group in groups {
-                for tile in 0..x.tiles() {
-                    let sums = &mut sums[..x.width(tile)];
-                    sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
-                    y.store(tile, rows_of(group, w.rows()), sums);
-                }
+    matmul_all_with(kernels, pool, x, &mut [Product { w, bias: None, y }]);
+}
+
+fn matmul_all_with(kernels: &Kernels, pool: &Pool, x: &Activations, products: &mut [Product<'_>]) {
+    let mut end = 0;
+    let parts: Vec<Part<'_>> = products
+        .iter_mut()
+        .map(|product| {
+            let w = product.w;
+            check_shapes(w, w.rows(), x, product.y);
+            let bias_len = product.bias.map_or(w.rows(), <[f32]>::len);
+            assert_eq!(
+                bias_len,
+                w.rows(),
+                "elements of the bias of {} rows",
+                w.rows()
+            );
+            let first = end;
+            end += w.rows().div_ceil(LANES);
+            Part {
+                w,
+                groups: first..end,
+                y: Output::new(product.y, w.rows(), product.bias),
             }
-        }),
+        })
+        .collect();
+    let (unit, most) = if x.tiles() > 1 {
+        (PANEL, usize::MAX)
+    } else {
+        (LEAST_GROUPS, MOST_TASKS)
+    };
+    for_each_task(pool, end, (unit, most), |task| {
+        for part in &parts {
+            let of_part = &part.groups;
+            let (start, end) = (task.start.max(of_part.start), task.end.min(of_part.end));
+            if start < end {
+                part.multiply(kernels, x, start - of_part.start..end - of_part.start);
+            }
+        }
     });
+}
+
+/// A product as one part of a run: its groups among those of all products.
+struct Part<'a> {
+    w: &'a PackedMatrix,
+    groups: Range<usize>,
+    y: Output<'a>,
+}
+
+impl Part<'_> {
+    /// Multiplies some of the matrix's groups.
+    fn multiply(&self, kernels: &Kernels, x: &Activations, groups: Range<usize>) {
+        let Self { w, y, .. } = self;
+        match w.body() {
+            Body::Quantised(body) if x.tiles() > 1 => with_scratch(PANEL, |panel| {
+                multiply_share(kernels, (body, panel), x, y, groups);
+            }),
+            _ => with_scratch(1, |scratch| {
+                let mut sums = [Floats::ZERO; TILE];
+                for group in groups {
+                    for tile in 0..x.tiles() {
+                        let sums = &mut sums[..x.width(tile)];
+                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        y.finish(tile, rows_of(group, w.rows()), sums);
+                    }
+                }
+            }),
+        }
+    }
 }
 
 fn matmul_rows_with(
@@ -151,8 +224,8 @@ fn matmul_rows_with(
     if let Some(row) = row_ids.iter().find(|row| **row as usize >= w.rows()) {
         panic!("row {row} of {} rows", w.rows());
     }
-    let y = Output::new(y, row_ids.len());
-    for_each_share(pool, row_ids.len(), |ids| {
+    let y = Output::new(y, row_ids.len(), None);
+    for_each_task(pool, row_ids.len(), (LANES, MOST_TASKS), |ids| {
         with_scratch(1, |scratch| {
             let mut sums = [Floats::ZERO; TILE];
             for tile in 0..x.tiles() {
@@ -181,11 +254,24 @@ fn check_shapes(w: &PackedMatrix, outputs: usize, x: &Activations, y: &[f32]) {
     );
 }
 
-/// Cuts `0..items` into one contiguous share for each thread.
-fn for_each_share(pool: &Pool, items: usize, f: impl Fn(Range<usize>) + Sync) {
-    let shares = pool.threads().min(items);
-    pool.run(shares, |share| {
-        f(share * items / shares..(share + 1) * items / shares);
+/// Groups of a task with one tile: some 10 KiB of a small model, half a microsecond.
+const LEAST_GROUPS: usize = 2;
+/// Tasks for each thread with one tile: enough that a thread which is held up, or has the slower
+/// core, keeps the others waiting for a small part of the product only.
+const MOST_TASKS: usize = 16;
+
+/// Cuts `0..items` into contiguous tasks of even size, the same number for each thread: about one
+/// for every `unit` items, but at most `most` for each.
+fn for_each_task(
+    pool: &Pool,
+    items: usize,
+    (unit, most): (usize, usize),
+    f: impl Fn(Range<usize>) + Sync,
+) {
+    let threads = pool.threads();
+    let tasks = items.min(threads * items.div_ceil(threads * unit).min(most));
+    pool.run(tasks, |task| {
+        f(task * items / tasks..(task + 1) * items / tasks);
     });
 }
 
@@ -259,7 +345,11 @@ fn multiply_share(
                         y.load(tile, rows.clone(), sums);
                     }
                     (kernels.multiply)(unpacked, part, sums);
-                    y.store(tile, rows, sums);
+                    if first_block + CHUNK < w.blocks {
+                        y.store(tile, rows, sums);
+                    } else {
+                        y.finish(tile, rows, sums);
+                    }
                 }
             }
         }
@@ -276,11 +366,14 @@ struct Output<'a> {
     y: DisjointMut<'a, f32>,
     rows: usize,
     outputs: usize,
+    /// What is added to the finished sums: `[outputs]`.
+    bias: Option<&'a [f32]>,
 }
 
 impl<'a> Output<'a> {
-    fn new(y: &'a mut [f32], outputs: usize) -> Self {
+    fn new(y: &'a mut [f32], outputs: usize, bias: Option<&'a [f32]>) -> Self {
         Self {
+            bias,
             rows: y.len().checked_div(outputs).unwrap_or(0),
             outputs,
             y: DisjointMut::new(y),
@@ -301,6 +394,18 @@ impl<'a> Output<'a> {
                 Err(_) => y.copy_from_slice(&sums[n].0[..y.len()]),
             }
         });
+    }
+
+    /// Stores sums that are complete, with the bias.
+    fn finish(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
+        if let Some(bias) = self.bias {
+            for sums in &mut *sums {
+                for (sum, bias) in sums.0.iter_mut().zip(&bias[columns.clone()]) {
+                    *sum += bias;
+                }
+            }
+        }
+        self.store(tile, columns, sums);
     }
 
     fn store_lane(&self, tile: usize, column: usize, sums: &[Floats], lane: usize) {
