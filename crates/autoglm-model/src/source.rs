@@ -108,8 +108,11 @@ pub trait WeightSource: Send + Sync {
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;
 
-    /// All metadata as a GGUF file has it.
-    fn entries(&self) -> Entries;
+    /// All metadata as a GGUF file has it, with tokenizer and chat template where there are some.
+    ///
+    /// # Errors
+    /// A tokenizer that is not well formed or that GGUF cannot express.
+    fn entries(&self) -> Result<Entries, ModelError>;
 
     /// What the model lies in, in a few words such as `GGUF version 3`.
     fn container(&self) -> String;
@@ -190,8 +193,8 @@ impl WeightSource for GgufFile {
         self.tensors().map(|tensor| info(&tensor)).collect()
     }
 
-    fn entries(&self) -> Entries {
-        self.copied_entries()
+    fn entries(&self) -> Result<Entries, ModelError> {
+        Ok(self.copied_entries())
     }
 
     fn container(&self) -> String {

@@ -258,8 +258,19 @@ impl WeightSource for Checkpoint {
         self.tensors.iter().map(Placed::info).collect()
     }
 
-    fn entries(&self) -> Entries {
-        self.metadata.entries()
+    fn entries(&self) -> Result<Entries, ModelError> {
+        let mut entries = self.metadata.entries();
+        let tokenizer = match self.tokenizer() {
+            Err(ModelError::NoTokenizer) => return Ok(entries),
+            tokenizer => tokenizer?,
+        };
+        entries
+            .vocabulary(&tokenizer.vocabulary)
+            .map_err(|source| in_file(&self.folder)(ModelError::Tokenizer { source }))?;
+        if let Some(template) = &tokenizer.chat_template {
+            entries.string("tokenizer.chat_template", template);
+        }
+        Ok(entries)
     }
 
     fn container(&self) -> String {

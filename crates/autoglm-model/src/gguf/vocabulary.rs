@@ -5,6 +5,11 @@ use autoglm_token::{MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, Voc
 use super::{GgufFile, printable, wrong_value};
 use crate::ModelError;
 
+/// The tokens that a plain prompt begins with, where GGUF's own keys cannot say them: a key of ours.
+pub(super) const PREFIX_KEY: &str = "autoglm.tokenizer.prefix";
+/// Whether characters are composed before text is cut: a key of ours.
+pub(super) const COMPOSES_KEY: &str = "autoglm.tokenizer.composes";
+
 impl GgufFile {
     /// The file's vocabulary. Lists that describe tokens have one entry a token, and every id
     /// lies within the vocabulary.
@@ -104,6 +109,10 @@ impl GgufFile {
             let texts = ["[gMASK]", "sop"];
             vocabulary.prefix = texts.iter().filter_map(|t| vocabulary.find(t)).collect();
         }
+        if let Some(prefix) = self.get_array(PREFIX_KEY)? {
+            vocabulary.prefix = prefix;
+        }
+        vocabulary.composes = self.get(COMPOSES_KEY)?.unwrap_or(false);
         Ok(())
     }
 
