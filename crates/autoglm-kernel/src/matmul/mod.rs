@@ -11,6 +11,7 @@
 
 /// Calls a function whose last constant parameter is the width of a tile; those before it stand in
 /// the brackets.
+#[cfg(target_arch = "x86_64")]
 macro_rules! with_width {
     ($width:expr, $f:ident[$($generic:tt),*]($($argument:expr),*)) => {
         match $width {
@@ -31,6 +32,8 @@ macro_rules! with_width {
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -84,8 +87,8 @@ impl Kernels {
         Self::of(Isa::best())
     }
 
-    /// The kernels of an instruction set. Nothing else reaches those of `avx2` and `avx512`, so
-    /// they may count on their target features.
+    /// The kernels of an instruction set. Nothing else reaches those of `avx2`, `avx512` and
+    /// `neon`, so they may count on their target features.
     ///
     /// # Panics
     /// If this machine does not have it.
@@ -96,6 +99,10 @@ impl Kernels {
             Isa::Avx512 => &avx512::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => &neon::DOT_KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &neon::KERNELS,
             _ => &scalar::KERNELS,
         }
     }
