@@ -105,6 +105,10 @@ pub trait WeightSource: Send + Sync {
         self.tensor(name)?.matrix(index)
     }
 
+    /// Says that these bytes of a tensor are not needed for now, so that the memory that a mapped
+    /// file takes can be given back. They can be read again.
+    fn release(&self, bytes: &[u8]);
+
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;
 
@@ -187,6 +191,10 @@ impl WeightSource for GgufFile {
 
     fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         self.tensor(name)
+    }
+
+    fn release(&self, bytes: &[u8]) {
+        self.release(bytes);
     }
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {

@@ -157,10 +157,22 @@ impl Checkpoint {
                 shard,
                 name,
                 change,
-            } => change.apply(&self.stored(*shard, name)?),
+            } => {
+                let stored = self.stored(*shard, name)?;
+                let bytes = change.apply(&stored);
+                if let Cow::Owned(_) = bytes {
+                    self.shards.release(stored.bytes);
+                }
+                bytes
+            }
             Data::Stacked(parts) => {
-                let parts: Option<Vec<_>> = parts.iter().map(|part| self.bytes(part)).collect();
-                Cow::Owned(parts?.concat())
+                let mut stack = Vec::new();
+                for part in parts {
+                    let bytes = self.bytes(part)?;
+                    stack.extend_from_slice(&bytes);
+                    self.shards.release(&bytes);
+                }
+                Cow::Owned(stack)
             }
         })
     }
@@ -252,6 +264,10 @@ impl WeightSource for Checkpoint {
             shape: &placed.shape[1..],
             bytes: self.bytes(parts.get(index)?)?,
         })
+    }
+
+    fn release(&self, bytes: &[u8]) {
+        self.shards.release(bytes);
     }
 
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
