@@ -95,9 +95,10 @@ impl Entries {
         self.list(key, ValueType::F32, values);
     }
 
-    pub(crate) fn strings(&mut self, key: &str, values: &[String]) {
+    pub(crate) fn strings(&mut self, key: &str, values: &[impl AsRef<str>]) {
         let mut bytes = list_head(ValueType::String, values.len());
-        bytes.extend(values.iter().flat_map(|value| string(value.as_bytes())));
+        let values = values.iter().map(AsRef::as_ref);
+        bytes.extend(values.flat_map(|value: &str| string(value.as_bytes())));
         self.typed(key, ValueType::Array, &bytes);
     }
 
