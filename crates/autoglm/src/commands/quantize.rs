@@ -58,8 +58,10 @@ pub fn run(args: &QuantizeArgs, store: &ModelStore, out: &mut dyn Write) -> anyh
     );
     let path = store.find(&args.input)?;
     let source = open(&path)?;
-    // Without a tokenizer the file would be of no use.
-    source.vocabulary()?;
+    if path.is_dir() {
+        // Only files that were so before have no tokenizer.
+        source.vocabulary()?;
+    }
     let quantizer = Quantizer::new(&*source, args.kind)?;
     warn_of_double_loss(&quantizer);
     let pool = Pool::new(args.threads.unwrap_or_else(available_threads));
