@@ -79,8 +79,8 @@ fn a_thread_that_is_held_up_leaves_its_tasks_to_the_others() {
 }
 
 #[test]
-fn a_run_does_not_wait_for_threads_that_do_not_come() {
-    // Far more threads than cores, most of them asleep: runs end without them.
+fn runs_of_more_threads_than_cores_and_tasks_do_every_task_once() {
+    // Most threads are asleep when a run begins, and many come when it is over.
     let pool = pool(32);
     for _ in 0..50 {
         std::thread::sleep(Duration::from_millis(1));
