@@ -111,6 +111,38 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
+    /// How much of a file's map is in memory, in KiB.
+    #[cfg(target_os = "linux")]
+    fn resident_kib(path: &Path) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let of_file = maps
+            .split_once(path.to_str().unwrap())
+            .map(|(_, rest)| rest)
+            .unwrap();
+        let line = of_file.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let size = line.unwrap().trim().trim_end_matches(" kB");
+        size.parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn released_bytes_take_no_memory() {
+        let path = std::env::temp_dir().join(format!("autoglm-resident-{}", std::process::id()));
+        std::fs::write(&path, vec![1; 4 << 20]).unwrap();
+        let map = MappedFile::open(&path).unwrap();
+        assert_eq!(
+            map.iter().map(|byte| usize::from(*byte)).sum::<usize>(),
+            4 << 20
+        );
+        assert!(resident_kib(&path) >= 4 << 10);
+        map.release(&map[..1 << 20]);
+        // At least this MiB: the system may take back a whole huge page.
+        assert!(resident_kib(&path) <= 3 << 10);
+        map.release(&map);
+        assert_eq!(resident_kib(&path), 0);
+        std::fs::remove_file(&path).unwrap();
+    }
+
     #[test]
     fn a_folder_is_refused() {
         let error = MappedFile::open(&std::env::temp_dir()).unwrap_err();
