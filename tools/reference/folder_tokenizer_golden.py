@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import sys
+import unicodedata
 from pathlib import Path
 
 import sentencepiece
@@ -26,6 +27,11 @@ CORPUS = [
     "你好世界，这部电影太好看了。物流很快，包装也不错。评论：屏幕很清晰。情感：正面，情感：负面。好好好看看",
     "Привет мир, привет. aaaa abab ababab aaaaaaaa 😀😀 café naïve <b> <p> </p> == != ... !!!\n\n\n",
 ] * 4
+# Words about as long as WordPiece cuts, and characters on the borders of what it treats apart.
+LONG = ["x" * 100, "x" * 101, "é" * 100, "é" * 101, "好" * 120, "ab" * 60 + " ok", "[CLS] [SEP][MASK] [UNK] [unused0]",
+        "a\u0300\u0301b İI ıß ŒǅΣς ﬁ Å ﹏_ ‿ ،؟ ।॥ 、。「」 ¿¡ §¶ $+<=>^`|~ ½ €",
+        "\u2b820 \U0002b820 \U0002b920 \U0002ceb0 \u3400 \u9fff \uf900 \u3007 ｶﾞ ガ 한글 각",
+        "soft\u00adhyphen zero\u200bwidth joiner\u200d mark\u200e bom\ufeff private\ue000 nul\x00 del\x7f tab\tnl\nff\x0c nel\x85"]
 CONTROLS = ["<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"]
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 GLM = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -155,6 +161,49 @@ def ranks(folder):
     write_json(folder / "cases.json", {"prefix": [controls["[gMASK]"], controls["<sop>"]], "cases": cases})
 
 
+def word_pieces(lowercase):
+    """A vocabulary of WordPiece: every character of the texts, alone and inside a word, and some words."""
+    alphabet = sorted({c for text in LONG + TEXTS for c in unicodedata.normalize("NFD", text).lower() + text
+                       if not c.isspace()})
+    words = ["the", "quick", "un", "##aff", "##able", "##ing", "hello", "Hello", "你好", "aa", "##aa", "##ab", "naive"]
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", *alphabet, *[f"##{c}" for c in alphabet],
+            *(word for word in words if lowercase or word != "naive")]
+
+
+def word_piece(folder, old_files, post, **normaliser):
+    """A WordPiece tokenizer as `tokenizer.json`, or as the older `vocab.txt` with settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = word_pieces(normaliser["lowercase"])
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(**normaliser)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = post(ids)
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in vocabulary[:5]])
+    if old_files:
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+        write_json(folder / "tokenizer_config.json", {
+            "tokenizer_class": "BertTokenizer", "do_lower_case": normaliser["lowercase"],
+            "strip_accents": normaliser["strip_accents"],
+            "tokenize_chinese_chars": normaliser["handle_chinese_chars"]})
+    else:
+        value = json.loads(tokenizer.to_str())
+        (folder / "tokenizer.json").write_text(json.dumps(value, ensure_ascii=False) + "\n")
+    cases = [{"text": t, "ids": tokenizer.encode(t, add_special_tokens=False).ids} for t in TEXTS + LONG]
+    frame = tokenizer.encode("", add_special_tokens=True).ids
+    write_json(folder / "cases.json", {"prefix": frame[:1], "suffix": frame[1:], "cases": cases})
+
+
+def template(ids):
+    return processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                         special_tokens=[(t, ids[t]) for t in ("[CLS]", "[SEP]")])
+
+
+def bert_post(ids):
+    return processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+
+
 def byte_characters():
     """GPT-2's printable stand-ins for the 256 bytes."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -184,6 +233,11 @@ def main(out):
     sentence_piece(out / "chatglm3", chatglm, added=("[MASK]", "[gMASK]", "[sMASK]", "sop"), **plain)
     sentence_piece(out / "gemma_pieces", names, add_dummy_prefix=False, user_defined_symbols=["<table>"], **plain)
     ranks(out / "ranks")
+    usual = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+    word_piece(out / "bert", False, template, **usual)
+    word_piece(out / "bert_cased", True, bert_post, **usual | {"lowercase": False})
+    word_piece(out / "bert_raw", False, bert_post, clean_text=False, handle_chinese_chars=False, strip_accents=False,
+               lowercase=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,26 @@ pub enum LocalError {
         /// Tokens of the reference's.
         wanted: usize,
     },
+    /// A model of embeddings was asked for text or probabilities.
+    #[error("the model {model} makes embeddings of texts and cannot write any")]
+    EmbedsOnly {
+        /// The model's name.
+        model: String,
+    },
+    /// The model's texts are too short for what stands around every text.
+    #[error("the model takes texts of {tokens} tokens, and {around} stand around every text")]
+    ShortTexts {
+        /// Tokens of a text at most.
+        tokens: usize,
+        /// Tokens around it.
+        around: usize,
+    },
+    /// A vector of length zero, or with numbers that are none.
+    #[error("the text's vector has the length {length}, want a positive number")]
+    NoDirection {
+        /// The length.
+        length: f64,
+    },
     /// A chat prompt for a model without a chat template.
     #[error("the model {model} has no chat template and cannot take turns")]
     NoChatTemplate {
@@ -69,12 +89,16 @@ impl Blamed for LocalError {
                 Fault::Data => Blame::Data,
                 Fault::Capacity => Blame::Capacity,
             },
-            Self::Token(_) | Self::WideVocabulary { .. } => Blame::Data,
+            Self::Token(_)
+            | Self::WideVocabulary { .. }
+            | Self::ShortTexts { .. }
+            | Self::NoDirection { .. } => Blame::Data,
             Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
             Self::Panicked { .. } => Blame::Bug,
-            Self::Constraint(_) | Self::NoChatTemplate { .. } | Self::OtherVocabulary { .. } => {
-                Blame::Caller
-            }
+            Self::Constraint(_)
+            | Self::EmbedsOnly { .. }
+            | Self::NoChatTemplate { .. }
+            | Self::OtherVocabulary { .. } => Blame::Caller,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Many requests at once on one model: prefixes shared between requests, scoring of given
-//! continuations, continuous batching, sampling, constraints, streaming and cancellation.
+//! continuations, vectors of texts, continuous batching, sampling, constraints, streaming and
+//! cancellation.
 //!
 //! The result of a request does not depend on what else is in the batch, bit for bit.
 
@@ -7,6 +8,7 @@ mod adapters;
 pub mod constraint;
 mod desk;
 mod divergence;
+mod embed;
 mod error;
 mod generate;
 mod local;
@@ -23,7 +25,7 @@ mod score;
 mod stats;
 mod stop;
 
-pub use autoglm_model::CacheType;
+pub use autoglm_model::{CacheType, Pooling};
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};

@@ -4,10 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use autoglm_model::{Adapter, CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
+use autoglm_model::{
+    Adapter, CacheType, KvCache, Model, Pool, Pooling, QuantizedType, WeightSource,
+};
 use autoglm_spec::{
-    Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
-    Score, ScoreRequest, Scoring, Segment,
+    Cancel, Completion, Constraint, EmbeddingSpace, EngineError, Generate, GenerateRequest,
+    ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment, Similarity,
 };
 use autoglm_token::{
     AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
@@ -54,7 +56,9 @@ impl LocalSettings {
 
 /// A model on this machine. Calls from several threads share its passes.
 pub struct LocalEngine {
-    facts: ModelFacts,
+    pub(crate) facts: ModelFacts,
+    pub(crate) space: EmbeddingSpace,
+    pub(crate) pooling: Pooling,
     model: Model,
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
@@ -89,6 +93,7 @@ impl LocalEngine {
         let pool = Pool::new(settings.threads);
         let model = Model::load_as(source, &pool, settings.quantize)?;
         let tokenizer = Arc::new(Tokenizer::new(source.vocabulary()?)?);
+        check_texts(&tokenizer, &model)?;
         check_vocabulary(tokenizer.vocabulary_len(), model.config().vocabulary)?;
         let built_in = || GlmGeneration::of(&tokenizer).map(GlmGeneration::template);
         let template = source
@@ -106,8 +111,16 @@ impl LocalEngine {
         let make = move || Scheduler::new(KvCache::of_type(kind, &config, positions));
         let desk = Desk::new(make);
         let constraints = OnceLock::new();
-        Ok(Self {
+        let space = EmbeddingSpace {
+            name: String::new(),
+            dimensions: 0,
+            max_tokens: 0,
+            similarity: Similarity::Cosine,
+        };
+        let mut engine = Self {
             facts,
+            space,
+            pooling: model.config().pooling.unwrap_or(Pooling::Mean),
             model,
             tokenizer,
             template,
@@ -116,7 +129,9 @@ impl LocalEngine {
             desk,
             constraints,
             adapters: Adapters::default(),
-        })
+        };
+        engine.describe_space();
+        Ok(engine)
     }
 
     /// The engine with options for the conversations of all its requests.
@@ -133,6 +148,7 @@ impl LocalEngine {
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self, LocalError> {
         self.adapters.own = Some(self.read_adapter(folder)?);
         self.facts.name = format!("{}+{}", self.facts.name, name_of(folder));
+        self.describe_space();
         Ok(self)
     }
 
@@ -247,11 +263,13 @@ impl LocalEngine {
         tokens: &[TokenId],
         context: usize,
     ) -> Result<Vec<Vec<TokenId>>, EngineError> {
+        self.check_writes()?;
         let prefix = self.tokenizer.prefix();
         let smallest = 2.max(prefix.len() + 1);
-        let own = self.adapters.own.as_ref();
-        let virtual_tokens = own.map_or(0, |adapter| adapter.virtual_tokens());
-        let largest = self.facts.context_tokens.saturating_sub(virtual_tokens);
+        let largest = self
+            .facts
+            .context_tokens
+            .saturating_sub(self.virtual_tokens());
         if !(smallest..=largest).contains(&context) {
             return Err(EngineError::BadRequest {
                 field: "context",
@@ -307,7 +325,22 @@ impl LocalEngine {
         self.desk.stats()
     }
 
-    fn machine(&self) -> Machine<'_> {
+    /// Positions that the engine's own adapter takes before every text.
+    pub(crate) fn virtual_tokens(&self) -> usize {
+        let own = self.adapters.own.as_ref();
+        own.map_or(0, |adapter| adapter.virtual_tokens())
+    }
+
+    /// Fails where the model has no output head.
+    fn check_writes(&self) -> Result<(), EngineError> {
+        if self.model.config().causal {
+            return Ok(());
+        }
+        let model = self.facts.name.clone();
+        Err(EngineError::engine(LocalError::EmbedsOnly { model }))
+    }
+
+    pub(crate) fn machine(&self) -> Machine<'_> {
         Machine {
             model: &self.model,
             pool: &self.pool,
@@ -342,6 +375,7 @@ impl LocalEngine {
     }
 
     fn score_job(&self, request: &ScoreRequest) -> Result<ScoreJob, EngineError> {
+        self.check_writes()?;
         let options: Vec<Vec<TokenId>> = request
             .options
             .iter()
@@ -364,6 +398,7 @@ impl LocalEngine {
     }
 
     fn generate_job(&self, request: &GenerateRequest) -> Result<GenerateJob, EngineError> {
+        self.check_writes()?;
         let adapter = self.adapters.of(request.adapter.as_deref())?;
         let prompt = self.prompt(&request.prompt, adapter.as_ref())?;
         self.check_fit(prompt.len(), request.max_tokens)?;
@@ -444,6 +479,16 @@ fn name_of(path: &Path) -> String {
         path.file_stem()
     };
     name.map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// A text that is read as a whole must have room for itself between what stands around it.
+fn check_texts(tokenizer: &Tokenizer, model: &Model) -> Result<(), LocalError> {
+    let around = tokenizer.prefix().len() + tokenizer.suffix().len();
+    let tokens = model.config().context_tokens;
+    if model.config().causal || tokens > around {
+        return Ok(());
+    }
+    Err(LocalError::ShortTexts { tokens, around })
 }
 
 /// A token without a row of the embedding would end a pass in a panic.

@@ -5,7 +5,7 @@ mod tests;
 
 use std::fmt;
 
-use autoglm_model::{BLOCK_TOKENS, CacheType, KvCache, ModelSize, WeightSource};
+use autoglm_model::{BLOCK_TOKENS, CacheType, KvCache, ModelConfig, ModelSize, WeightSource};
 use autoglm_spec::{Blame, Blamed};
 
 use crate::error::LocalError;
@@ -59,6 +59,12 @@ impl MemoryPlan {
         let size = ModelSize::of(source, settings.quantize)?;
         let kind = settings.cache_type;
         let usual = LocalSettings::DEFAULT_CACHE_TOKENS;
+        // Where texts are read as a whole the cache serves one pass.
+        let usual = if size.config.causal {
+            usual
+        } else {
+            pass_tokens(&size.config).max(LocalSettings::MIN_CACHE_TOKENS)
+        };
         let wanted = settings.cache_tokens.unwrap_or(usual);
         let mut plan = Self::with_cache(&size, kind, wanted.max(LocalSettings::MIN_CACHE_TOKENS));
         let Some(limit_bytes) = settings.memory_limit else {
@@ -75,12 +81,13 @@ impl MemoryPlan {
 
     fn with_cache(size: &ModelSize, kind: CacheType, cache_tokens: usize) -> Self {
         let config = &size.config;
-        let logits = LOGIT_ROWS * config.vocabulary * size_of::<f32>();
+        let logit_rows = if config.causal { LOGIT_ROWS } else { 0 };
+        let logits = logit_rows * config.vocabulary * size_of::<f32>();
         let bytes_per_token = KvCache::bytes_per_token(kind, config);
         let mut plan = Self {
             weight_bytes: size.weight_bytes,
             kv_bytes: 0,
-            workspace_bytes: size.workspace_bytes(PASS_TOKENS),
+            workspace_bytes: size.workspace_bytes(pass_tokens(config)),
             head_bytes: logits,
             tokenizer_bytes: config.vocabulary * TOKENIZER_BYTES_PER_TOKEN,
             cache_tokens,
@@ -117,6 +124,15 @@ impl MemoryPlan {
             self.tokenizer_bytes,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
+    }
+}
+
+/// Tokens of one pass at most: a text that is read as a whole is never cut.
+fn pass_tokens(config: &ModelConfig) -> usize {
+    if config.causal {
+        PASS_TOKENS
+    } else {
+        PASS_TOKENS.max(config.context_tokens)
     }
 }
 

@@ -111,6 +111,13 @@ impl Runner {
         self.cache.free_blocks() + self.prefixes.evictable(&self.cache)
     }
 
+    /// The last hidden states of rows of the last pass: `[R, C]`.
+    pub(crate) fn hidden_states(&mut self, machine: Machine<'_>, rows: Range<usize>) -> &[f32] {
+        let rows: Vec<usize> = rows.collect();
+        let workspace = &mut self.workspace;
+        machine.model.hidden_states(machine.pool, workspace, &rows)
+    }
+
     /// Logits of rows of the last pass for the given tokens: `[R, N]`.
     pub(crate) fn logits_of(
         &mut self,

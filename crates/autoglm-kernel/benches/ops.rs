@@ -223,6 +223,7 @@ impl Batch {
         let params = AttentionParams {
             heads,
             scale,
+            causal: true,
             window: None,
             soft_cap: None,
         };

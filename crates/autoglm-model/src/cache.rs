@@ -39,6 +39,8 @@ impl HeldBlock {
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheType {
+    /// In single precision: four bytes an element.
+    F32,
     /// In half precision: two bytes an element.
     #[default]
     F16,
@@ -137,7 +139,8 @@ impl Sequence {
 
 /// Keys and values of all layers for a fixed number of blocks.
 pub struct KvCache {
-    /// Empty where attention is latent.
+    /// Empty where attention is latent. A model that reads texts as a whole needs keys and values
+    /// of a layer while it computes that layer alone: all share one.
     layers: Vec<Layer>,
     /// Empty where attention has key/value heads.
     latents: Vec<LatentLayer>,
@@ -154,8 +157,9 @@ impl KvCache {
     }
 
     /// [`KvCache::new`] with another type of elements. Latent rows are in half precision whatever
-    /// the type is.
+    /// the type is, and keys and values of a model that is not causal in single precision.
     pub fn of_type(cache_type: CacheType, config: &ModelConfig, tokens: usize) -> Self {
+        let cache_type = held_as(cache_type, config);
         let blocks = tokens.div_ceil(BLOCK_TOKENS);
         let layer = |_| Layer::new(cache_type, blocks * config.kv_heads, config.head_width);
         let (mut layers, mut latents) = (Vec::new(), Vec::new());
@@ -163,7 +167,7 @@ impl KvCache {
             Some(latent) => {
                 latents.resize_with(config.layers.len(), || LatentLayer::new(latent, blocks));
             }
-            None => layers.extend((0..config.layers.len()).map(layer)),
+            None => layers.extend((0..layers_held(config)).map(layer)),
         }
         Self {
             layers,
@@ -189,12 +193,13 @@ impl KvCache {
         if let Some(latent) = &config.latent {
             return config.layers.len() * latent.cached() * size_of::<u16>();
         }
-        let head = match cache_type {
+        let head = match held_as(cache_type, config) {
+            CacheType::F32 => config.head_width * size_of::<f32>(),
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
         };
         let bounds = (config.head_width * size_of::<u16>()).div_ceil(BLOCK_TOKENS);
-        config.layers.len() * 2 * config.kv_heads * (head + bounds)
+        layers_held(config) * 2 * config.kv_heads * (head + bounds)
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -327,6 +332,7 @@ impl KvCache {
 
     /// The keys and values of one layer, to write into.
     pub(crate) fn view_mut(&mut self, layer: usize) -> KvViewMut<'_> {
+        let layer = self.place(layer);
         self.layers[layer].view_mut(self.kv_heads)
     }
 
@@ -342,7 +348,7 @@ impl KvCache {
 
     /// The keys and values of one layer, to attend to.
     pub(crate) fn view(&self, layer: usize) -> KvView<'_> {
-        self.layers[layer].view(self.kv_heads)
+        self.layers[self.place(layer)].view(self.kv_heads)
     }
 
     /// The latent rows of one layer, to write into.
@@ -353,6 +359,11 @@ impl KvCache {
     /// The latent rows of one layer, to attend to.
     pub(crate) fn latent_view(&self, layer: usize) -> LatentView<'_> {
         self.latents[layer].view()
+    }
+
+    /// Where a layer's keys and values are.
+    fn place(&self, layer: usize) -> usize {
+        layer.min(self.layers.len() - 1)
     }
 
     fn take(&mut self) -> BlockId {
@@ -384,6 +395,20 @@ impl KvCache {
     }
 }
 
+/// How keys and values of a model are stored. Where they are not kept, nothing is to be saved.
+fn held_as(asked: CacheType, config: &ModelConfig) -> CacheType {
+    if config.causal { asked } else { CacheType::F32 }
+}
+
+/// Of how many layers keys and values are stored at once.
+fn layers_held(config: &ModelConfig) -> usize {
+    if config.causal {
+        config.layers.len()
+    } else {
+        1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
@@ -393,7 +418,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::config::{LayerConfig, NormPlacement};
+    use crate::config::{LayerConfig, NormKind, NormPlacement};
 
     fn config() -> ModelConfig {
         let rope = RopeParams {
@@ -415,9 +440,12 @@ mod tests {
             experts: None,
             vocabulary: 16,
             context_tokens: 1_024,
+            causal: true,
+            pooling: None,
+            norm: NormKind::Rms,
             norm_epsilon: 1e-5,
             norms: NormPlacement::Pre,
-            gate: GateActivation::Silu,
+            gate: Some(GateActivation::Silu),
             attention_scale: 0.25,
             rotated_length: 1.0,
             embedding_scale: 1.0,
@@ -507,6 +535,7 @@ mod tests {
         /// The first element of a slot's value in the last layer, of one head of 16.
         fn value_at(&self, slot: usize) -> f32 {
             match self.cache.view(1).values {
+                KvElements::F32(values) => values[slot * 16],
                 KvElements::F16(values) => values[slot * 16].to_f32(),
                 KvElements::Q8 { quants, scales } => f32::from(quants[slot * 16]) * scales[slot],
             }
@@ -537,7 +566,7 @@ mod tests {
 
     #[test]
     fn random_appends_forks_and_releases_keep_every_sequence_intact() {
-        for cache_type in [CacheType::F16, CacheType::Q8] {
+        for cache_type in [CacheType::F32, CacheType::F16, CacheType::Q8] {
             append_fork_and_release_at_random(cache_type);
         }
     }

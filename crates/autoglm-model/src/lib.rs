@@ -28,7 +28,8 @@ pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, CacheType, HeldBlock, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
 pub use config::{
-    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormKind, NormPlacement, Pooling,
+    RouterGate,
 };
 pub use error::{Fault, ModelError};
 pub use gating::{Gating, GatingLimits};

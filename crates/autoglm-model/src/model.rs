@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use autoglm_kernel::{
-    AttentionSpan, PackedMatrix, Pool, RopeParams, RopeTable, matmul, matmul_rows,
-    rms_norm_in_place, scale,
+    AttentionSpan, PackedMatrix, Pool, RopeParams, RopeTable, add_assign, matmul, matmul_rows,
+    scale,
 };
 use autoglm_token::TokenId;
 
@@ -139,13 +139,15 @@ impl Model {
     /// Appends tokens to sequences, all in one pass. Afterwards the workspace holds the hidden
     /// states that the steps wanted; the result says for each step which rows are its own.
     ///
-    /// A row's result depends on its own sequence alone, bit for bit.
+    /// A row's result depends on its own sequence alone, bit for bit. A model that is not causal
+    /// takes the whole text of a sequence in one step.
     ///
     /// # Errors
     /// [`CacheFull`], and no sequence has changed its length.
     ///
     /// # Panics
-    /// When a step has no token or a token is outside the vocabulary.
+    /// When a step has no token or a token is outside the vocabulary, or a text is continued or
+    /// longer than the context where the model is not causal.
     pub fn forward(
         &self,
         pool: &Pool,
@@ -156,8 +158,9 @@ impl Model {
         for step in steps.iter_mut() {
             cache.reserve(step.sequence, step.tokens.len())?;
         }
-        self.embed(pool, workspace, steps);
         let starts: Vec<usize> = steps.iter().map(|step| step.sequence.len()).collect();
+        self.check_whole(steps, &starts);
+        self.embed(pool, workspace, steps);
         for step in steps.iter_mut() {
             step.sequence.advance(step.tokens.len());
         }
@@ -179,6 +182,24 @@ impl Model {
             step.sequence.gate(gating);
         }
         Ok(ranges)
+    }
+
+    /// The hidden states themselves, as an output head reads them.
+    ///
+    /// # Shapes
+    /// `rows: [R]` of the last forward pass, result `[R, C]`.
+    pub fn hidden_states<'w>(
+        &self,
+        pool: &Pool,
+        workspace: &'w mut Workspace,
+        rows: &[usize],
+    ) -> &'w [f32] {
+        let Workspace { hidden, normed, .. } = workspace;
+        gather(hidden, self.config.width, rows, normed);
+        if let Some(norm) = &self.weights.output_norm {
+            norm.apply(pool, normed, self.config.norm_epsilon);
+        }
+        normed
     }
 
     /// The logits of hidden states over the whole vocabulary.
@@ -261,7 +282,7 @@ impl Model {
             pool,
             config,
             layer: config.layers[layer],
-            rope: &self.ropes[config.layers[layer].rope],
+            rope: self.ropes.get(config.layers[layer].rope),
             weights: &self.weights.blocks[layer],
         }
     }
@@ -283,25 +304,42 @@ impl Model {
             scale(pool, &mut workspace.hidden, self.config.embedding_scale);
         }
         embed_virtual(&mut workspace.hidden, width, steps);
+        if let Some(positions) = &self.weights.positions {
+            let mut rest = &mut workspace.hidden[..];
+            for step in steps {
+                let rows;
+                (rows, rest) = rest.split_at_mut(step.tokens.len() * width);
+                let first = step.sequence.len() * width;
+                add_assign(pool, rows, &positions.embeddings[first..][..rows.len()]);
+            }
+            let epsilon = self.config.norm_epsilon;
+            positions.norm.apply(pool, &mut workspace.hidden, epsilon);
+        }
+    }
+
+    /// Panics unless steps are whole texts, where the model needs that.
+    fn check_whole(&self, steps: &[Step<'_>], starts: &[usize]) {
+        if self.config.causal {
+            return;
+        }
+        for (step, start) in steps.iter().zip(starts) {
+            let (tokens, limit) = (step.tokens.len(), self.config.context_tokens);
+            assert!(
+                *start == 0 && tokens <= limit,
+                "{tokens} tokens behind {start} for a model of texts of at most {limit}"
+            );
+        }
     }
 
     /// Normalises the rows for the output head and loads them as activations.
     fn load_outputs(&self, pool: &Pool, workspace: &mut Workspace, rows: &[usize]) {
-        let width = self.config.width;
+        self.hidden_states(pool, workspace, rows);
         let Workspace {
-            hidden,
             normed,
             activations,
             ..
         } = workspace;
-        gather(hidden, width, rows, normed);
-        rms_norm_in_place(
-            pool,
-            normed,
-            &self.weights.output_norm,
-            self.config.norm_epsilon,
-        );
-        activations.load_for(pool, normed, width, &[self.weights.head()]);
+        activations.load_for(pool, normed, self.config.width, &[self.weights.head()]);
     }
 }
 

@@ -3,6 +3,7 @@
 //! no file, clock, thread or network.
 
 mod completion;
+mod embed;
 mod error;
 mod prompt;
 mod task;
@@ -10,6 +11,7 @@ mod traits;
 mod verdict;
 
 pub use completion::{Completion, FinishReason, OptionScore, Scoring, Usage};
+pub use embed::{Embed, Embedding, EmbeddingSpace, Similarity};
 pub use error::{Blame, Blamed, EngineError};
 pub use prompt::{Prompt, Role, Segment};
 pub use task::{Example, Field, Label, Language, Output, Record, TaskKind, TaskSpec};

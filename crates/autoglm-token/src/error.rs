@@ -52,8 +52,8 @@ pub enum TokenError {
         /// What it has that is not supported.
         reason: String,
     },
-    /// A folder has neither of the files that hold a tokenizer.
-    #[error("the folder has no tokenizer: want tokenizer.json or tokenizer.model")]
+    /// A folder has none of the files that hold a tokenizer.
+    #[error("the folder has no tokenizer: want tokenizer.json, tokenizer.model or vocab.txt")]
     NoTokenizerFile,
     /// A file of a folder is not the JSON that it should be.
     #[error("{file} cannot be read")]
@@ -113,6 +113,9 @@ pub enum TokenError {
         #[source]
         source: aho_corasick::BuildError,
     },
+    /// A WordPiece vocabulary does not say what stands for words without pieces.
+    #[error("the WordPiece vocabulary has no unknown token")]
+    NoUnknownToken,
     /// The vocabulary cannot express this byte, so it cannot express every text.
     #[error("the vocabulary has no token for the byte {byte:#04x} and no unknown token")]
     MissingByte {

@@ -27,6 +27,8 @@ impl Vocabulary {
                     out.merges = MergeOrder::Pairs(pairs_of(self, scores));
                 }
             }
+            // GGUF has the tokens, and keys of ours have the rest.
+            VocabularyModel::WordPiece => {}
             VocabularyModel::SentencePiece => {
                 if matches!(
                     self.space_prefix,

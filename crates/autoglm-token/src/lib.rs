@@ -23,6 +23,7 @@ mod tokenizer;
 mod tool_call;
 mod vocabulary;
 mod whole_words;
+mod word_piece;
 
 pub use answer::{Answer, AnswerParser, Piece};
 pub use chat_template::ChatTemplate;
@@ -34,5 +35,5 @@ pub use text_stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};
 pub use tool_call::ToolCallFormat;
 pub use vocabulary::{
-    MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, Words,
+    MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, WordRules, Words,
 };

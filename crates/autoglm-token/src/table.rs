@@ -74,6 +74,11 @@ impl TokenTable {
             .copied()
     }
 
+    /// The bytes of the longest token that text can become.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
     fn range(&self, id: TokenId) -> Range<usize> {
         self.starts[id as usize]..self.starts[id as usize + 1]
     }
@@ -122,6 +127,11 @@ fn token_bytes<'a>(
         (VocabularyModel::SentencePiece, _) if text.contains(SPACE_MARK) => {
             Cow::Owned(text.replace(SPACE_MARK, " ").into_bytes())
         }
+        // The mark alone is the character itself inside a word: no word is empty.
+        (VocabularyModel::WordPiece, _) => match text.strip_prefix(SPACE_MARK) {
+            Some(word) if !word.is_empty() => Cow::Owned(format!(" {word}").into_bytes()),
+            _ => raw,
+        },
         (VocabularyModel::ByteBpe, TokenKind::Normal | TokenKind::Unused) => {
             spelt_bytes(text, byte_of).map_or(raw, Cow::Owned)
         }

@@ -9,6 +9,7 @@ use crate::merge::Merger;
 use crate::sentence_piece::SentencePiece;
 use crate::specials::SpecialTokens;
 use crate::table::TokenTable;
+use crate::word_piece::WordPiece;
 use crate::{
     MergeOrder, SpacePrefix, TextStream, TokenError, TokenId, TokenKind, Vocabulary,
     VocabularyModel,
@@ -34,6 +35,7 @@ pub struct Tokenizer {
     /// Whether encoding puts a space before a text, which decoding takes away again.
     adds_space: bool,
     prefix: Vec<TokenId>,
+    suffix: Vec<TokenId>,
     bos: Option<TokenId>,
     eos: Option<TokenId>,
     ends: Vec<TokenId>,
@@ -44,6 +46,7 @@ pub struct Tokenizer {
 enum Model {
     SentencePiece(SentencePiece),
     ByteBpe(ByteBpe),
+    WordPiece(WordPiece),
 }
 
 impl Tokenizer {
@@ -63,11 +66,17 @@ impl Tokenizer {
                 Model::SentencePiece(SentencePiece::new(&vocabulary, &table)?)
             }
             VocabularyModel::ByteBpe => Model::ByteBpe(ByteBpe::new(&vocabulary, &table)?),
+            VocabularyModel::WordPiece => Model::WordPiece(WordPiece::new(&vocabulary)?),
         };
         Ok(Self {
-            adds_space: vocabulary.space_prefix != SpacePrefix::Never
-                && matches!(model, Model::SentencePiece(_)),
+            adds_space: match model {
+                Model::SentencePiece(_) => vocabulary.space_prefix != SpacePrefix::Never,
+                Model::ByteBpe(_) => false,
+                // A space stands before every word, the first one included.
+                Model::WordPiece(_) => true,
+            },
             prefix: vocabulary.prefix,
+            suffix: vocabulary.suffix,
             bos: vocabulary.bos,
             eos: vocabulary.eos,
             table,
@@ -130,6 +139,7 @@ impl Tokenizer {
                 model.encode(&self.table, (text, first), merger, out);
             }
             Model::ByteBpe(model) => model.encode(&self.table, text, merger, out),
+            Model::WordPiece(model) => model.encode(&self.table, text, out),
         }
     }
 
@@ -182,6 +192,11 @@ impl Tokenizer {
     /// template renders has them already.
     pub fn prefix(&self) -> &[TokenId] {
         &self.prefix
+    }
+
+    /// The tokens that follow a text which a model reads as a whole.
+    pub fn suffix(&self) -> &[TokenId] {
+        &self.suffix
     }
 
     /// Whether generation ends with this token.
@@ -246,11 +261,12 @@ fn check(vocabulary: &Vocabulary) -> Result<(), TokenError> {
         ("unk", vocabulary.unk),
     ];
     let prefix = vocabulary.prefix.iter().map(|&id| ("prefix", Some(id)));
+    let suffix = vocabulary.suffix.iter().map(|&id| ("suffix", Some(id)));
     let ends = vocabulary
         .extra_ends
         .iter()
         .map(|&id| ("extra_ends", Some(id)));
-    for (field, id) in named.into_iter().chain(prefix).chain(ends) {
+    for (field, id) in named.into_iter().chain(prefix).chain(suffix).chain(ends) {
         if let Some(id) = id.filter(|&id| id as usize >= len) {
             return Err(TokenError::NoSuchToken {
                 field,

@@ -56,6 +56,8 @@ pub enum VocabularyModel {
     SentencePiece,
     /// Byte-level byte-pair encoding: bytes of words merge by a list of merges. `gpt2` in GGUF.
     ByteBpe,
+    /// WordPiece: words are cut into the longest tokens that they begin with. `bert` in GGUF.
+    WordPiece,
 }
 
 impl VocabularyModel {
@@ -64,6 +66,7 @@ impl VocabularyModel {
         Some(match name {
             "llama" => Self::SentencePiece,
             "gpt2" => Self::ByteBpe,
+            "bert" => Self::WordPiece,
             _ => return None,
         })
     }
@@ -73,6 +76,7 @@ impl VocabularyModel {
         match self {
             Self::SentencePiece => "llama",
             Self::ByteBpe => "gpt2",
+            Self::WordPiece => "bert",
         }
     }
 }
@@ -95,6 +99,36 @@ pub enum Words {
 impl From<&str> for Words {
     fn from(name: &str) -> Self {
         Self::Named(name.to_owned())
+    }
+}
+
+/// What a [`VocabularyModel::WordPiece`] does to a text before its words are looked up. The default is
+/// what most do, and what GGUF files say nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of the packages")]
+pub struct WordRules {
+    /// Whether characters that control or format are taken away and every space becomes a plain
+    /// one.
+    pub cleans: bool,
+    /// Whether a Chinese character is a word.
+    pub splits_chinese: bool,
+    /// Whether characters lose their accents.
+    pub strips_accents: bool,
+    /// Whether letters become small ones.
+    pub lowercases: bool,
+    /// A word of more characters is unknown.
+    pub limit_chars: usize,
+}
+
+impl Default for WordRules {
+    fn default() -> Self {
+        Self {
+            cleans: true,
+            splits_chinese: true,
+            strips_accents: true,
+            lowercases: true,
+            limit_chars: 100,
+        }
     }
 }
 
@@ -130,7 +164,10 @@ pub struct Vocabulary {
     /// Whether characters are composed (Unicode's form C) before text is cut; used by
     /// [`VocabularyModel::ByteBpe`] only.
     pub composes: bool,
-    /// Every token's text, by id.
+    /// What is done to a text first; used by [`VocabularyModel::WordPiece`] only.
+    pub word_rules: WordRules,
+    /// Every token's text, by id. One that begins a word in a [`VocabularyModel::WordPiece`] has a
+    /// `▁` before it, as in GGUF.
     pub tokens: Vec<String>,
     /// Every token's kind, by id.
     pub kinds: Vec<TokenKind>,
@@ -140,6 +177,8 @@ pub struct Vocabulary {
     pub space_prefix: SpacePrefix,
     /// What a plain prompt begins with.
     pub prefix: Vec<TokenId>,
+    /// What follows a text that a model reads as a whole.
+    pub suffix: Vec<TokenId>,
     /// Begins a text, as chat templates write it.
     pub bos: Option<TokenId>,
     /// Ends a text.
@@ -162,17 +201,21 @@ impl Vocabulary {
                 MergeOrder::Scores(vec![0.0; tokens.len()]),
                 SpacePrefix::Always,
             ),
-            VocabularyModel::ByteBpe => (MergeOrder::Pairs(Vec::new()), SpacePrefix::Never),
+            VocabularyModel::ByteBpe | VocabularyModel::WordPiece => {
+                (MergeOrder::Pairs(Vec::new()), SpacePrefix::Never)
+            }
         };
         Self {
             model,
             words: Words::from("default"),
             composes: false,
+            word_rules: WordRules::default(),
             kinds: vec![TokenKind::Normal; tokens.len()],
             tokens,
             merges,
             space_prefix,
             prefix: Vec::new(),
+            suffix: Vec::new(),
             bos: None,
             eos: None,
             eot: None,

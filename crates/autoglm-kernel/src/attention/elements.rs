@@ -1,5 +1,5 @@
-//! How keys and values are stored: in half precision, or as small integers with a scale for each
-//! position and head.
+//! How keys and values are stored: in single or half precision, or as small integers with a scale
+//! for each position and head.
 
 use half::f16;
 
@@ -11,6 +11,8 @@ use crate::simd::LANES;
 /// The keys, or the values, of a paged cache.
 #[derive(Clone, Copy, Debug)]
 pub enum KvElements<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
     /// Half precision.
     F16(&'a [f16]),
     /// An integer times the scale of its position and head.
@@ -25,6 +27,8 @@ pub enum KvElements<'a> {
 /// [`KvElements`], to be written.
 #[derive(Debug)]
 pub enum KvElementsMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
     /// Half precision.
     F16(&'a mut [f16]),
     /// An integer times the scale of its position and head.
@@ -40,6 +44,7 @@ impl KvElements<'_> {
     /// How many elements, and how many scales where there are some.
     pub(super) fn len(&self) -> (usize, Option<usize>) {
         match self {
+            Self::F32(elements) => (elements.len(), None),
             Self::F16(elements) => (elements.len(), None),
             Self::Q8 { quants, scales } => (quants.len(), Some(scales.len())),
         }
@@ -50,6 +55,7 @@ impl KvElementsMut<'_> {
     /// The same, to be read.
     pub fn as_ref(&self) -> KvElements<'_> {
         match self {
+            Self::F32(elements) => KvElements::F32(elements),
             Self::F16(elements) => KvElements::F16(elements),
             Self::Q8 { quants, scales } => KvElements::Q8 { quants, scales },
         }
@@ -62,6 +68,15 @@ pub(super) trait Element: Copy + Send + Sync {
     const SCALED: bool;
 
     fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V;
+}
+
+impl Element for f32 {
+    const SCALED: bool = false;
+
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::V {
+        s.load(x)
+    }
 }
 
 impl Element for f16 {
@@ -87,6 +102,16 @@ impl Element for i8 {
 pub(super) struct Stored<'a, E> {
     pub(super) elements: &'a [E],
     pub(super) scales: &'a [f32],
+}
+
+impl<'a, E> Stored<'a, E> {
+    /// Elements without scales.
+    pub(super) fn plain(elements: &'a [E]) -> Self {
+        Self {
+            elements,
+            scales: &[],
+        }
+    }
 }
 
 /// [`KvView`] with the elements' type known.
@@ -117,14 +142,12 @@ macro_rules! with_paged {
         use $crate::attention::elements::{KvElements, Paged, Stored};
         let kv: &KvView<'_> = $kv;
         match (kv.keys, kv.values) {
+            (KvElements::F32(keys), KvElements::F32(values)) => {
+                let $paged = Paged::new(kv, [keys, values].map(Stored::plain));
+                $body
+            }
             (KvElements::F16(keys), KvElements::F16(values)) => {
-                let $paged = Paged::new(
-                    kv,
-                    [keys, values].map(|elements| Stored {
-                        elements,
-                        scales: &[],
-                    }),
-                );
+                let $paged = Paged::new(kv, [keys, values].map(Stored::plain));
                 $body
             }
             (

@@ -54,7 +54,8 @@ pub struct AttentionSpan<'a> {
     /// The rows of the queries; those of spans in order must ascend and not overlap.
     pub queries: Range<usize>,
     /// The position of the first of these rows; row `i` of the span attends to positions
-    /// `0..=first_position + i`, which must be stored already.
+    /// `0..=first_position + i`, or where it sees what follows too, to all up to the span's last.
+    /// They must be stored already.
     pub first_position: usize,
 }
 
@@ -66,6 +67,8 @@ pub struct AttentionParams {
     pub heads: usize,
     /// The factor of `q·k`, usually `1/√D`.
     pub scale: f32,
+    /// Whether a position attends to those up to itself alone; else to all of its span.
+    pub causal: bool,
     /// With `Some(n)`, position `p` attends to the `n` positions `p-n+1..=p` only.
     pub window: Option<usize>,
     /// With `Some(c)`, a score `x` becomes `c·tanh(x/c)`.
@@ -75,8 +78,8 @@ pub struct AttentionParams {
 /// `out = softmax(scale · q·Kᵀ) · V` for every query row and head, each over the positions of its
 /// span that it may see. Rows that belong to no span are left as they are.
 ///
-/// The result of a row depends on its query, its position and the cached keys and values only, bit
-/// for bit: not on the other rows, the spans, the block size or the number of threads.
+/// The result of a row depends on its query, the positions that it sees and their cached keys and
+/// values only, bit for bit: not on the other rows, the block size or the number of threads.
 ///
 /// # Shapes
 /// `q, out: [T, H, D]`.
@@ -90,7 +93,8 @@ pub struct AttentionParams {
 /// # Panics
 /// If a slice has another length than the shapes say, a width or block length is not a multiple of
 /// 16, the heads do not divide, spans overlap or descend, a span has more positions than its
-/// blocks, a block lies outside the cache, or the window is 0.
+/// blocks, a block lies outside the cache, or the window is 0 or there is one where not only the
+/// past is seen.
 ///
 /// # Source
 /// Vaswani et al., Attention Is All You Need, 2017, equation 1; Milakov and Gimelshein, Online
@@ -138,6 +142,10 @@ impl<E: Element> Attention<'_, E> {
             kv.heads
         );
         assert!(params.window != Some(0), "attention: the window is 0");
+        assert!(
+            params.causal || params.window.is_none(),
+            "attention: a window of the past where the future is seen"
+        );
         assert_eq!(q.len(), out_len, "attention: q and out differ in length");
         let row_len = params.heads * kv.width;
         let mut rows = 0;

@@ -21,10 +21,14 @@ pub(super) struct RowBlock {
 }
 
 impl RowBlock {
-    /// The position of row `row` of the block.
-    pub(super) fn position<E>(&self, call: &Attention<'_, E>, row: usize) -> usize {
+    /// The last position that row `row` of the block sees: its own, or that of the whole span.
+    pub(super) fn last_visible<E>(&self, call: &Attention<'_, E>, row: usize) -> usize {
+        let span = &call.spans[self.span];
+        if !call.params.causal {
+            return span.first_position + span.queries.len() - 1;
+        }
         let heads_per_group = call.params.heads / call.kv.heads;
-        call.spans[self.span].first_position + (self.first + row) / heads_per_group
+        span.first_position + (self.first + row) / heads_per_group
     }
 
     /// Where the row lies in `q` and `out`.
@@ -57,7 +61,7 @@ impl Progress {
 pub(super) struct Rows<'a, E, const R: usize> {
     pub(super) call: &'a Attention<'a, E>,
     pub(super) block: RowBlock,
-    pub(super) positions: [usize; R],
+    pub(super) last_visible: [usize; R],
     pub(super) queries: [&'a [f32]; R],
 }
 
@@ -70,7 +74,7 @@ impl<'a, E: Element, const R: usize> Rows<'a, E, R> {
         Self {
             call,
             block,
-            positions: std::array::from_fn(|row| block.position(call, row)),
+            last_visible: std::array::from_fn(|row| block.last_visible(call, row)),
             queries: std::array::from_fn(query),
         }
     }
@@ -99,7 +103,7 @@ impl<'a, E: Element, const R: usize> Rows<'a, E, R> {
                 tiles.at(index),
                 (index + 1 < tiles.end).then(|| tiles.at(index + 1)),
             );
-            let tile = Tile::<E, R>::new(self.call, &self.block, tile, &self.positions);
+            let tile = Tile::<E, R>::new(self.call, &self.block, tile, &self.last_visible);
             score_tile(s, &tile, &self.queries, scale, &mut softmax.scores);
             let weights = softmax.weigh(s, self.call.params.soft_cap, &tile, out);
             if self.call.gates.is_some() {

@@ -38,7 +38,7 @@ impl KvViewMut<'_> {
 /// Stores the keys and values of T positions in the given slots; slot `block · block_tokens +
 /// offset` is position `offset` of `block`. Of equal slots the last counts.
 ///
-/// In half precision each element is rounded to nearest. As integers, the D elements of a position
+/// In single precision elements stay as they are; in half precision each is rounded to nearest. As integers, the D elements of a position
 /// and head share the scale `s = max|x|/127` and become `round(x/s)`; where one of them is infinite
 /// or NaN, `s` is NaN, and so is all that is read.
 ///
@@ -106,6 +106,7 @@ pub(super) fn store_kv_with(
 
 /// What elements are stored in.
 enum Target<'a> {
+    F32(DisjointMut<'a, f32>),
     F16(DisjointMut<'a, f16>),
     Q8 {
         quants: DisjointMut<'a, i8>,
@@ -116,6 +117,7 @@ enum Target<'a> {
 impl<'a> Target<'a> {
     fn new(elements: &'a mut KvElementsMut<'_>) -> Self {
         match elements {
+            KvElementsMut::F32(elements) => Self::F32(DisjointMut::new(elements)),
             KvElementsMut::F16(elements) => Self::F16(DisjointMut::new(elements)),
             KvElementsMut::Q8 { quants, scales } => Self::Q8 {
                 quants: DisjointMut::new(quants),
@@ -171,6 +173,11 @@ impl Layout {
     ) {
         let elements = start * self.width..(start + self.block_tokens) * self.width;
         match target {
+            Target::F32(floats) => {
+                // SAFETY: the caller answers for the block.
+                let block = unsafe { floats.range(elements) };
+                self.place(x, (block, offset), order, |x| *x);
+            }
             Target::F16(halves) => {
                 // SAFETY: the caller answers for the block.
                 let block = unsafe { halves.range(elements) };

@@ -25,9 +25,18 @@ struct Case {
     soft_cap: Option<f32>,
     /// How large queries are: the larger, the more a few positions dominate.
     amplitude: f32,
-    /// Whether the cache holds integers.
-    q8: bool,
+    /// Whether a position sees itself and what is before it only.
+    causal: bool,
+    kind: Kind,
     seed: u64,
+}
+
+/// What the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    F32,
+    F16,
+    Q8,
 }
 
 /// Slots in a cache, a multiple of all block lengths in use.
@@ -38,6 +47,7 @@ impl Case {
         AttentionParams {
             heads: self.heads,
             scale: 1.0 / (self.width as f32).sqrt(),
+            causal: self.causal,
             window: self.window,
             soft_cap: self.soft_cap,
         }
@@ -78,7 +88,7 @@ impl Case {
     fn held(&self, what: u64) -> Vec<f64> {
         let mut x = self.contents(what);
         for head in x.chunks_exact_mut(self.width) {
-            round(head, self.q8);
+            round(head, self.kind);
         }
         wide(&x)
     }
@@ -148,8 +158,13 @@ impl Case {
                 for head in 0..self.heads {
                     let group = head / (self.heads / self.groups);
                     let row_of = |p: usize| (slot(p) * self.groups + group) * self.width;
+                    let last = if self.causal {
+                        position
+                    } else {
+                        first + len - 1
+                    };
                     let rows_of = |x: &[f64]| -> Vec<Vec<f64>> {
-                        (from..=position)
+                        (from..=last)
                             .map(|p| x[row_of(p)..][..self.width].to_vec())
                             .collect()
                     };
@@ -181,7 +196,7 @@ impl Case {
             .collect();
         let magnitude = k.iter().map(|k| products(k, f64::abs)).fold(0.0, f64::max);
         // Integers cost a rounding with each scale: of a key's score, of a value's weight.
-        let of_scale = if self.q8 { 1.0 } else { 0.0 };
+        let of_scale = if self.kind == Kind::Q8 { 1.0 } else { 0.0 };
         let score_error = (self.width as f64 + 3.0 + of_scale) * U * magnitude
             + 8.0 * U * f64::from(self.soft_cap.unwrap_or(0.0));
         let weight_error = score_error + (128.0 + of_scale) * U;
@@ -190,13 +205,13 @@ impl Case {
 }
 
 /// Rounds the elements of one position and head to what the cache can hold.
-fn round(x: &mut [f32], q8: bool) {
+fn round(x: &mut [f32], kind: Kind) {
     let greatest = x.iter().fold(0.0f32, |a, x| a.max(x.abs()));
     for x in x {
-        *x = if q8 {
-            (*x * (127.0 / greatest)).round_ties_even() * (greatest / 127.0)
-        } else {
-            f16::from_f32(*x).to_f32()
+        *x = match kind {
+            Kind::F32 => *x,
+            Kind::F16 => f16::from_f32(*x).to_f32(),
+            Kind::Q8 => (*x * (127.0 / greatest)).round_ties_even() * (greatest / 127.0),
         };
     }
 }
@@ -204,6 +219,7 @@ fn round(x: &mut [f32], q8: bool) {
 /// Keys or values.
 #[derive(Clone, Debug, PartialEq)]
 enum Elements {
+    F32(Vec<f32>),
     F16(Vec<f16>),
     Q8 { quants: Vec<i8>, scales: Vec<f32> },
 }
@@ -211,6 +227,7 @@ enum Elements {
 impl Elements {
     fn view(&self) -> KvElements<'_> {
         match self {
+            Self::F32(elements) => KvElements::F32(elements),
             Self::F16(elements) => KvElements::F16(elements),
             Self::Q8 { quants, scales } => KvElements::Q8 { quants, scales },
         }
@@ -218,6 +235,7 @@ impl Elements {
 
     fn view_mut(&mut self) -> KvElementsMut<'_> {
         match self {
+            Self::F32(elements) => KvElementsMut::F32(elements),
             Self::F16(elements) => KvElementsMut::F16(elements),
             Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
         }
@@ -226,6 +244,7 @@ impl Elements {
     /// The element at an index of the layout, with the scale of its slot and head.
     fn get(&self, index: usize, scale: usize) -> f32 {
         match self {
+            Self::F32(elements) => elements[index],
             Self::F16(elements) => elements[index].to_f32(),
             Self::Q8 { quants, scales } => f32::from(quants[index]) * scales[scale],
         }
@@ -244,13 +263,13 @@ impl Cache {
     /// A cache in which every element is `fill`, which is 1 or such that all integers make it.
     fn new(case: &Case, fill: f32) -> Self {
         let len = SLOTS * case.groups * case.width;
-        let elements = if case.q8 {
-            Elements::Q8 {
+        let elements = match case.kind {
+            Kind::F32 => Elements::F32(vec![fill; len]),
+            Kind::F16 => Elements::F16(vec![f16::from_f32(fill); len]),
+            Kind::Q8 => Elements::Q8 {
                 quants: vec![1; len],
                 scales: vec![fill; len / case.width],
-            }
-        } else {
-            Elements::F16(vec![f16::from_f32(fill); len])
+            },
         };
         Self {
             keys: elements.clone(),
@@ -290,11 +309,16 @@ fn case() -> impl Strategy<Value = Case> {
     let heads = (1usize..=3, 1usize..=4);
     let sizes = (1usize..=9, prop::sample::select(vec![16, 32, 48, 64, 128]));
     let spans = prop::collection::vec((0usize..SLOTS * 4, 0usize..12), 1..5);
+    // Where what follows is seen too there is no window.
+    let reach = prop_oneof![
+        3 => prop::option::of(1usize..700).prop_map(|window| (true, window)),
+        1 => Just((false, None)),
+    ];
     let options = (
-        prop::option::of(1usize..700),
+        reach,
         prop::option::weighted(0.2, 5.0f32..50.0),
         prop::sample::select(vec![0.1f32, 3.0, 40.0]),
-        any::<bool>(),
+        prop::sample::select(vec![Kind::F32, Kind::F16, Kind::Q8]),
     );
     (heads, sizes, spans, options, 0u64..1_000).prop_map(|(heads, sizes, spans, options, seed)| {
         Case {
@@ -303,10 +327,11 @@ fn case() -> impl Strategy<Value = Case> {
             width: sizes.0 * 16,
             block_tokens: sizes.1,
             spans,
-            window: options.0,
+            causal: options.0.0,
+            window: options.0.1,
             soft_cap: options.1,
             amplitude: options.2,
-            q8: options.3,
+            kind: options.3,
             seed,
         }
     })
@@ -323,7 +348,8 @@ fn gemma() -> Case {
         window: Some(100),
         soft_cap: None,
         amplitude: 4.0,
-        q8: false,
+        causal: true,
+        kind: Kind::F16,
         seed: 7,
     }
 }
@@ -350,12 +376,14 @@ proptest! {
         }
         let row_len = case.heads * case.width;
         for span in case.spans(&tables) {
+            let len = span.queries.len();
             for (i, row) in span.queries.enumerate() {
                 let range = row * row_len..(row + 1) * row_len;
+                let last = if case.causal { i } else { len - 1 };
                 let alone = AttentionSpan {
                     blocks: span.blocks,
                     queries: 0..1,
-                    first_position: span.first_position + i,
+                    first_position: span.first_position + last,
                 };
                 let out = case.run_spans(variant, 2, &cache, &q[range.clone()], &[alone]);
                 prop_assert_eq!(bits(&out), bits(&batch[range]), "row {}", row);
@@ -383,7 +411,7 @@ proptest! {
             let row = t * row_len..(t + 1) * row_len;
             let (mut k, mut v) = (k[row.clone()].to_vec(), v[row].to_vec());
             for x in [&mut k, &mut v] {
-                x.chunks_exact_mut(case.width).for_each(|head| round(head, case.q8));
+                x.chunks_exact_mut(case.width).for_each(|head| round(head, case.kind));
             }
             expected.extend((0..row_len).map(|i| ((*slot as usize, i), [k[i], v[i]])));
         }
@@ -413,7 +441,7 @@ proptest! {
 #[test]
 fn integers_are_half_a_step_from_what_was_stored_or_nan() {
     let case = Case {
-        q8: true,
+        kind: Kind::Q8,
         ..gemma()
     };
     let mut cache = Cache::new(&case, 0.0);
@@ -521,6 +549,24 @@ fn a_window_of_n_sees_the_position_itself_and_n_minus_1_before_it() {
 }
 
 #[test]
+fn rows_that_see_their_whole_span_do_not_depend_on_where_in_it_they_stand() {
+    let case = Case {
+        causal: false,
+        window: None,
+        kind: Kind::F32,
+        spans: vec![(0, 70)],
+        ..gemma()
+    };
+    let row_len = case.heads * case.width;
+    let (cache, tables) = (case.cache(), case.tables());
+    let q = case.queries()[..row_len].repeat(70);
+    let out = case.run_spans(Variant::best(), 2, &cache, &q, &case.spans(&tables));
+    for row in out.chunks_exact(row_len) {
+        assert_eq!(bits(row), bits(&out[..row_len]));
+    }
+}
+
+#[test]
 fn rows_of_no_span_are_left_as_they_are() {
     let case = Case {
         spans: vec![(5, 1)],
@@ -585,6 +631,12 @@ fn an_empty_window_is_refused() {
 }
 
 #[test]
+#[should_panic(expected = "attention: a window of the past where the future is seen")]
+fn a_window_where_the_future_is_seen_is_refused() {
+    refused(|params, _| params.causal = false);
+}
+
+#[test]
 #[should_panic(expected = "attention: 81 rows of 1024 in a q of 81920")]
 fn queries_outside_q_are_refused() {
     refused(|_, spans| spans[2].queries = 80..81);
@@ -615,14 +667,14 @@ fn a_block_length_that_is_not_whole_vectors_is_refused() {
 
 impl Case {
     /// One row at each of these positions, with blocks of 32 that fit a tile.
-    fn decoding(positions: &[usize], q8: bool) -> Self {
+    fn decoding(positions: &[usize], kind: Kind) -> Self {
         Self {
             heads: 6,
             groups: 2,
             width: 64,
             spans: positions.iter().map(|position| (*position, 1)).collect(),
             window: None,
-            q8,
+            kind,
             ..gemma()
         }
     }
@@ -663,8 +715,8 @@ const NARROW: Gate = Gate {
 
 #[test]
 fn a_gate_that_lets_everything_through_changes_no_bit() {
-    for q8 in [false, true] {
-        let case = Case::decoding(&[5, 64, 700, 1_535], q8);
+    for kind in [Kind::F32, Kind::F16, Kind::Q8] {
+        let case = Case::decoding(&[5, 64, 700, 1_535], kind);
         for variant in Variant::all() {
             for threads in 1..=3 {
                 let (out, measures) = case.run_gated(variant, threads, &[OPEN; 4]);
@@ -677,8 +729,8 @@ fn a_gate_that_lets_everything_through_changes_no_bit() {
 
 #[test]
 fn a_gated_row_is_the_same_in_every_variant_alone_and_on_any_number_of_threads() {
-    for q8 in [false, true] {
-        let case = Case::decoding(&[1_300, 1_500, 900], q8);
+    for kind in [Kind::F32, Kind::F16, Kind::Q8] {
+        let case = Case::decoding(&[1_300, 1_500, 900], kind);
         let (scalar, measures) = case.run_gated(Variant::all()[0], 1, &[NARROW; 3]);
         assert_ne!(bits(&scalar), bits(&case.run(Variant::best(), 1)));
         for variant in Variant::all() {
@@ -693,7 +745,7 @@ fn a_gated_row_is_the_same_in_every_variant_alone_and_on_any_number_of_threads()
 
 #[test]
 fn bounds_hold_for_every_key_of_a_block() {
-    let case = Case::decoding(&[5], false);
+    let case = Case::decoding(&[5], Kind::F16);
     let (cache, k) = (case.cache(), case.held(2));
     let mut bounds = vec![f16::NAN; SLOTS / 32 * case.groups * 2 * case.width];
     bound_keys(&pool(2), &cache.view(), &[3, 1, 3], &mut bounds);
@@ -720,7 +772,7 @@ fn bounds_hold_for_every_key_of_a_block() {
 #[test]
 fn the_tile_with_the_key_that_a_query_looks_for_is_selected() {
     // All keys are small but one, far from both ends, that points where the query does.
-    let case = Case::decoding(&[1_400], false);
+    let case = Case::decoding(&[1_400], Kind::F16);
     let mut cache = case.cache();
     let row_len = case.groups * case.width;
     let table: Vec<u32> = (0..44).map(|block| block % 12).collect();

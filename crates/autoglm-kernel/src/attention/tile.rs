@@ -79,21 +79,21 @@ impl<'a, E: Element> Group<'a, E> {
 }
 
 impl<'a, E: Element, const R: usize> Tile<'a, E, R> {
-    /// Tile `tile` for rows at these positions; `next` is the tile that follows.
+    /// Tile `tile` for rows that see these positions last; `next` is the tile that follows.
     #[inline(always)]
     pub(super) fn new(
         call: &Attention<'a, E>,
         block: &RowBlock,
         (tile, next): (usize, Option<usize>),
-        positions: &[usize; R],
+        last_visible: &[usize; R],
     ) -> Self {
         let start = tile * TILE;
-        let visible = positions.map(|position| {
-            let to = (position + 1).saturating_sub(start).min(TILE);
-            let from = call.first_visible(position).saturating_sub(start);
+        let visible = last_visible.map(|last| {
+            let to = (last + 1).saturating_sub(start).min(TILE);
+            let from = call.first_visible(last).saturating_sub(start);
             (from.min(to), to)
         });
-        // Positions ascend, so the first row sees the earliest and the last row the latest.
+        // They ascend, so the first row sees the earliest and the last row the latest.
         let groups = (visible[0].0 / LANES, visible[R - 1].1.div_ceil(LANES));
         let mut this = Self {
             visible,

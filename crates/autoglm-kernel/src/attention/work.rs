@@ -243,9 +243,9 @@ impl<E: Element> Attention<'_, E> {
                 list: Some(list),
             };
         }
-        let last = block.position(self, block.len - 1);
+        let last = block.last_visible(self, block.len - 1);
         Tiles {
-            first: self.first_visible(block.position(self, 0)) / TILE,
+            first: self.first_visible(block.last_visible(self, 0)) / TILE,
             end: last / TILE + 1,
             list: None,
         }
@@ -267,11 +267,11 @@ impl<E: Element> Attention<'_, E> {
         }
     }
 
-    /// The first position that a row at `position` attends to.
-    pub(super) fn first_visible(&self, position: usize) -> usize {
+    /// The first position that a row attends to which sees this one last.
+    pub(super) fn first_visible(&self, last: usize) -> usize {
         self.params
             .window
-            .map_or(0, |window| (position + 1).saturating_sub(window))
+            .map_or(0, |window| (last + 1).saturating_sub(window))
     }
 }
 

@@ -4,7 +4,7 @@
 use autoglm_kernel::RopeStyle;
 
 use super::dense;
-use crate::checkpoint::{Class, Metadata, Rename, Settings, unchanged};
+use crate::checkpoint::{Class, Head, Metadata, Rename, Settings, unchanged};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -20,7 +20,7 @@ pub(super) const CLASS: Class = Class {
     configure: settings,
     tensors: &[TENSORS],
     ignored: &["transformer.rotary_pos_emb.inv_freq"],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };
 

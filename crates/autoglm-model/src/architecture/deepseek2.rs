@@ -6,11 +6,11 @@ use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
 
 use super::{experts, keys::Keys};
 use crate::checkpoint::{
-    Class, EXPERTS, FURTHER, Metadata, NORMS, PLAIN, Partial, Rename, Settings, dense_settings,
-    expert_settings, unchanged,
+    Class, EXPERTS, FURTHER, Head, Metadata, NORMS, PLAIN, Partial, Rename, Settings,
+    dense_settings, expert_settings, unchanged,
 };
 use crate::config::{
-    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormKind, NormPlacement, RouterGate,
 };
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -54,9 +54,12 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         experts: experts_of(source, &keys, layers)?,
         vocabulary: keys.vocabulary()?,
         context_tokens: keys.require("context_length")?,
+        causal: true,
+        pooling: None,
+        norm: NormKind::Rms,
         norm_epsilon: keys.require(EPSILON)?,
         norms: NormPlacement::Pre,
-        gate: GateActivation::Silu,
+        gate: Some(GateActivation::Silu),
         attention_scale: (head_width as f32).sqrt().recip(),
         rotated_length: 1.0,
         embedding_scale: 1.0,
@@ -121,7 +124,7 @@ pub(super) const CLASS: Class = Class {
     configure: settings,
     tensors: &[PLAIN, NORMS, LATENT, EXPERTS, FURTHER],
     ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };
 

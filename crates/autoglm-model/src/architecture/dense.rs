@@ -5,7 +5,7 @@ use autoglm_kernel::{GateActivation, RopeStyle};
 
 use super::keys::Keys;
 use super::rope;
-use crate::config::{LayerConfig, ModelConfig, NormPlacement};
+use crate::config::{LayerConfig, ModelConfig, NormKind, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
@@ -50,9 +50,12 @@ pub(super) fn with_heads(
         experts: None,
         vocabulary: keys.vocabulary()?,
         context_tokens: keys.require("context_length")?,
+        causal: true,
+        pooling: None,
+        norm: NormKind::Rms,
         norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
         norms,
-        gate: GateActivation::Silu,
+        gate: Some(GateActivation::Silu),
         attention_scale: rope.score_factor * (head_width as f32).sqrt().recip(),
         rotated_length: rope.score_factor.sqrt(),
         embedding_scale: 1.0,

@@ -8,9 +8,9 @@ use autoglm_kernel::{GateActivation, RopeParams, RopeStyle};
 
 use super::keys::Keys;
 use crate::checkpoint::{
-    Change, Class, HEAD_NORMS, Metadata, PLAIN, Rename, Settings, dense_sizes, rope_settings,
+    Change, Class, HEAD_NORMS, Head, Metadata, PLAIN, Rename, Settings, dense_sizes, rope_settings,
 };
-use crate::config::{LayerConfig, ModelConfig, NormPlacement};
+use crate::config::{LayerConfig, ModelConfig, NormKind, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
@@ -59,9 +59,12 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         experts: None,
         vocabulary: keys.vocabulary()?,
         context_tokens: keys.require("context_length")?,
+        causal: true,
+        pooling: None,
+        norm: NormKind::Rms,
         norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
         norms: NormPlacement::Sandwich,
-        gate: GateActivation::GeluTanh,
+        gate: Some(GateActivation::GeluTanh),
         attention_scale: keys.get_or("attention.scale", score_scale)?,
         rotated_length: 1.0,
         embedding_scale: (width as f32).sqrt(),
@@ -100,7 +103,7 @@ pub(super) const CLASS: Class = Class {
     configure: settings,
     tensors: &[PLAIN, HEAD_NORMS, NORMS],
     ignored: &[],
-    tied: true,
+    head: Head::Tied,
     change,
 };
 

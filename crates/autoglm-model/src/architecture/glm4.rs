@@ -7,7 +7,9 @@
 use autoglm_kernel::RopeStyle;
 
 use super::dense;
-use crate::checkpoint::{Class, GATE_UP, NORMS, PLAIN, Partial, Rename, dense_settings, unchanged};
+use crate::checkpoint::{
+    Class, GATE_UP, Head, NORMS, PLAIN, Partial, Rename, dense_settings, unchanged,
+};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -22,7 +24,7 @@ pub(super) const CLASS: Class = Class {
     configure: |settings, metadata| dense_settings(settings, metadata, Partial::Half),
     tensors: &[PLAIN, GATE_UP, NORMS, POST_NORMS],
     ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };
 

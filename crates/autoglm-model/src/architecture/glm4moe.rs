@@ -7,7 +7,7 @@ use autoglm_kernel::RopeStyle;
 use super::keys::Keys;
 use super::{dense, experts};
 use crate::checkpoint::{
-    Class, EXPERTS, FURTHER, HEAD_NORMS, Metadata, PLAIN, Partial, Rename, Settings,
+    Class, EXPERTS, FURTHER, HEAD_NORMS, Head, Metadata, PLAIN, Partial, Rename, Settings,
     dense_settings, expert_settings, unchanged,
 };
 use crate::config::{ModelConfig, NormPlacement, RouterGate};
@@ -30,7 +30,7 @@ pub(super) const CLASS: Class = Class {
     configure: settings,
     tensors: &[PLAIN, NORMS, HEAD_NORMS, EXPERTS, FURTHER],
     ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };
 

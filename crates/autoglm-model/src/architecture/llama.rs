@@ -4,7 +4,7 @@
 use autoglm_kernel::RopeStyle;
 
 use super::dense;
-use crate::checkpoint::{Change, Class, Metadata, NORMS, PLAIN, Partial, dense_settings};
+use crate::checkpoint::{Change, Class, Head, Metadata, NORMS, PLAIN, Partial, dense_settings};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -19,7 +19,7 @@ pub(super) const CLASS: Class = Class {
     configure: |settings, metadata| dense_settings(settings, metadata, Partial::Never),
     tensors: &[PLAIN, NORMS],
     ignored: &["model.layers.{}.self_attn.rotary_emb.inv_freq"],
-    tied: false,
+    head: Head::Own,
     change,
 };
 

@@ -1,6 +1,7 @@
 //! Architectures: how the metadata of a weight file becomes a [`ModelConfig`]. One file per
 //! architecture, none per checkpoint.
 
+mod bert;
 mod chatglm;
 mod deepseek2;
 mod dense;
@@ -26,6 +27,7 @@ type Configure = fn(&dyn WeightSource) -> Result<ModelConfig, ModelError>;
 
 /// The architectures by their name in GGUF files.
 const ARCHITECTURES: &[(&str, Configure)] = &[
+    ("bert", bert::configure),
     ("chatglm", chatglm::configure),
     ("deepseek2", deepseek2::configure),
     ("gemma3", gemma3::configure),
@@ -38,6 +40,7 @@ const ARCHITECTURES: &[(&str, Configure)] = &[
 
 /// The classes that the `config.json` of a folder may name.
 const CLASSES: &[&Class] = &[
+    &bert::CLASS,
     &chatglm::CLASS,
     &chatglm::CONDITIONAL_CLASS,
     &deepseek2::CLASS,

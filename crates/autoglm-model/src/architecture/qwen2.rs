@@ -5,7 +5,7 @@ use autoglm_kernel::RopeStyle;
 
 use super::dense;
 use crate::checkpoint::{
-    Class, Metadata, NORMS, PLAIN, Partial, Settings, dense_settings, unchanged,
+    Class, Head, Metadata, NORMS, PLAIN, Partial, Settings, dense_settings, unchanged,
 };
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
@@ -21,7 +21,7 @@ pub(super) const CLASS: Class = Class {
     configure: settings,
     tensors: &[PLAIN, NORMS],
     ignored: &[],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };
 

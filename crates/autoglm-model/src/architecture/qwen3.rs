@@ -4,7 +4,7 @@
 use autoglm_kernel::RopeStyle;
 
 use super::{dense, qwen2};
-use crate::checkpoint::{Class, HEAD_NORMS, NORMS, PLAIN, unchanged};
+use crate::checkpoint::{Class, HEAD_NORMS, Head, NORMS, PLAIN, unchanged};
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -19,6 +19,6 @@ pub(super) const CLASS: Class = Class {
     configure: qwen2::settings,
     tensors: &[PLAIN, NORMS, HEAD_NORMS],
     ignored: &[],
-    tied: false,
+    head: Head::Own,
     change: unchanged,
 };

@@ -1,8 +1,7 @@
 //! The attention half of a block: queries, keys and values, the cache, the output projection.
 
 use autoglm_kernel::{
-    AttentionParams, Gate, add_assign, attention, gated_attention, rms_norm, rms_norm_in_place,
-    rope, store_kv,
+    AttentionParams, Gate, attention, gated_attention, rms_norm_in_place, rope, store_kv,
 };
 
 use super::{Block, Rows, Workspace, linear, linears};
@@ -30,15 +29,7 @@ impl Block<'_> {
         (layer, rows): (usize, &Rows<'_>),
         attending: Attending,
     ) {
-        let Workspace { hidden, normed, .. } = workspace;
-        normed.resize(hidden.len(), 0.0);
-        rms_norm(
-            self.pool,
-            hidden,
-            &self.weights.attention_norm,
-            self.config.norm_epsilon,
-            normed,
-        );
+        self.enter(self.weights.attention_norm.as_ref(), workspace);
         match &self.weights.attention {
             AttentionWeights::Heads(heads) => {
                 self.keys_and_values(heads, workspace, (layer, rows), attending);
@@ -68,11 +59,7 @@ impl Block<'_> {
                 self.attend_latent(latent, workspace, cache, (layer, rows));
             }
         }
-        let Workspace { hidden, normed, .. } = workspace;
-        if let Some(norm) = &self.weights.post_attention_norm {
-            rms_norm_in_place(self.pool, normed, norm, self.config.norm_epsilon);
-        }
-        add_assign(self.pool, hidden, normed);
+        self.leave(self.weights.post_attention_norm.as_ref(), workspace);
     }
 
     fn latent(&self) -> &LatentConfig {
@@ -151,10 +138,12 @@ impl Block<'_> {
         if let Some(norm) = &weights.key_norm {
             rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
         }
-        rope(pool, self.rope, &rows.positions, config.kv_heads, keys);
+        if let Some(table) = self.rope {
+            rope(pool, table, &rows.positions, config.kv_heads, keys);
+        }
         rows.replace_virtual(layer, config.kv_heads * config.head_width, (keys, values));
         store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
-        if self.layer.window.is_none() {
+        if config.causal && self.layer.window.is_none() {
             cache.bound_keys(pool, layer, &rows.filled_blocks());
         }
     }
@@ -180,7 +169,9 @@ impl Block<'_> {
         if let Some(norm) = &weights.query_norm {
             rms_norm_in_place(pool, queries, norm, config.norm_epsilon);
         }
-        rope(pool, self.rope, &rows.positions, config.heads, queries);
+        if let Some(table) = self.rope {
+            rope(pool, table, &rows.positions, config.heads, queries);
+        }
         attended.resize(queries.len(), 0.0);
         let params = self.attention_params();
         attention(
@@ -233,6 +224,7 @@ impl Block<'_> {
         AttentionParams {
             heads: self.config.heads,
             scale: self.config.attention_scale,
+            causal: self.config.causal,
             window: self.layer.window,
             soft_cap: None,
         }

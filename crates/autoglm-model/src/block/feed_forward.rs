@@ -1,10 +1,10 @@
 //! The feed-forward half of a block.
 
-use autoglm_kernel::{Activations, PackedMatrix, add_assign, gated, rms_norm, rms_norm_in_place};
+use autoglm_kernel::{Activations, PackedMatrix, gated, gelu};
 
 use super::{Block, Rows, Workspace, linear, linears};
 use crate::adapter::Projection;
-use crate::weights::{FeedForwardWeights, GatedWeights};
+use crate::weights::{FeedForwardWeights, GatedWeights, PlainWeights};
 
 /// Buffers of a gated part: `[T, F]` each.
 #[derive(Default)]
@@ -23,33 +23,40 @@ impl GatedWeights {
 impl Block<'_> {
     pub(super) fn feed_forward(&self, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
         let Self {
-            pool,
-            config,
-            weights,
-            ..
+            config, weights, ..
         } = *self;
-        let Workspace { hidden, normed, .. } = workspace;
-        rms_norm(
-            pool,
-            hidden,
-            &weights.feed_forward_norm,
-            config.norm_epsilon,
-            normed,
-        );
+        self.enter(weights.feed_forward_norm.as_ref(), workspace);
         match (&weights.feed_forward, &config.experts) {
             (FeedForwardWeights::Experts(weights), Some(experts)) => {
                 self.mix((weights, experts), workspace);
             }
             (FeedForwardWeights::Dense(weights), _) => self.dense(weights, workspace, site),
+            (FeedForwardWeights::Plain(weights), _) => self.plain(weights, workspace, site),
             (FeedForwardWeights::Experts(_), None) => {
                 unreachable!("experts are loaded where they are configured")
             }
         }
-        let Workspace { hidden, normed, .. } = workspace;
-        if let Some(norm) = &weights.post_feed_forward_norm {
-            rms_norm_in_place(pool, normed, norm, config.norm_epsilon);
-        }
-        add_assign(pool, hidden, normed);
+        self.leave(weights.post_feed_forward_norm.as_ref(), workspace);
+    }
+
+    /// Runs the rows of `workspace.normed` through the part without a gate; the result takes their
+    /// place.
+    fn plain(&self, weights: &PlainWeights, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
+        let Self { pool, config, .. } = *self;
+        let Workspace {
+            normed,
+            activations,
+            gated: GatedBuffers { up, .. },
+            adapters,
+            ..
+        } = workspace;
+        activations.load_for(pool, normed, config.width, &[&weights.up.matrix]);
+        linear(pool, &weights.up, activations, up);
+        adapters.add(pool, site, Projection::Up, normed, up);
+        gelu(pool, up);
+        activations.load_for(pool, up, config.feed_forward, &[&weights.down.matrix]);
+        linear(pool, &weights.down, activations, normed);
+        adapters.add(pool, site, Projection::Down, up, normed);
     }
 
     /// Runs the rows of `workspace.normed` through the gated part; the result takes their place.
@@ -102,7 +109,9 @@ impl Block<'_> {
         out: &mut Vec<f32>,
     ) {
         let Self { pool, config, .. } = *self;
-        gated(pool, config.gate, gate, up);
+        let activation = config.gate;
+        let activation = activation.expect("gates are loaded where they are configured");
+        gated(pool, activation, gate, up);
         let down = &weights.down;
         activations.load_for(pool, gate, down.matrix.cols(), &[&down.matrix]);
         linear(pool, down, activations, out);

@@ -12,8 +12,8 @@
 use std::ops::Range;
 
 use autoglm_kernel::{
-    Activations, LatentQueries, Pool, latent_attention, matmul_each, rms_norm_in_place, rope,
-    store_latent,
+    Activations, LatentQueries, Pool, RopeTable, latent_attention, matmul_each, rms_norm_in_place,
+    rope, store_latent,
 };
 
 use super::{Block, Rows, Workspace, linear};
@@ -40,6 +40,11 @@ pub(super) struct LatentBuffers {
 }
 
 impl Block<'_> {
+    fn latent_rope(&self) -> &RopeTable {
+        self.rope
+            .expect("latent attention is configured with a rotary embedding")
+    }
+
     /// Computes the latent rows of `workspace.normed` and writes them into the cache.
     pub(super) fn store_latent(
         &self,
@@ -77,7 +82,13 @@ impl Block<'_> {
             &weights.compress_norm,
             latent.norm_epsilon,
         );
-        rope(pool, self.rope, &rows.positions, 1, &mut buffers.rotated);
+        rope(
+            pool,
+            self.latent_rope(),
+            &rows.positions,
+            1,
+            &mut buffers.rotated,
+        );
         store_latent(
             &buffers.latents,
             &buffers.rotated,
@@ -171,7 +182,7 @@ impl Block<'_> {
         columns(queries, width, plain..width, &mut buffers.rotated);
         rope(
             pool,
-            self.rope,
+            self.latent_rope(),
             &rows.positions,
             config.heads,
             &mut buffers.rotated,

@@ -3,10 +3,11 @@
 //! ```text
 //! Pre:       h += o(attn(norm(h)));                h += down(act(gate(n)) · up(n)),  n = norm(h)
 //! Sandwich:  h += norm(o(attn(norm(h))));          h += norm(down(act(gate(n)) · up(n)))
+//! Post:      h = norm(h + o(attn(h)));             h = norm(h + down(act(gate(h)) · up(h)))
 //! ```
 //!
-//! The feed-forward part is dense or a mixture of experts ([`experts`]), attention has key/value
-//! heads or is latent ([`latent`]).
+//! The feed-forward part is dense, without a gate (`down(act(up(n)))`) or a mixture of experts
+//! ([`experts`]), attention has key/value heads or is latent ([`latent`]).
 
 mod adapted;
 mod attention;
@@ -14,12 +15,14 @@ mod experts;
 mod feed_forward;
 mod latent;
 
-use autoglm_kernel::{Activations, AttentionSpan, Pool, Product, RopeTable, matmul_all};
+use autoglm_kernel::{
+    Activations, AttentionSpan, Pool, Product, RopeTable, add_assign, matmul_all,
+};
 
 use crate::cache::{BLOCK_TOKENS, KvCache};
-use crate::config::{LayerConfig, ModelConfig};
+use crate::config::{LayerConfig, ModelConfig, NormPlacement};
 use crate::gating::Gating;
-use crate::weights::{BlockWeights, Linear};
+use crate::weights::{BlockWeights, Linear, Norm};
 use adapted::{AdaptedRows, AdapterBuffers};
 pub(crate) use attention::Attending;
 use experts::ExpertsBuffers;
@@ -87,11 +90,40 @@ pub(crate) struct Block<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) config: &'a ModelConfig,
     pub(crate) layer: LayerConfig,
-    pub(crate) rope: &'a RopeTable,
+    /// Nothing where positions are learnt embeddings.
+    pub(crate) rope: Option<&'a RopeTable>,
     pub(crate) weights: &'a BlockWeights,
 }
 
 impl Block<'_> {
+    /// Leaves what a part of the block reads in `workspace.normed`.
+    fn enter(&self, norm: Option<&Norm>, workspace: &mut Workspace) {
+        let Workspace { hidden, normed, .. } = workspace;
+        normed.clear();
+        normed.extend_from_slice(hidden);
+        if let Some(norm) = norm {
+            norm.apply(self.pool, normed, self.config.norm_epsilon);
+        }
+    }
+
+    /// Adds what a part of the block has left in `workspace.normed` to the residual stream.
+    fn leave(&self, norm: Option<&Norm>, workspace: &mut Workspace) {
+        let (pool, epsilon) = (self.pool, self.config.norm_epsilon);
+        let Workspace { hidden, normed, .. } = workspace;
+        match norm {
+            Some(norm) if self.config.norms == NormPlacement::Post => {
+                add_assign(pool, hidden, normed);
+                norm.apply(pool, hidden, epsilon);
+            }
+            norm => {
+                if let Some(norm) = norm {
+                    norm.apply(pool, normed, epsilon);
+                }
+                add_assign(pool, hidden, normed);
+            }
+        }
+    }
+
     /// Attends from the rows to the cache and runs the feed-forward part.
     /// `workspace.activations` hold the rows that [`Self::store`] normalised.
     pub(crate) fn attend_and_feed(

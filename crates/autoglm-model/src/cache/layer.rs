@@ -20,6 +20,7 @@ pub(super) struct Layer {
 
 /// Keys, or values. Zeroed memory is handed out by the operating system as it is first written.
 enum Elements {
+    F32(Vec<f32>),
     F16(Vec<u16>),
     Q8 { quants: Vec<i8>, scales: Vec<f32> },
 }
@@ -29,6 +30,7 @@ impl Layer {
     pub(super) fn new(cache_type: CacheType, heads: usize, head_width: usize) -> Self {
         let slots = heads * BLOCK_TOKENS;
         let elements = || match cache_type {
+            CacheType::F32 => Elements::F32(vec![0.0; slots * head_width]),
             CacheType::F16 => Elements::F16(vec![0; slots * head_width]),
             CacheType::Q8 => Elements::Q8 {
                 quants: vec![0; slots * head_width],
@@ -89,6 +91,7 @@ impl Layer {
         copy(&mut self.bounds, heads * 2 * self.head_width, from, to);
         for elements in [&mut self.keys, &mut self.values] {
             match elements {
+                Elements::F32(floats) => copy(floats, slots * self.head_width, from, to),
                 Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),
                 Elements::Q8 { quants, scales } => {
                     copy(quants, slots * self.head_width, from, to);
@@ -102,6 +105,7 @@ impl Layer {
 impl Elements {
     fn view(&self) -> KvElements<'_> {
         match self {
+            Self::F32(floats) => KvElements::F32(floats),
             Self::F16(halves) => KvElements::F16(halves.reinterpret_cast()),
             Self::Q8 { quants, scales } => KvElements::Q8 { quants, scales },
         }
@@ -109,6 +113,7 @@ impl Elements {
 
     fn view_mut(&mut self) -> KvElementsMut<'_> {
         match self {
+            Self::F32(floats) => KvElementsMut::F32(floats),
             Self::F16(halves) => KvElementsMut::F16(halves.reinterpret_cast_mut()),
             Self::Q8 { quants, scales } => KvElementsMut::Q8 { quants, scales },
         }

@@ -18,10 +18,21 @@ pub(crate) struct Class {
     pub(crate) tensors: &'static [&'static [Rename]],
     /// Names of tensors that say nothing that the settings do not say.
     pub(crate) ignored: &'static [&'static str],
-    /// Whether the head is the embedding where the settings do not say.
-    pub(crate) tied: bool,
+    /// What the output head is.
+    pub(crate) head: Head,
     /// How a tensor is changed, by its name in GGUF.
     pub(crate) change: fn(&str, &Metadata) -> Change,
+}
+
+/// The output head of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// A matrix of its own where the settings do not say otherwise.
+    Own,
+    /// The embedding where the settings do not say otherwise.
+    Tied,
+    /// There is none: hidden states are the result.
+    Absent,
 }
 
 /// A name in a folder and the same in GGUF; `{}` in both stands for the number of a layer. A second
@@ -46,11 +57,14 @@ impl Class {
         Ok(metadata)
     }
 
-    /// Whether the output head is the embedding.
-    pub(super) fn is_tied(&self, settings: &Settings) -> Result<bool, ModelError> {
-        Ok(settings
-            .boolean("tie_word_embeddings")?
-            .unwrap_or(self.tied))
+    /// Whether there is a matrix of the output head's own.
+    pub(super) fn has_head(&self, settings: &Settings) -> Result<bool, ModelError> {
+        let tied = settings.boolean("tie_word_embeddings")?;
+        Ok(match self.head {
+            Head::Own => !tied.unwrap_or(false),
+            Head::Tied => !tied.unwrap_or(true),
+            Head::Absent => false,
+        })
     }
 
     /// The name in GGUF of a folder's tensor, or nothing where it is of no interest.
@@ -182,6 +196,11 @@ impl Metadata {
     pub(crate) fn set(&mut self, key: &str, value: impl Into<Scalar>) {
         self.values
             .insert(format!("{}.{key}", self.architecture), value.into());
+    }
+
+    /// Sets a key that is not the architecture's own.
+    pub(crate) fn set_shared(&mut self, key: &str, value: impl Into<Scalar>) {
+        self.values.insert(key.to_owned(), value.into());
     }
 
     /// Sets a key of the architecture where the settings have a value for it.

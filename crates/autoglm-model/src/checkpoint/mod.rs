@@ -8,6 +8,7 @@ mod change;
 mod class;
 mod dense;
 mod experts;
+mod sentence;
 mod settings;
 mod shards;
 mod stack;
@@ -25,12 +26,13 @@ use autoglm_token::{FolderTokenizer, TokenError, Vocabulary};
 
 pub(crate) use self::change::{Change, interleave_head};
 use self::class::Destination;
-pub(crate) use self::class::{Class, Metadata, Rename};
+pub(crate) use self::class::{Class, Head, Metadata, Rename};
 pub(crate) use self::dense::{
     GATE_UP, HEAD_NORMS, NORMS, PLAIN, Partial, dense_settings, dense_sizes, rope_settings,
     unchanged,
 };
 pub(crate) use self::experts::{EXPERTS, FURTHER, expert_settings};
+pub(crate) use self::sentence::TEXT_TOKENS_KEY;
 pub(crate) use self::settings::Settings;
 use self::shards::Shards;
 use self::stack::Stacks;
@@ -91,7 +93,10 @@ impl Checkpoint {
         let path = folder.join("config.json");
         let settings = Settings::parse(&read_limited(&path)?).map_err(in_file(&path))?;
         let class = architecture::class_of(&settings).map_err(in_file(&path))?;
-        let metadata = class.metadata(&settings).map_err(in_file(&path))?;
+        let mut metadata = class.metadata(&settings).map_err(in_file(&path))?;
+        if class.head == Head::Absent {
+            sentence::read(folder, &mut metadata)?;
+        }
         let shards = Shards::open(folder)?;
         let mut checkpoint = Self {
             shards,
@@ -108,13 +113,13 @@ impl Checkpoint {
     }
 
     fn place_all(&mut self, class: &'static Class, settings: &Settings) -> Result<(), ModelError> {
-        let tied = class.is_tied(settings)?;
+        let has_head = class.has_head(settings)?;
         let (mut placed, mut stacks) = (Vec::new(), Stacks::default());
         for (shard, tensor) in self.shards.tensors() {
             let Some(Destination { name, part }) = class.name_of(tensor.name)? else {
                 continue;
             };
-            if tied && name == "output.weight" {
+            if !has_head && name == "output.weight" {
                 continue;
             }
             let tensor = place(class, &self.metadata, shard, &tensor, name)?;
@@ -124,7 +129,7 @@ impl Checkpoint {
             }
         }
         placed.extend(stacks.finish()?);
-        if !tied && !placed.iter().any(|tensor| tensor.name == "output.weight") {
+        if has_head && !placed.iter().any(|tensor| tensor.name == "output.weight") {
             return Err(crate::gguf::missing_tensor("output.weight"));
         }
         if let Some(factors) = self.metadata.frequency_factors() {

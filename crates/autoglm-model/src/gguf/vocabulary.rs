@@ -1,6 +1,8 @@
 //! The vocabulary and the chat template that a file carries in its metadata.
 
-use autoglm_token::{MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel};
+use autoglm_token::{
+    MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, WordRules,
+};
 
 use super::{GgufFile, printable, wrong_value};
 use crate::ModelError;
@@ -9,6 +11,13 @@ use crate::ModelError;
 pub(super) const PREFIX_KEY: &str = "autoglm.tokenizer.prefix";
 /// Whether characters are composed before text is cut: a key of ours.
 pub(super) const COMPOSES_KEY: &str = "autoglm.tokenizer.composes";
+
+/// What is done to a text before it is cut into WordPiece, where that is not the usual: keys of ours.
+pub(super) const CLEANS_KEY: &str = "autoglm.tokenizer.cleans";
+pub(super) const SPLITS_CHINESE_KEY: &str = "autoglm.tokenizer.splits_chinese";
+pub(super) const STRIPS_ACCENTS_KEY: &str = "autoglm.tokenizer.strips_accents";
+pub(super) const LOWERCASES_KEY: &str = "autoglm.tokenizer.lowercases";
+pub(super) const WORD_LIMIT_KEY: &str = "autoglm.tokenizer.word_limit_chars";
 
 impl GgufFile {
     /// The file's vocabulary. Lists that describe tokens have one entry a token, and every id
@@ -25,12 +34,17 @@ impl GgufFile {
         vocabulary.merges = match model {
             VocabularyModel::SentencePiece => MergeOrder::Scores(self.scores(len)?),
             VocabularyModel::ByteBpe => MergeOrder::Pairs(self.merges()?),
+            VocabularyModel::WordPiece => MergeOrder::Pairs(Vec::new()),
         };
         if let Some(kinds) = self.kinds(len)? {
             vocabulary.kinds = kinds;
         }
         self.read_special_ids(&mut vocabulary)?;
-        self.read_beginnings(&mut vocabulary)?;
+        if model == VocabularyModel::WordPiece {
+            self.read_words(&mut vocabulary)?;
+        } else {
+            self.read_beginnings(&mut vocabulary)?;
+        }
         Ok(vocabulary)
     }
 
@@ -116,6 +130,44 @@ impl GgufFile {
         }
         vocabulary.composes = self.get(COMPOSES_KEY)?.unwrap_or(false);
         Ok(())
+    }
+
+    /// What stands around a text of WordPiece, and what is done to it first. What no key says is as
+    /// in most such vocabularies.
+    fn read_words(&self, vocabulary: &mut Vocabulary) -> Result<(), ModelError> {
+        let len = vocabulary.tokens.len();
+        let cls = self.token_id("tokenizer.ggml.cls_token_id", len)?;
+        let sep = self.token_id("tokenizer.ggml.seperator_token_id", len)?;
+        let cls = cls.or(vocabulary.bos).or_else(|| vocabulary.find("[CLS]"));
+        let sep = sep.or(vocabulary.eos).or_else(|| vocabulary.find("[SEP]"));
+        vocabulary.bos = vocabulary.bos.or(cls);
+        vocabulary.prefix.extend(cls);
+        vocabulary.suffix.extend(sep);
+        vocabulary.unk = vocabulary.unk.or_else(|| vocabulary.find("[UNK]"));
+        let usual = WordRules::default();
+        let switch = |key: &str, usual: bool| Ok(self.get(key)?.unwrap_or(usual));
+        vocabulary.word_rules = WordRules {
+            cleans: switch(CLEANS_KEY, usual.cleans)?,
+            splits_chinese: switch(SPLITS_CHINESE_KEY, usual.splits_chinese)?,
+            strips_accents: switch(STRIPS_ACCENTS_KEY, usual.strips_accents)?,
+            lowercases: switch(LOWERCASES_KEY, usual.lowercases)?,
+            limit_chars: self.word_limit()?.unwrap_or(usual.limit_chars),
+        };
+        Ok(())
+    }
+
+    /// The longest word that is cut. A bound, so that cutting takes bounded time.
+    fn word_limit(&self) -> Result<Option<usize>, ModelError> {
+        const LIMIT: usize = 10_000;
+        let limit = self.get::<usize>(WORD_LIMIT_KEY)?;
+        match limit.filter(|&limit| limit > LIMIT) {
+            Some(found) => Err(wrong_value(
+                WORD_LIMIT_KEY,
+                found.to_string(),
+                "10000 at most",
+            )),
+            None => Ok(limit),
+        }
     }
 
     fn read_special_ids(&self, vocabulary: &mut Vocabulary) -> Result<(), ModelError> {

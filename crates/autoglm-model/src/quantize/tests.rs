@@ -169,7 +169,16 @@ fn relative_error(found: &[f32], wanted: &[f32]) -> f32 {
 #[test]
 fn tokenizers_of_folders_are_read_back_from_metadata() {
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-token/fixtures/folders");
-    for name in ["glm", "qwen", "deepseek", "chatglm3", "ranks"] {
+    for name in [
+        "glm",
+        "qwen",
+        "deepseek",
+        "chatglm3",
+        "ranks",
+        "bert",
+        "bert_cased",
+        "bert_raw",
+    ] {
         let files = crate::read_tokenizer_files(&folders.join(name)).unwrap();
         let read = autoglm_token::FolderTokenizer::read(&files).unwrap();
         let mut entries = Entries::default();
@@ -181,6 +190,7 @@ fn tokenizers_of_folders_are_read_back_from_metadata() {
         match wanted.model {
             autoglm_token::VocabularyModel::SentencePiece => wanted.words = found.words.clone(),
             autoglm_token::VocabularyModel::ByteBpe => wanted.space_prefix = found.space_prefix,
+            autoglm_token::VocabularyModel::WordPiece => wanted.words = found.words.clone(),
         }
         assert_eq!(found, wanted, "{name}");
     }

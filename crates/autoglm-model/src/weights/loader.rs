@@ -1,10 +1,10 @@
 //! Reads the tensors of one model, with their shapes checked.
 
-use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, dequantize};
+use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, add_assign, dequantize};
 
 use super::{
     AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GatedWeights, HeadsWeights,
-    LatentWeights, Linear,
+    LatentWeights, Linear, Norm, PlainWeights, Positions,
 };
 use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
@@ -26,37 +26,84 @@ impl Loader<'_> {
         layer: usize,
         config: &ModelConfig,
     ) -> Result<BlockWeights, ModelError> {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        let width = config.width;
-        let sandwich = config.norms == NormPlacement::Sandwich;
-        let post = |part: &str| -> Result<Option<Vec<f32>>, ModelError> {
-            if sandwich {
-                self.vector(&name(part), width).map(Some)
-            } else {
-                Ok(None)
-            }
+        let [
+            before_attention,
+            behind_attention,
+            before_feeding,
+            behind_feeding,
+        ] = self.norm_names(layer, config.norms);
+        let norm = |name: Option<&str>| -> Result<Option<Norm>, ModelError> {
+            let load = |name| self.norm(&format!("blk.{layer}.{name}"), config);
+            name.map(load).transpose()
         };
         Ok(BlockWeights {
-            attention_norm: self.vector(&name("attn_norm.weight"), width)?,
+            attention_norm: norm(before_attention)?,
             attention: self.attention(layer, config)?,
-            post_attention_norm: post("post_attention_norm.weight")?,
-            feed_forward_norm: self.vector(&self.feed_forward_norm(layer, config), width)?,
+            post_attention_norm: norm(behind_attention)?,
+            feed_forward_norm: norm(before_feeding)?,
             feed_forward: self.feed_forward(layer, config)?,
-            post_feed_forward_norm: post("post_ffw_norm.weight")?,
+            post_feed_forward_norm: norm(behind_feeding)?,
         })
     }
 
-    /// The name of the norm before the feed-forward part. Where nothing is normalised behind
-    /// attention, some files call it `post_attention_norm`.
-    fn feed_forward_norm(&self, layer: usize, config: &ModelConfig) -> String {
-        let name = format!("blk.{layer}.ffn_norm.weight");
-        if config.norms == NormPlacement::Pre && self.source.tensor_info(&name).is_none() {
-            let other = format!("blk.{layer}.post_attention_norm.weight");
-            if self.source.tensor_info(&other).is_some() {
-                return other;
+    /// The names of a block's norms, in the order of [`BlockWeights`]. Where nothing is normalised
+    /// behind attention, some files call the norm before the feed-forward part
+    /// `post_attention_norm`.
+    fn norm_names(&self, layer: usize, placement: NormPlacement) -> [Option<&'static str>; 4] {
+        const POST_ATTENTION: &str = "post_attention_norm";
+        let has = |name| {
+            let name = format!("blk.{layer}.{name}.weight");
+            self.source.tensor_info(&name).is_some()
+        };
+        match placement {
+            NormPlacement::Pre if !has("ffn_norm") && has(POST_ATTENTION) => {
+                [Some("attn_norm"), None, Some(POST_ATTENTION), None]
+            }
+            NormPlacement::Pre => [Some("attn_norm"), None, Some("ffn_norm"), None],
+            NormPlacement::Sandwich => [
+                Some("attn_norm"),
+                Some(POST_ATTENTION),
+                Some("ffn_norm"),
+                Some("post_ffw_norm"),
+            ],
+            NormPlacement::Post => [
+                None,
+                Some("attn_output_norm"),
+                None,
+                Some("layer_output_norm"),
+            ],
+        }
+    }
+
+    /// The learnt embeddings of positions, with the embedding of the first of the token types where
+    /// the model has some.
+    pub(super) fn positions(&self, config: &ModelConfig) -> Result<Positions, ModelError> {
+        let (mut embeddings, rows) = self.table("position_embd.weight", config.width)?;
+        if rows < config.context_tokens {
+            return Err(ModelError::TensorShape {
+                tensor: "position_embd.weight".to_owned(),
+                found: vec![rows, config.width],
+                wanted: vec![config.context_tokens, config.width],
+            });
+        }
+        let types = "token_types.weight";
+        if self.source.tensor_info(types).is_some() {
+            let (types, _) = self.table(types, config.width)?;
+            for row in embeddings.chunks_exact_mut(config.width) {
+                add_assign(self.pool, row, &types[..config.width]);
             }
         }
-        name
+        let norm = self.norm("token_embd_norm", config)?;
+        Ok(Positions { embeddings, norm })
+    }
+
+    /// A matrix in single precision, with its number of rows.
+    fn table(&self, name: &str, cols: usize) -> Result<(Vec<f32>, usize), ModelError> {
+        let rows = self.source.require_tensor_info(name)?.shape[0];
+        let tensor = self.tensor(name, &[rows, cols])?;
+        let mut numbers = vec![0.0; rows * cols];
+        dequantize(tensor.format, &tensor.bytes, &mut numbers);
+        Ok((numbers, rows))
     }
 
     fn attention(
@@ -95,7 +142,17 @@ impl Loader<'_> {
             Some(experts) => {
                 FeedForwardWeights::Experts(ExpertsWeights::load(self, layer, config, experts)?)
             }
+            None if config.gate.is_none() => FeedForwardWeights::Plain(self.plain(layer, config)?),
             None => FeedForwardWeights::Dense(self.dense(layer, config)?),
+        })
+    }
+
+    fn plain(&self, layer: usize, config: &ModelConfig) -> Result<PlainWeights, ModelError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (width, inner) = (config.width, config.feed_forward);
+        Ok(PlainWeights {
+            up: self.linear(&name("ffn_up"), inner, width)?,
+            down: self.linear(&name("ffn_down"), width, inner)?,
         })
     }
 

@@ -4,16 +4,18 @@
 mod experts;
 mod latent;
 mod loader;
+mod norm;
 
 use autoglm_kernel::{PackedMatrix, Pool};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::quantize::{QuantizedType, Recipe};
 use crate::source::WeightSource;
 pub(crate) use experts::ExpertsWeights;
 pub(crate) use latent::{LatentQuery, LatentWeights};
 use loader::Loader;
+pub(crate) use norm::Norm;
 
 /// `y = x·Wᵀ + b`.
 pub(crate) struct Linear {
@@ -23,12 +25,12 @@ pub(crate) struct Linear {
 
 /// The tensors of one block.
 pub(crate) struct BlockWeights {
-    pub(crate) attention_norm: Vec<f32>,
+    pub(crate) attention_norm: Option<Norm>,
     pub(crate) attention: AttentionWeights,
-    pub(crate) post_attention_norm: Option<Vec<f32>>,
-    pub(crate) feed_forward_norm: Vec<f32>,
+    pub(crate) post_attention_norm: Option<Norm>,
+    pub(crate) feed_forward_norm: Option<Norm>,
     pub(crate) feed_forward: FeedForwardWeights,
-    pub(crate) post_feed_forward_norm: Option<Vec<f32>>,
+    pub(crate) post_feed_forward_norm: Option<Norm>,
 }
 
 /// The tensors of a block's attention.
@@ -50,6 +52,8 @@ pub(crate) struct HeadsWeights {
 /// The tensors of a block's feed-forward part.
 pub(crate) enum FeedForwardWeights {
     Dense(GatedWeights),
+    /// Without a gate.
+    Plain(PlainWeights),
     Experts(ExpertsWeights),
 }
 
@@ -60,11 +64,27 @@ pub(crate) struct GatedWeights {
     pub(crate) down: Linear,
 }
 
+/// The tensors of a feed-forward part without a gate.
+pub(crate) struct PlainWeights {
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+}
+
+/// What is added to the embeddings of tokens where positions are not rotated into queries and
+/// keys, and the norm of the sum.
+pub(crate) struct Positions {
+    /// `[P, C]`, with the embedding of the first of the token types in each.
+    pub(crate) embeddings: Vec<f32>,
+    pub(crate) norm: Norm,
+}
+
 /// The tensors of a model.
 pub(crate) struct Weights {
     pub(crate) embedding: PackedMatrix,
+    pub(crate) positions: Option<Positions>,
     pub(crate) blocks: Vec<BlockWeights>,
-    pub(crate) output_norm: Vec<f32>,
+    /// Where blocks normalise behind themselves there is none.
+    pub(crate) output_norm: Option<Norm>,
     /// The output head; where the model has none, it is the embedding (tied head).
     pub(crate) head: Option<PackedMatrix>,
 }
@@ -86,15 +106,20 @@ impl Weights {
         };
         let (vocabulary, width) = (config.vocabulary, config.width);
         let head = match source.tensor_info("output.weight") {
-            Some(_) => Some(loader.matrix("output.weight", vocabulary, width)?),
-            None => None,
+            Some(_) if config.causal => Some(loader.matrix("output.weight", vocabulary, width)?),
+            _ => None,
         };
+        let learnt = config.ropes.is_empty();
+        let has_output_norm = config.norms != NormPlacement::Post;
         Ok(Self {
             embedding: loader.matrix("token_embd.weight", vocabulary, width)?,
+            positions: learnt.then(|| loader.positions(config)).transpose()?,
             blocks: (0..config.layers.len())
                 .map(|layer| loader.block(layer, config))
                 .collect::<Result<_, _>>()?,
-            output_norm: loader.vector("output_norm.weight", width)?,
+            output_norm: has_output_norm
+                .then(|| loader.norm("output_norm", config))
+                .transpose()?,
             head,
         })
     }
@@ -125,6 +150,9 @@ impl BlockWeights {
         };
         match &self.feed_forward {
             FeedForwardWeights::Dense(dense) => all.extend(dense.matrices()),
+            FeedForwardWeights::Plain(plain) => {
+                all.extend([&plain.up, &plain.down].map(|linear| &linear.matrix));
+            }
             FeedForwardWeights::Experts(experts) => all.extend(experts.matrices()),
         }
         all

@@ -1,9 +1,9 @@
 //! `tokenizer.json`, the tokenizers of the `tokenizers` package: byte-pair encoding over bytes or
-//! over characters.
+//! over characters, and WordPiece.
 
 use super::fast_model::{AddedToken, FastFile, FastModel, Probe};
 use super::steps::{self, Normalised};
-use super::{TOKENS_LIMIT, unsupported};
+use super::{TOKENS_LIMIT, unsupported, word_piece};
 use crate::{MergeOrder, TokenError, TokenId, TokenKind, Vocabulary, VocabularyModel};
 
 pub(super) const FILE: &str = "tokenizer.json";
@@ -15,8 +15,10 @@ pub(super) const FILE: &str = "tokenizer.json";
 pub(super) fn read(json: &[u8]) -> Result<Vocabulary, TokenError> {
     let broken = |source| TokenError::FolderJson { file: FILE, source };
     let probe: Probe = serde_json::from_slice(json).map_err(broken)?;
-    if let Some(kind) = probe.model.r#type.filter(|kind| kind != "BPE") {
-        return Err(unsupported(FILE, "model.type", kind, "BPE"));
+    match probe.model.r#type.as_deref() {
+        None | Some("BPE") => {}
+        Some("WordPiece") => return word_piece::read_fast(json),
+        Some(kind) => return Err(unsupported(FILE, "model.type", kind, "BPE or WordPiece")),
     }
     let file: FastFile = serde_json::from_slice(json).map_err(broken)?;
     check_model(&file.model)?;

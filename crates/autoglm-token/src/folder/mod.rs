@@ -1,7 +1,7 @@
 //! The tokenizer of a folder of safetensors: which files hold it, and what each adds.
 //!
 //! `tokenizer.json` is complete; without it `tokenizer.model` holds the pieces, in one of two
-//! formats. The small files beside them name special tokens, what ends a text, and the template.
+//! formats, or `vocab.txt` those of WordPiece. The small files beside them name special tokens, what ends a text, and the template.
 
 mod fast;
 mod fast_model;
@@ -9,6 +9,7 @@ mod ranks;
 mod settings;
 mod steps;
 mod wire;
+mod word_piece;
 
 use crate::{TokenError, Vocabulary};
 
@@ -23,6 +24,8 @@ pub struct TokenizerFiles {
     pub tokenizer_json: Option<Vec<u8>>,
     /// A model of SentencePiece, or ranks of `tiktoken`.
     pub tokenizer_model: Option<Vec<u8>>,
+    /// The tokens of WordPiece.
+    pub vocab_txt: Option<Vec<u8>>,
     /// Special tokens, the chat template, the tokenizer's class.
     pub tokenizer_config_json: Option<Vec<u8>>,
     /// Special tokens, as older folders have them.
@@ -39,9 +42,10 @@ pub struct TokenizerFiles {
 
 impl TokenizerFiles {
     /// Every file that is looked at, in the order of the fields.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "tokenizer.json",
         "tokenizer.model",
+        "vocab.txt",
         "tokenizer_config.json",
         "special_tokens_map.json",
         "added_tokens.json",
@@ -60,6 +64,7 @@ impl TokenizerFiles {
         Ok(Self {
             tokenizer_json: read("tokenizer.json")?,
             tokenizer_model: read("tokenizer.model")?,
+            vocab_txt: read("vocab.txt")?,
             tokenizer_config_json: read("tokenizer_config.json")?,
             special_tokens_map_json: read("special_tokens_map.json")?,
             added_tokens_json: read("added_tokens.json")?,
@@ -91,7 +96,10 @@ impl FolderTokenizer {
             (Some(json), _) => fast::read(json)?,
             (None, Some(model)) if wire::is_sentence_piece(model) => wire::read(model)?,
             (None, Some(model)) => ranks::read(model)?,
-            (None, None) => return Err(TokenError::NoTokenizerFile),
+            (None, None) => match &files.vocab_txt {
+                Some(lines) => word_piece::read_lines(lines, settings.tokenizer_config())?,
+                None => return Err(TokenError::NoTokenizerFile),
+            },
         };
         settings.apply(&mut vocabulary)?;
         Ok(Self {

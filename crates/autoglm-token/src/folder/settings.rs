@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::TokenizerFiles;
 use super::fast::{add, check_len};
 use super::fast_model::AddedToken;
-use crate::{TokenError, TokenId, TokenKind, Vocabulary};
+use crate::{TokenError, TokenId, TokenKind, Vocabulary, VocabularyModel};
 
 const CONFIG: &str = "tokenizer_config.json";
 
@@ -93,7 +93,8 @@ impl Settings {
         self.add_tokens(vocabulary)?;
         self.mark_specials(vocabulary);
         self.name_tokens(vocabulary);
-        if !self.has_fast_file {
+        // A fast file and BERT's own code say what stands around a text.
+        if !self.has_fast_file && vocabulary.model != VocabularyModel::WordPiece {
             self.set_prefix(vocabulary);
         }
         for config in [&self.generation_config, &self.config] {
@@ -104,6 +105,11 @@ impl Settings {
             vocabulary.fit_to(rows);
         }
         Ok(())
+    }
+
+    /// `tokenizer_config.json`.
+    pub(super) fn tokenizer_config(&self) -> &Value {
+        &self.tokenizer_config
     }
 
     fn class(&self) -> &str {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::fast::FILE;
 use super::unsupported;
-use crate::{SpacePrefix, TokenError, TokenId};
+use crate::{SpacePrefix, TokenError, TokenId, WordRules};
 
 /// Words with the space before them, which `ByteLevel` cuts where its expression is on.
 ///
@@ -16,6 +16,9 @@ const BYTE_LEVEL: &str =
 
 /// The most steps of one kind: the longest known have 5.
 const STEPS_LIMIT: usize = 32;
+
+/// The longest word that a file may let be cut; known ones have 100.
+const WORD_LIMIT_CHARS: usize = 10_000;
 
 /// The steps of a component: none, one, or a sequence of them, with sequences inside laid flat.
 fn flatten<'a>(step: &'a Value, list: &'static str) -> Vec<&'a Value> {
@@ -221,7 +224,10 @@ pub(super) fn template_prefix(post_processor: &Value) -> Result<Vec<TokenId>, To
     for step in flatten(post_processor, "processors") {
         match kind(step) {
             "ByteLevel" => {}
-            "TemplateProcessing" => prefix = read_template(step)?,
+            "TemplateProcessing" => match read_template(step)? {
+                (before, behind) if behind.is_empty() => prefix = before,
+                _ => return Err(refused("post_processor", step, "nothing behind a text")),
+            },
             _ => {
                 let wanted = "ByteLevel or TemplateProcessing";
                 return Err(refused("post_processor", step, wanted));
@@ -231,24 +237,98 @@ pub(super) fn template_prefix(post_processor: &Value) -> Result<Vec<TokenId>, To
     Ok(prefix)
 }
 
-fn read_template(step: &Value) -> Result<Vec<TokenId>, TokenError> {
+/// The special tokens that a template puts before a text and behind it.
+fn read_template(step: &Value) -> Result<(Vec<TokenId>, Vec<TokenId>), TokenError> {
     let bad = || {
-        let wanted = "special tokens before a text and none behind";
-        refused("post_processor", step, wanted)
+        refused(
+            "post_processor",
+            step,
+            "one text with special tokens around it",
+        )
     };
     let parts = step["single"].as_array().ok_or_else(bad)?;
-    let (last, before) = parts.split_last().ok_or_else(bad)?;
-    if last["Sequence"]["id"] != "A" {
-        return Err(bad());
-    }
-    let mut prefix = Vec::new();
-    for part in before {
-        let name = part["SpecialToken"]["id"].as_str().ok_or_else(bad)?;
-        let ids = step["special_tokens"][name]["ids"].as_array();
-        for id in ids.ok_or_else(bad)? {
-            let id = id.as_u64().and_then(|id| TokenId::try_from(id).ok());
-            prefix.push(id.ok_or_else(bad)?);
+    let is_text = |part: &Value| part["Sequence"]["id"] == "A";
+    let at = parts.iter().position(is_text).ok_or_else(bad)?;
+    let special_ids = |parts: &[Value]| {
+        let mut out = Vec::new();
+        for part in parts {
+            let name = part["SpecialToken"]["id"].as_str().ok_or_else(bad)?;
+            let ids = step["special_tokens"][name]["ids"].as_array();
+            for id in ids.ok_or_else(bad)? {
+                let id = id.as_u64().and_then(|id| TokenId::try_from(id).ok());
+                out.push(id.ok_or_else(bad)?);
+            }
         }
+        Ok(out)
+    };
+    Ok((special_ids(&parts[..at])?, special_ids(&parts[at + 1..])?))
+}
+
+/// The special tokens that a post-processor of WordPiece puts before a text and behind it.
+///
+/// # Errors
+/// [`TokenError::Unsupported`] if it does anything else.
+pub(super) fn frame(post_processor: &Value) -> Result<(Vec<TokenId>, Vec<TokenId>), TokenError> {
+    let bad = || {
+        refused(
+            "post_processor",
+            post_processor,
+            "TemplateProcessing or BertProcessing",
+        )
+    };
+    let id = |token: &Value| {
+        let id = token[1].as_u64().and_then(|id| TokenId::try_from(id).ok());
+        id.map(|id| vec![id]).ok_or_else(bad)
+    };
+    match kind(post_processor) {
+        "TemplateProcessing" => read_template(post_processor),
+        "BertProcessing" => Ok((id(&post_processor["cls"])?, id(&post_processor["sep"])?)),
+        _ => Err(bad()),
     }
-    Ok(prefix)
+}
+
+/// What the normaliser of a WordPiece model does.
+///
+/// # Errors
+/// [`TokenError::Unsupported`] for any other than BERT's, and for a limit that no file has.
+pub(super) fn word_rules(normalizer: &Value, limit_chars: usize) -> Result<WordRules, TokenError> {
+    if limit_chars > WORD_LIMIT_CHARS {
+        let component = "model.max_input_chars_per_word";
+        return Err(unsupported(
+            FILE,
+            component,
+            limit_chars.to_string(),
+            "10000 at most",
+        ));
+    }
+    if normalizer.is_null() {
+        return Ok(WordRules {
+            cleans: false,
+            splits_chinese: false,
+            strips_accents: false,
+            lowercases: false,
+            limit_chars,
+        });
+    }
+    if kind(normalizer) != "BertNormalizer" {
+        return Err(refused("normalizer", normalizer, "BertNormalizer or none"));
+    }
+    let switch = |name: &str| normalizer[name].as_bool();
+    let lowercases = switch("lowercase").unwrap_or(true);
+    Ok(WordRules {
+        cleans: switch("clean_text").unwrap_or(true),
+        splits_chinese: switch("handle_chinese_chars").unwrap_or(true),
+        strips_accents: switch("strip_accents").unwrap_or(lowercases),
+        lowercases,
+        limit_chars,
+    })
+}
+
+/// # Errors
+/// [`TokenError::Unsupported`] for a pre-tokeniser that cuts other words than BERT's.
+pub(super) fn check_words(pre_tokenizer: &Value) -> Result<(), TokenError> {
+    if kind(pre_tokenizer) == "BertPreTokenizer" {
+        return Ok(());
+    }
+    Err(refused("pre_tokenizer", pre_tokenizer, "BertPreTokenizer"))
 }

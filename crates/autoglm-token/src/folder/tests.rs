@@ -134,6 +134,118 @@ fn ranks_are_cut_as_by_tiktoken() {
     );
 }
 
+/// Cut as by the `tokenizers` package, with control tokens recognised as it does.
+fn check_words(files: &TokenizerFiles, cases: &str) {
+    let golden: Value = serde_json::from_str(cases).unwrap();
+    let ids = |value: &Value| -> Vec<TokenId> { serde_json::from_value(value.clone()).unwrap() };
+    let tokenizer = read(files);
+    assert_eq!(tokenizer.prefix(), ids(&golden["prefix"]));
+    assert_eq!(tokenizer.suffix(), ids(&golden["suffix"]));
+    let cases = golden["cases"].as_array().unwrap();
+    assert!(cases.len() > 70);
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(
+            tokenizer.encode(text, Specials::Parse),
+            ids(&case["ids"]),
+            "{text:?}"
+        );
+        let plain = tokenizer.encode(text, Specials::AsText);
+        let around = [tokenizer.prefix(), tokenizer.suffix()].concat();
+        assert!(!plain.iter().any(|id| around.contains(id)), "{text:?}");
+    }
+}
+
+#[test]
+fn word_pieces_are_cut_as_by_the_tokenizers_package() {
+    let folders = [
+        (
+            &include_bytes!("../../fixtures/folders/bert/tokenizer.json")[..],
+            include_str!("../../fixtures/folders/bert/cases.json"),
+        ),
+        (
+            include_bytes!("../../fixtures/folders/bert_raw/tokenizer.json"),
+            include_str!("../../fixtures/folders/bert_raw/cases.json"),
+        ),
+    ];
+    for (file, cases) in folders {
+        let files = TokenizerFiles {
+            tokenizer_json: Some(file.to_vec()),
+            ..TokenizerFiles::default()
+        };
+        check_words(&files, cases);
+    }
+    check_words(
+        &cased(),
+        include_str!("../../fixtures/folders/bert_cased/cases.json"),
+    );
+}
+
+/// A folder with the older files.
+fn cased() -> TokenizerFiles {
+    TokenizerFiles {
+        vocab_txt: Some(include_bytes!("../../fixtures/folders/bert_cased/vocab.txt").to_vec()),
+        tokenizer_config_json: Some(
+            include_bytes!("../../fixtures/folders/bert_cased/tokenizer_config.json").to_vec(),
+        ),
+        ..TokenizerFiles::default()
+    }
+}
+
+#[test]
+fn a_list_of_words_without_what_stands_around_a_text_is_refused() {
+    let refusal = |lines: &[u8]| {
+        let files = TokenizerFiles {
+            vocab_txt: Some(lines.to_vec()),
+            ..cased()
+        };
+        FolderTokenizer::read(&files).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(b"[UNK]\n[CLS]\na\n"),
+        "tokenizer_config.json: sep_token is no token, want one of vocab.txt"
+    );
+    assert!(refusal(b"\xff\n").starts_with("vocab.txt: the text is"));
+}
+
+#[test]
+fn a_component_of_word_pieces_that_we_do_not_have_is_named() {
+    let bert = include_bytes!("../../fixtures/folders/bert/tokenizer.json");
+    for (place, value, want) in [
+        ("/normalizer", json!({"type": "NFC"}), "normalizer is"),
+        (
+            "/pre_tokenizer",
+            json!({"type": "Whitespace"}),
+            "want BertPreTokenizer",
+        ),
+        ("/post_processor", json!(null), "post_processor is"),
+        (
+            "/post_processor/single",
+            json!([]),
+            "one text with special tokens around it",
+        ),
+        (
+            "/model/continuing_subword_prefix",
+            json!("@@"),
+            "model.continuing_subword_prefix is",
+        ),
+        (
+            "/model/max_input_chars_per_word",
+            json!(10_001),
+            "10000 at most",
+        ),
+        ("/model/unk_token", json!("[NONE]"), "model.unk_token is"),
+        (
+            "/model/vocab/a",
+            json!(4_000_000_000_u32),
+            "4000000001 tokens",
+        ),
+    ] {
+        let message = refusal(bert, |file| *file.pointer_mut(place).unwrap() = value);
+        assert!(message.contains(want), "{place}: {message}");
+    }
+}
+
 #[test]
 fn a_chatglm_folder_has_the_special_tokens_of_its_class() {
     let mut files = folder!("chatglm3", "tokenizer.model");
@@ -224,7 +336,7 @@ fn a_component_that_we_do_not_have_is_named() {
             GLM,
             "/model/type",
             json!("Unigram"),
-            "model.type is Unigram, want BPE",
+            "model.type is Unigram, want BPE or WordPiece",
         ),
         (
             GLM,
@@ -304,7 +416,7 @@ fn broken_files_give_errors() {
     let error = FolderTokenizer::read(&TokenizerFiles::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the folder has no tokenizer: want tokenizer.json or tokenizer.model"
+        "the folder has no tokenizer: want tokenizer.json, tokenizer.model or vocab.txt"
     );
     let huge = |file: &mut Value| file["model"]["vocab"]["x"] = json!(4_000_000_000_u32);
     assert!(refusal(GLM, huge).contains("has 4000000001 tokens"));

@@ -31,7 +31,9 @@ impl From<StoredVocabulary> for Vocabulary {
         vocabulary.kinds = kinds;
         vocabulary.merges = match model {
             VocabularyModel::SentencePiece => MergeOrder::Scores(scores),
-            VocabularyModel::ByteBpe => MergeOrder::Pairs(stored.merges),
+            VocabularyModel::ByteBpe | VocabularyModel::WordPiece => {
+                MergeOrder::Pairs(stored.merges)
+            }
         };
         vocabulary.space_prefix = if stored.add_space_prefix {
             SpacePrefix::Always

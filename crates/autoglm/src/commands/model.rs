@@ -325,6 +325,7 @@ struct Facts<'a> {
     head_width: Option<usize>,
     rotated: Option<usize>,
     rope_base: Option<f32>,
+    learnt_positions: bool,
     licence: Option<&'a str>,
     tokenizer: Option<String>,
     vocabulary_tokens: usize,
@@ -345,6 +346,7 @@ fn folder_tokenizer(source: &dyn WeightSource) -> Option<String> {
     let kind = match source.vocabulary().ok()?.model {
         VocabularyModel::SentencePiece => "SentencePiece",
         VocabularyModel::ByteBpe => "byte-level BPE",
+        VocabularyModel::WordPiece => "WordPiece",
     };
     Some(kind.to_owned())
 }
@@ -377,6 +379,7 @@ impl<'a> Facts<'a> {
             head_width: number("attention.key_length")?,
             rotated: number("rope.dimension_count")?,
             rope_base: source.get(&format!("{architecture}.rope.freq_base"))?,
+            learnt_positions: source.tensor_info("position_embd.weight").is_some(),
             licence: source.get("general.license")?,
             tokenizer: match (model, pre) {
                 (Some(model), Some(pre)) => Some(format!("{model}, {pre}")),
@@ -461,12 +464,16 @@ impl<'a> Facts<'a> {
             ),
             (
                 "rotary",
-                format!(
-                    "{} dimensions, base {}",
-                    self.rotated.map_or("all".to_owned(), |n| n.to_string()),
-                    self.rope_base
-                        .map_or("not stated".to_owned(), |base| base.to_string())
-                ),
+                if self.learnt_positions {
+                    "no, positions are learnt".to_owned()
+                } else {
+                    format!(
+                        "{} dimensions, base {}",
+                        self.rotated.map_or("all".to_owned(), |n| n.to_string()),
+                        self.rope_base
+                            .map_or("not stated".to_owned(), |base| base.to_string())
+                    )
+                },
             ),
             ("licence", text(self.licence)),
             (

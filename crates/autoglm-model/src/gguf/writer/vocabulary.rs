@@ -1,11 +1,14 @@
 //! A vocabulary as metadata entries; the inverse of its reading.
 
 use autoglm_token::{
-    MergeOrder, SpacePrefix, TokenError, TokenKind, Vocabulary, VocabularyModel, Words,
+    MergeOrder, SpacePrefix, TokenError, TokenKind, Vocabulary, VocabularyModel, WordRules, Words,
 };
 
 use super::Entries;
-use crate::gguf::vocabulary::{COMPOSES_KEY, PREFIX_KEY};
+use crate::gguf::vocabulary::{
+    CLEANS_KEY, COMPOSES_KEY, LOWERCASES_KEY, PREFIX_KEY, SPLITS_CHINESE_KEY, STRIPS_ACCENTS_KEY,
+    WORD_LIMIT_KEY,
+};
 
 impl Entries {
     /// Adds a vocabulary.
@@ -26,6 +29,7 @@ impl Entries {
         );
         match &vocabulary.merges {
             MergeOrder::Scores(scores) => self.f32s("tokenizer.ggml.scores", scores),
+            MergeOrder::Pairs(_) if vocabulary.model == VocabularyModel::WordPiece => {}
             MergeOrder::Pairs(pairs) => self.strings("tokenizer.ggml.merges", pairs),
         }
         if vocabulary.model == VocabularyModel::SentencePiece {
@@ -33,7 +37,11 @@ impl Entries {
             self.bool("tokenizer.ggml.add_space_prefix", adds);
         }
         self.special_ids(&vocabulary);
-        self.beginnings(&vocabulary);
+        if vocabulary.model == VocabularyModel::WordPiece {
+            self.words(&vocabulary);
+        } else {
+            self.beginnings(&vocabulary);
+        }
         Ok(())
     }
 
@@ -52,6 +60,40 @@ impl Entries {
             if let Some(id) = id {
                 self.u32(key, id);
             }
+        }
+    }
+
+    /// What stands around a text of WordPiece, and what is done to it first where that is not the
+    /// usual, for which GGUF has no keys.
+    fn words(&mut self, vocabulary: &Vocabulary) {
+        if let Some(cls) = vocabulary.prefix.first() {
+            self.u32("tokenizer.ggml.cls_token_id", *cls);
+        }
+        if let Some(sep) = vocabulary.suffix.first() {
+            self.u32("tokenizer.ggml.seperator_token_id", *sep);
+        }
+        let (rules, usual) = (vocabulary.word_rules, WordRules::default());
+        let switches = [
+            (CLEANS_KEY, rules.cleans, usual.cleans),
+            (
+                SPLITS_CHINESE_KEY,
+                rules.splits_chinese,
+                usual.splits_chinese,
+            ),
+            (
+                STRIPS_ACCENTS_KEY,
+                rules.strips_accents,
+                usual.strips_accents,
+            ),
+            (LOWERCASES_KEY, rules.lowercases, usual.lowercases),
+        ];
+        for (key, value, usual) in switches {
+            if value != usual {
+                self.bool(key, value);
+            }
+        }
+        if rules.limit_chars != usual.limit_chars {
+            self.u32(WORD_LIMIT_KEY, rules.limit_chars as u32);
         }
     }
 
