@@ -18,7 +18,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{chat, eval, generate, init, model, perplexity, run, runs, score, tokenize};
+use crate::commands::{
+    chat, embed, eval, generate, init, model, perplexity, run, runs, score, tokenize,
+};
 
 /// Turns a task told in plain words into a program that runs on a language model.
 #[derive(Debug, Parser)]
@@ -38,6 +40,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Chat(chat::ChatArgs),
     Score(score::ScoreArgs),
+    Embed(embed::EmbedArgs),
     Perplexity(perplexity::PerplexityArgs),
     Tokenize(tokenize::TokenizeArgs),
 }
@@ -59,6 +62,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,
+        Command::Embed(args) => return embed::run(args, home),
         Command::Score(args) => score::run(args, home)?,
         Command::Perplexity(args) => perplexity::run(args, home)?,
         Command::Tokenize(args) => tokenize::run(args, home)?,

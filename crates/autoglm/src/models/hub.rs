@@ -198,7 +198,7 @@ impl ModelStore {
             ));
         }
         let bar = self.talk.bar(&format!("checking {name}"), wanted_bytes);
-        let found = sha256(&download.blob, &bar)?;
+        let found = sha256(std::slice::from_ref(&download.blob), &bar)?;
         match download.stated_sha256() {
             Some(wanted) if found != wanted => Err(damaged(format!("SHA-256 {found}"), wanted)),
             _ => Ok(found),

@@ -1,13 +1,14 @@
 //! The models that are kept in the data folder: fetched when first needed, checked by SHA-256,
 //! found by name.
 //!
-//! A model NAME is the file `models/NAME.gguf` with what is known of it in `models/NAME.json`.
-//! A file appears under its name only when it is whole and proved right; until then it grows in
+//! A model NAME is the file `models/NAME.gguf` with what is known of it in `models/NAME.json`, or for
+//! a default that consists of several files the folder `models/NAME`. A file or folder appears under its name only when it is whole and proved right; until then it grows in
 //! `models/.fetch/NAME`, so that a fetch that was stopped goes on where it was. `models/NAME.lock`
 //! keeps two processes from fetching the same model at once.
 
 mod catalog;
 mod checksum;
+mod content;
 mod error;
 mod hub;
 mod manifest;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub use self::catalog::DEFAULTS;
 use self::catalog::{DefaultModel, default_for, default_named};
+use self::content::Content;
 pub use self::error::StoreError;
 pub use self::hub::{HubFile, HubSettings};
 use self::manifest::{Manifest, Source};
@@ -39,6 +41,8 @@ pub enum Need {
     Closed,
     /// Free text and chat.
     Open,
+    /// Vectors of texts.
+    Embeddings,
 }
 
 /// The file of the model that is asked for: a path, the name of a stored model, or the default
@@ -88,9 +92,9 @@ impl ModelStore {
         if is_path(spec) {
             return existing(Path::new(spec));
         }
-        let path = self.file(spec);
-        if path.is_file() {
-            return Ok(path);
+        let content = self.content(spec);
+        if content.measure().is_some() {
+            return Ok(content.path);
         }
         match default_named(spec) {
             Some(model) => Err(StoreError::NotFetched {
@@ -151,13 +155,13 @@ impl ModelStore {
 
     fn ensure_default(&self, model: &DefaultModel) -> Result<PathBuf, StoreError> {
         if self.default_standing(model)? == Standing::Sound {
-            return Ok(self.file(model.name));
+            return Ok(self.content_of(model).path);
         }
         let _lock = self.lock(model.name)?;
         // Another process may have fetched it while this one waited.
         let standing = self.default_standing(model)?;
         if standing == Standing::Sound {
-            return Ok(self.file(model.name));
+            return Ok(self.content_of(model).path);
         }
         self.tell_damage(model.name, &standing);
         self.fetch_default(model)
@@ -217,6 +221,23 @@ impl ModelStore {
         self.folder.join(format!("{name}.gguf"))
     }
 
+    /// Where the model of a name lies.
+    fn content(&self, name: &str) -> Content {
+        match default_named(name) {
+            Some(model) => self.content_of(model),
+            None => Content::file(self.file(name)),
+        }
+    }
+
+    /// Where a default model lies.
+    fn content_of(&self, model: &DefaultModel) -> Content {
+        if model.files.is_empty() {
+            Content::file(self.file(model.name))
+        } else {
+            Content::folder(self.folder.join(model.name), model)
+        }
+    }
+
     fn manifest_file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
@@ -247,8 +268,12 @@ impl ModelStore {
         Ok(file)
     }
 
-    /// Renames a file that is whole and on disk to its final name, for good.
+    /// Renames a file or folder that is whole and on disk to its final name, for good.
     fn put_in_place(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        if to.is_dir() {
+            // Only a file takes another one's place.
+            packages::remove_folder(to)?;
+        }
         fs::rename(from, to).map_err(StoreError::io("rename", from))?;
         // The name is on disk once the folder is; systems that cannot sync folders do it alone.
         if let Ok(folder) = File::open(&self.folder) {

