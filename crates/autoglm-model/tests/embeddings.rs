@@ -254,6 +254,10 @@ fn changed(file: &str, change: impl FnOnce(&mut Value)) -> String {
         "sentence_bert_config.json",
         "1_Pooling/config.json",
     ] {
+        // Without a limit of its own the model takes as many tokens as its settings say.
+        if name == "sentence_bert_config.json" && file != name {
+            continue;
+        }
         std::fs::copy(from.join(name), copy.path().join(name)).unwrap();
     }
     let mut value = json(&from.join(file));

@@ -187,7 +187,7 @@ fn what_is_not_supported_is_refused_by_its_setting() {
     );
     assert!(
         refused("architectures", json!(["T5Model"]))
-            .starts_with("the model class T5Model is not supported, want one of ChatGLMModel, ")
+            .starts_with("the model class T5Model is not supported, want one of BertModel, ")
     );
     assert_eq!(
         refused("architectures", json!([])),
