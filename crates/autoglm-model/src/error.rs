@@ -451,7 +451,7 @@ pub enum ModelError {
         source: TokenError,
     },
     /// The tokenizer is of a kind that is not built here.
-    #[error("tokenizer model {found} is not supported, want llama or gpt2")]
+    #[error("tokenizer model {found} is not supported, want llama, gpt2 or bert")]
     TokenizerModel {
         /// The value of `tokenizer.ggml.model`.
         found: String,

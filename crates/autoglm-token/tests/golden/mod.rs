@@ -24,7 +24,7 @@ impl From<StoredVocabulary> for Vocabulary {
         let kind = |number| TokenKind::from_gguf(number).expect("a kind of GGUF");
         let scores = stored.tokens.iter().map(|t| t.1).collect();
         let kinds = stored.tokens.iter().map(|t| kind(t.2)).collect();
-        let model = VocabularyModel::from_gguf(&stored.model).expect("llama or gpt2");
+        let model = VocabularyModel::from_gguf(&stored.model).expect("a model of GGUF");
         let texts = stored.tokens.into_iter().map(|t| t.0).collect();
         let mut vocabulary = Self::new(model, texts);
         vocabulary.words = stored.pre.as_str().into();

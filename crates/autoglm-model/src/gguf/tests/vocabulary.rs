@@ -108,8 +108,8 @@ fn ids_must_lie_within_the_vocabulary() {
 #[test]
 fn other_kinds_of_tokenizers_and_tokens_are_named() {
     assert_eq!(
-        refusal(&Writer::new().string("tokenizer.ggml.model", "bert")),
-        "tokenizer model bert is not supported, want llama or gpt2"
+        refusal(&Writer::new().string("tokenizer.ggml.model", "rwkv")),
+        "tokenizer model rwkv is not supported, want llama, gpt2 or bert"
     );
     assert_eq!(
         refusal(&scored().i32s("tokenizer.ggml.token_type", &[1, 1, 9, 1])),
