@@ -184,9 +184,9 @@ fn vectors_of(
         }
         pool_passes(runner, machine, (texts, &mut sequences), pooling)
     })();
-    sequences
-        .into_iter()
-        .for_each(|sequence| runner.cache.release(sequence));
+    for sequence in sequences {
+        runner.cache.release(sequence);
+    }
     result
 }
 

@@ -418,7 +418,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::config::{LayerConfig, NormKind, NormPlacement};
+    use crate::config::{LayerConfig, NormPlacement};
 
     fn config() -> ModelConfig {
         let rope = RopeParams {
@@ -442,7 +442,6 @@ mod tests {
             context_tokens: 1_024,
             causal: true,
             pooling: None,
-            norm: NormKind::Rms,
             norm_epsilon: 1e-5,
             norms: NormPlacement::Pre,
             gate: Some(GateActivation::Silu),

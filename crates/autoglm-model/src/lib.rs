@@ -28,8 +28,7 @@ pub use block::Workspace;
 pub use cache::{BLOCK_TOKENS, BlockId, CacheFull, CacheType, HeldBlock, KvCache, Sequence};
 pub use checkpoint::Checkpoint;
 pub use config::{
-    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormKind, NormPlacement, Pooling,
-    RouterGate,
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, Pooling, RouterGate,
 };
 pub use error::{Fault, ModelError};
 pub use gating::{Gating, GatingLimits};

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use autoglm_kernel::{
     AttentionSpan, PackedMatrix, Pool, RopeParams, RopeTable, add_assign, matmul, matmul_rows,
-    scale,
+    rms_norm_in_place, scale,
 };
 use autoglm_token::TokenId;
 
@@ -197,7 +197,7 @@ impl Model {
         let Workspace { hidden, normed, .. } = workspace;
         gather(hidden, self.config.width, rows, normed);
         if let Some(norm) = &self.weights.output_norm {
-            norm.apply(pool, normed, self.config.norm_epsilon);
+            rms_norm_in_place(pool, normed, norm, self.config.norm_epsilon);
         }
         normed
     }

@@ -76,9 +76,9 @@ fn states(model: &Model, pool: &Pool, texts: &[&[u32]]) -> Vec<Vec<f32>> {
     let of_text =
         |range: &std::ops::Range<usize>| all[range.start * width..range.end * width].to_vec();
     let states = ranges.iter().map(of_text).collect();
-    sequences
-        .into_iter()
-        .for_each(|sequence| cache.release(sequence));
+    for sequence in sequences {
+        cache.release(sequence);
+    }
     states
 }
 

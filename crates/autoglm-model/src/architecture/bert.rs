@@ -3,7 +3,7 @@
 
 use super::keys::Keys;
 use crate::checkpoint::{Class, Head, Metadata, Rename, Settings, TEXT_TOKENS_KEY, unchanged};
-use crate::config::{LayerConfig, ModelConfig, NormKind, NormPlacement, Pooling};
+use crate::config::{LayerConfig, ModelConfig, NormPlacement, Pooling};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
@@ -34,7 +34,6 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         context_tokens: positions.min(advised),
         causal: false,
         pooling: Some(pooling(&keys)?),
-        norm: NormKind::Layer,
         norm_epsilon: keys.require("attention.layer_norm_epsilon")?,
         norms: NormPlacement::Post,
         gate: None,

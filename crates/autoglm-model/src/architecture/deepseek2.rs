@@ -10,7 +10,7 @@ use crate::checkpoint::{
     dense_settings, expert_settings, unchanged,
 };
 use crate::config::{
-    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormKind, NormPlacement, RouterGate,
+    ExpertsConfig, LatentConfig, LayerConfig, ModelConfig, NormPlacement, RouterGate,
 };
 use crate::error::ModelError;
 use crate::source::WeightSource;
@@ -56,7 +56,6 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         context_tokens: keys.require("context_length")?,
         causal: true,
         pooling: None,
-        norm: NormKind::Rms,
         norm_epsilon: keys.require(EPSILON)?,
         norms: NormPlacement::Pre,
         gate: Some(GateActivation::Silu),

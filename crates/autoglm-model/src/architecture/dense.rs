@@ -5,7 +5,7 @@ use autoglm_kernel::{GateActivation, RopeStyle};
 
 use super::keys::Keys;
 use super::rope;
-use crate::config::{LayerConfig, ModelConfig, NormKind, NormPlacement};
+use crate::config::{LayerConfig, ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
@@ -52,7 +52,6 @@ pub(super) fn with_heads(
         context_tokens: keys.require("context_length")?,
         causal: true,
         pooling: None,
-        norm: NormKind::Rms,
         norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
         norms,
         gate: Some(GateActivation::Silu),

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use crate::checkpoint::{
     Change, Class, HEAD_NORMS, Head, Metadata, PLAIN, Rename, Settings, dense_sizes, rope_settings,
 };
-use crate::config::{LayerConfig, ModelConfig, NormKind, NormPlacement};
+use crate::config::{LayerConfig, ModelConfig, NormPlacement};
 use crate::error::ModelError;
 use crate::source::WeightSource;
 
@@ -61,7 +61,6 @@ pub(super) fn configure(source: &dyn WeightSource) -> Result<ModelConfig, ModelE
         context_tokens: keys.require("context_length")?,
         causal: true,
         pooling: None,
-        norm: NormKind::Rms,
         norm_epsilon: keys.require("attention.layer_norm_rms_epsilon")?,
         norms: NormPlacement::Sandwich,
         gate: Some(GateActivation::GeluTanh),

@@ -29,7 +29,7 @@ impl Block<'_> {
         (layer, rows): (usize, &Rows<'_>),
         attending: Attending,
     ) {
-        self.enter(self.weights.attention_norm.as_ref(), workspace);
+        self.enter(workspace);
         match &self.weights.attention {
             AttentionWeights::Heads(heads) => {
                 self.keys_and_values(heads, workspace, (layer, rows), attending);
@@ -42,7 +42,7 @@ impl Block<'_> {
         }
     }
 
-    /// Attends from the rows to the cache and adds the result to the residual stream.
+    /// Attends from the rows to the cache and leaves the projected result in `workspace.normed`.
     pub(super) fn attend(
         &self,
         workspace: &mut Workspace,
@@ -59,7 +59,6 @@ impl Block<'_> {
                 self.attend_latent(latent, workspace, cache, (layer, rows));
             }
         }
-        self.leave(self.weights.post_attention_norm.as_ref(), workspace);
     }
 
     fn latent(&self) -> &LatentConfig {
@@ -67,7 +66,7 @@ impl Block<'_> {
         latent.expect("latent attention is loaded where it is configured")
     }
 
-    /// Projects the normalised rows.
+    /// Projects the normalised rows, which are loaded.
     fn keys_and_values(
         &self,
         weights: &HeadsWeights,
@@ -75,7 +74,7 @@ impl Block<'_> {
         site: (usize, &Rows<'_>),
         attending: Attending,
     ) {
-        let Self { pool, config, .. } = *self;
+        let pool = self.pool;
         let Workspace {
             normed,
             activations,
@@ -85,9 +84,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        let readers = [&weights.query, &weights.key, &weights.value];
-        let readers = readers.map(|linear| &linear.matrix);
-        activations.load_for(pool, normed, config.width, &readers);
         match attending {
             Attending::All => {
                 let all = [

@@ -1,6 +1,6 @@
 //! The feed-forward half of a block.
 
-use autoglm_kernel::{Activations, PackedMatrix, gated, gelu};
+use autoglm_kernel::{Activations, gelu};
 
 use super::{Block, Rows, Workspace, linear, linears};
 use crate::adapter::Projection;
@@ -13,19 +13,14 @@ pub(super) struct GatedBuffers {
     up: Vec<f32>,
 }
 
-impl GatedWeights {
-    /// The matrices that read the rows themselves.
-    pub(super) fn inputs(&self) -> [&PackedMatrix; 2] {
-        [&self.gate.matrix, &self.up.matrix]
-    }
-}
-
 impl Block<'_> {
+    /// Adds what attention has left in `workspace.normed` to the residual stream, then what the
+    /// feed-forward part makes of the sum.
     pub(super) fn feed_forward(&self, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
         let Self {
             config, weights, ..
         } = *self;
-        self.enter(weights.feed_forward_norm.as_ref(), workspace);
+        self.turn(workspace);
         match (&weights.feed_forward, &config.experts) {
             (FeedForwardWeights::Experts(weights), Some(experts)) => {
                 self.mix((weights, experts), workspace);
@@ -36,11 +31,11 @@ impl Block<'_> {
                 unreachable!("experts are loaded where they are configured")
             }
         }
-        self.leave(weights.post_feed_forward_norm.as_ref(), workspace);
+        self.leave(workspace);
     }
 
-    /// Runs the rows of `workspace.normed` through the part without a gate; the result takes their
-    /// place.
+    /// Runs the rows of `workspace.normed`, which are loaded, through the part without a gate; the
+    /// result takes their place.
     fn plain(&self, weights: &PlainWeights, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
         let Self { pool, config, .. } = *self;
         let Workspace {
@@ -50,7 +45,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        activations.load_for(pool, normed, config.width, &[&weights.up.matrix]);
         linear(pool, &weights.up, activations, up);
         adapters.add(pool, site, Projection::Up, normed, up);
         gelu(pool, up);
@@ -59,9 +53,10 @@ impl Block<'_> {
         adapters.add(pool, site, Projection::Down, up, normed);
     }
 
-    /// Runs the rows of `workspace.normed` through the gated part; the result takes their place.
+    /// Runs the rows of `workspace.normed`, which are loaded, through the gated part; the result
+    /// takes their place.
     fn dense(&self, weights: &GatedWeights, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
-        let Self { pool, config, .. } = *self;
+        let pool = self.pool;
         let Workspace {
             normed,
             activations,
@@ -69,7 +64,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        activations.load_for(pool, normed, config.width, &weights.inputs());
         self.gate_and_up(weights, activations, buffers);
         let GatedBuffers { gate, up } = buffers;
         adapters.add(pool, site, Projection::Gate, normed, gate);
@@ -109,11 +103,10 @@ impl Block<'_> {
         out: &mut Vec<f32>,
     ) {
         let Self { pool, config, .. } = *self;
+        let down = &weights.down;
         let activation = config.gate;
         let activation = activation.expect("gates are loaded where they are configured");
-        gated(pool, activation, gate, up);
-        let down = &weights.down;
-        activations.load_for(pool, gate, down.matrix.cols(), &[&down.matrix]);
+        activations.load_gated(pool, activation, (gate, up), &down.matrix);
         linear(pool, down, activations, out);
     }
 }

@@ -14,15 +14,14 @@ mod attention;
 mod experts;
 mod feed_forward;
 mod latent;
+mod norms;
 
-use autoglm_kernel::{
-    Activations, AttentionSpan, Pool, Product, RopeTable, add_assign, matmul_all,
-};
+use autoglm_kernel::{Activations, AttentionSpan, Pool, Product, RopeTable, matmul_all};
 
 use crate::cache::{BLOCK_TOKENS, KvCache};
-use crate::config::{LayerConfig, ModelConfig, NormPlacement};
+use crate::config::{LayerConfig, ModelConfig};
 use crate::gating::Gating;
-use crate::weights::{BlockWeights, Linear, Norm};
+use crate::weights::{BlockWeights, Linear};
 use adapted::{AdaptedRows, AdapterBuffers};
 pub(crate) use attention::Attending;
 use experts::ExpertsBuffers;
@@ -96,34 +95,6 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Leaves what a part of the block reads in `workspace.normed`.
-    fn enter(&self, norm: Option<&Norm>, workspace: &mut Workspace) {
-        let Workspace { hidden, normed, .. } = workspace;
-        normed.clear();
-        normed.extend_from_slice(hidden);
-        if let Some(norm) = norm {
-            norm.apply(self.pool, normed, self.config.norm_epsilon);
-        }
-    }
-
-    /// Adds what a part of the block has left in `workspace.normed` to the residual stream.
-    fn leave(&self, norm: Option<&Norm>, workspace: &mut Workspace) {
-        let (pool, epsilon) = (self.pool, self.config.norm_epsilon);
-        let Workspace { hidden, normed, .. } = workspace;
-        match norm {
-            Some(norm) if self.config.norms == NormPlacement::Post => {
-                add_assign(pool, hidden, normed);
-                norm.apply(pool, hidden, epsilon);
-            }
-            norm => {
-                if let Some(norm) = norm {
-                    norm.apply(pool, normed, epsilon);
-                }
-                add_assign(pool, hidden, normed);
-            }
-        }
-    }
-
     /// Attends from the rows to the cache and runs the feed-forward part.
     /// `workspace.activations` hold the rows that [`Self::store`] normalised.
     pub(crate) fn attend_and_feed(

@@ -1,6 +1,6 @@
 //! What the kernels and the cache rely on in a configuration, whatever a file claims.
 
-use super::{MAX_HEAD_WIDTH, ModelConfig, NormKind};
+use super::{MAX_HEAD_WIDTH, ModelConfig, NormPlacement};
 use crate::error::ModelError;
 
 impl ModelConfig {
@@ -70,9 +70,9 @@ impl ModelConfig {
                 ("rope.scaling.factor", rope.position_scale),
             ]
         });
-        let epsilon = match self.norm {
-            NormKind::Rms => "attention.layer_norm_rms_epsilon",
-            NormKind::Layer => "attention.layer_norm_epsilon",
+        let epsilon = match self.norms {
+            NormPlacement::Post => "attention.layer_norm_epsilon",
+            _ => "attention.layer_norm_rms_epsilon",
         };
         let epsilon = (epsilon, f64::from(self.norm_epsilon));
         let routed = self

@@ -18,17 +18,8 @@ pub enum NormPlacement {
     /// Before and behind both (Gemma 3, GLM-4-0414): the results are normalised before they are
     /// added to the residual stream.
     Sandwich,
-    /// Behind both, the residual stream itself (BERT).
+    /// Behind both, the residual stream itself, by mean and variance and with biases (BERT).
     Post,
-}
-
-/// What a norm is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormKind {
-    /// Division by the root of the mean square.
-    Rms,
-    /// Mean and variance, with a bias.
-    Layer,
 }
 
 /// What becomes of the last hidden states of a text where they are its embedding.
@@ -83,8 +74,6 @@ pub struct ModelConfig {
     pub causal: bool,
     /// What becomes of hidden states where they are a text's embedding, where the model says it.
     pub pooling: Option<Pooling>,
-    /// What norms of rows are.
-    pub norm: NormKind,
     /// Epsilon of every norm.
     pub norm_epsilon: f32,
     /// Where blocks normalise.

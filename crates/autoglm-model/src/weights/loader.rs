@@ -4,9 +4,9 @@ use autoglm_kernel::{BlockFormat, PackedMatrix, Pool, add_assign, dequantize};
 
 use super::{
     AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GatedWeights, HeadsWeights,
-    LatentWeights, Linear, Norm, PlainWeights, Positions,
+    LatentWeights, Linear, PlainWeights, Positions,
 };
-use crate::config::{ModelConfig, NormPlacement};
+use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::gguf::missing_tensor;
 use crate::quantize::{ConvertError, Converter, Recipe};
@@ -26,53 +26,11 @@ impl Loader<'_> {
         layer: usize,
         config: &ModelConfig,
     ) -> Result<BlockWeights, ModelError> {
-        let [
-            before_attention,
-            behind_attention,
-            before_feeding,
-            behind_feeding,
-        ] = self.norm_names(layer, config.norms);
-        let norm = |name: Option<&str>| -> Result<Option<Norm>, ModelError> {
-            let load = |name| self.norm(&format!("blk.{layer}.{name}"), config);
-            name.map(load).transpose()
-        };
         Ok(BlockWeights {
-            attention_norm: norm(before_attention)?,
+            norms: self.norms(layer, config)?,
             attention: self.attention(layer, config)?,
-            post_attention_norm: norm(behind_attention)?,
-            feed_forward_norm: norm(before_feeding)?,
             feed_forward: self.feed_forward(layer, config)?,
-            post_feed_forward_norm: norm(behind_feeding)?,
         })
-    }
-
-    /// The names of a block's norms, in the order of [`BlockWeights`]. Where nothing is normalised
-    /// behind attention, some files call the norm before the feed-forward part
-    /// `post_attention_norm`.
-    fn norm_names(&self, layer: usize, placement: NormPlacement) -> [Option<&'static str>; 4] {
-        const POST_ATTENTION: &str = "post_attention_norm";
-        let has = |name| {
-            let name = format!("blk.{layer}.{name}.weight");
-            self.source.tensor_info(&name).is_some()
-        };
-        match placement {
-            NormPlacement::Pre if !has("ffn_norm") && has(POST_ATTENTION) => {
-                [Some("attn_norm"), None, Some(POST_ATTENTION), None]
-            }
-            NormPlacement::Pre => [Some("attn_norm"), None, Some("ffn_norm"), None],
-            NormPlacement::Sandwich => [
-                Some("attn_norm"),
-                Some(POST_ATTENTION),
-                Some("ffn_norm"),
-                Some("post_ffw_norm"),
-            ],
-            NormPlacement::Post => [
-                None,
-                Some("attn_output_norm"),
-                None,
-                Some("layer_output_norm"),
-            ],
-        }
     }
 
     /// The learnt embeddings of positions, with the embedding of the first of the token types where
@@ -93,7 +51,7 @@ impl Loader<'_> {
                 add_assign(self.pool, row, &types[..config.width]);
             }
         }
-        let norm = self.norm("token_embd_norm", config)?;
+        let norm = self.layer_norm("token_embd_norm", config)?;
         Ok(Positions { embeddings, norm })
     }
 
@@ -308,8 +266,8 @@ impl Loader<'_> {
         self.pack(name, BlockFormat::F32, (rows, cols), &bytes)
     }
 
-    /// Packs the bytes of a matrix, which are given back to the source: weights are never in memory
-    /// twice but for one matrix.
+    /// Packs the bytes of a matrix, which are given back to the source meanwhile: weights are never
+    /// in memory twice but for a stripe.
     pub(super) fn pack(
         &self,
         name: &str,
@@ -317,13 +275,15 @@ impl Loader<'_> {
         (rows, cols): (usize, usize),
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
-        let quantized = self.quantized(name, format, (rows, cols), bytes)?;
-        let (format, unpacked) = match &quantized {
-            Some((format, bytes)) => (*format, bytes.as_slice()),
-            None => (format, bytes),
+        let shape = (rows, cols);
+        let quantized = self.quantized(name, format, shape, bytes)?;
+        let packed = if let Some((format, quantized)) = quantized {
+            self.source.release(bytes);
+            PackedMatrix::pack(self.pool, format, rows, cols, &quantized)
+        } else {
+            let mut release = |part: &[u8]| self.source.release(part);
+            PackedMatrix::pack_in_stripes(self.pool, format, shape, bytes, &mut release)
         };
-        let packed = PackedMatrix::pack(self.pool, format, rows, cols, unpacked);
-        self.source.release(bytes);
         packed.map_err(|source| ModelError::Pack {
             tensor: name.to_owned(),
             source,

@@ -15,7 +15,7 @@ use crate::source::WeightSource;
 pub(crate) use experts::ExpertsWeights;
 pub(crate) use latent::{LatentQuery, LatentWeights};
 use loader::Loader;
-pub(crate) use norm::Norm;
+pub(crate) use norm::{BlockNorms, LayerNorm};
 
 /// `y = x·Wᵀ + b`.
 pub(crate) struct Linear {
@@ -25,12 +25,9 @@ pub(crate) struct Linear {
 
 /// The tensors of one block.
 pub(crate) struct BlockWeights {
-    pub(crate) attention_norm: Option<Norm>,
+    pub(crate) norms: BlockNorms,
     pub(crate) attention: AttentionWeights,
-    pub(crate) post_attention_norm: Option<Norm>,
-    pub(crate) feed_forward_norm: Option<Norm>,
     pub(crate) feed_forward: FeedForwardWeights,
-    pub(crate) post_feed_forward_norm: Option<Norm>,
 }
 
 /// The tensors of a block's attention.
@@ -75,7 +72,7 @@ pub(crate) struct PlainWeights {
 pub(crate) struct Positions {
     /// `[P, C]`, with the embedding of the first of the token types in each.
     pub(crate) embeddings: Vec<f32>,
-    pub(crate) norm: Norm,
+    pub(crate) norm: LayerNorm,
 }
 
 /// The tensors of a model.
@@ -84,7 +81,7 @@ pub(crate) struct Weights {
     pub(crate) positions: Option<Positions>,
     pub(crate) blocks: Vec<BlockWeights>,
     /// Where blocks normalise behind themselves there is none.
-    pub(crate) output_norm: Option<Norm>,
+    pub(crate) output_norm: Option<Vec<f32>>,
     /// The output head; where the model has none, it is the embedding (tied head).
     pub(crate) head: Option<PackedMatrix>,
 }
@@ -118,7 +115,7 @@ impl Weights {
                 .map(|layer| loader.block(layer, config))
                 .collect::<Result<_, _>>()?,
             output_norm: has_output_norm
-                .then(|| loader.norm("output_norm", config))
+                .then(|| loader.vector("output_norm.weight", width))
                 .transpose()?,
             head,
         })
@@ -167,9 +164,35 @@ impl AttentionWeights {
             Self::Latent(latent) => latent.query_input(),
         }
     }
+
+    /// The matrices that read the normalised rows.
+    pub(crate) fn inputs(&self) -> Vec<&PackedMatrix> {
+        match self {
+            Self::Heads(heads) => [&heads.query, &heads.key, &heads.value]
+                .map(|linear| &linear.matrix)
+                .to_vec(),
+            Self::Latent(latent) => vec![latent.query_input(), &latent.compress.matrix],
+        }
+    }
+}
+
+impl FeedForwardWeights {
+    /// The matrices that read the normalised rows themselves.
+    pub(crate) fn inputs(&self) -> Vec<&PackedMatrix> {
+        match self {
+            Self::Dense(dense) => dense.inputs().to_vec(),
+            Self::Plain(plain) => vec![&plain.up.matrix],
+            Self::Experts(experts) => vec![&experts.router],
+        }
+    }
 }
 
 impl GatedWeights {
+    /// The matrices that read the rows themselves.
+    pub(crate) fn inputs(&self) -> [&PackedMatrix; 2] {
+        [&self.gate.matrix, &self.up.matrix]
+    }
+
     fn matrices(&self) -> [&PackedMatrix; 3] {
         [&self.gate, &self.up, &self.down].map(|linear| &linear.matrix)
     }
