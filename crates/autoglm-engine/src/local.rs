@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use autoglm_model::{Adapter, CacheType, KvCache, Model, Pool, QuantizedType, WeightSource};
 use autoglm_spec::{
-    Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest, ModelFacts, Prompt,
-    Score, ScoreRequest, Scoring, Segment,
+    AttentionPolicy, Cancel, Completion, Constraint, EngineError, Generate, GenerateRequest,
+    ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment,
 };
 use autoglm_token::{
     AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
@@ -21,7 +21,7 @@ use crate::error::LocalError;
 use crate::generate::GenerateJob;
 use crate::memory::MemoryPlan;
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
+use crate::perplexity::{self, Perplexity, PerplexitySettings};
 use crate::request::{Answer, Job};
 use crate::runner::{Machine, PLACEHOLDER};
 use crate::scheduler::Scheduler;
@@ -218,7 +218,7 @@ impl LocalEngine {
     /// How well the model predicts tokens. They are cut into windows of `settings.context`
     /// positions, each computed from an empty cache behind the prefix that the model wants; all
     /// tokens but the first position of a window are predicted, or as many as `settings.last`
-    /// says. `on_window` hears of each finished window.
+    /// says. `on_window` hears of what each finished window gave.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
@@ -232,13 +232,54 @@ impl LocalEngine {
         let mut total = Perplexity::default();
         for window in self.windows(tokens, settings.context)? {
             let machine = self.machine();
-            self.desk.borrow(|scheduler| {
+            let found = self.desk.borrow(|scheduler| {
                 let runner = &mut scheduler.runner;
-                add_window(runner, machine, &window, settings, &mut total, cancel)
+                perplexity::window(runner, machine, &window, settings, cancel)
             })?;
-            on_window(&total);
+            total += found;
+            on_window(&found);
         }
         Ok(total)
+    }
+
+    /// How well the model predicts each of several continuations of one prompt, behind the prefix
+    /// that the model wants. The prompt but for its last token is read once, with full attention;
+    /// `attention` is that of the positions which predict.
+    ///
+    /// # Errors
+    /// A prompt or a continuation without tokens, more tokens than the model's context, or
+    /// cancellation.
+    pub fn predict_continuations(
+        &self,
+        prompt: &[TokenId],
+        continuations: &[Vec<TokenId>],
+        attention: AttentionPolicy,
+        cancel: &Cancel,
+    ) -> Result<Vec<Perplexity>, EngineError> {
+        let prompt = [self.tokenizer.prefix(), prompt].concat();
+        let refused = |field, given: usize, wanted| EngineError::BadRequest {
+            field,
+            given: format!("{given} tokens"),
+            wanted,
+        };
+        let lengths = || continuations.iter().map(Vec::len);
+        if prompt.is_empty() {
+            return Err(refused("prompt", 0, "at least 1 token"));
+        }
+        if lengths().any(|len| len == 0) {
+            return Err(refused("continuation", 0, "at least 1 token"));
+        }
+        let longest = prompt.len() + lengths().max().unwrap_or(0);
+        if longest > self.facts.context_tokens {
+            let wanted = "at most the model's context";
+            return Err(refused("prompt and continuation", longest, wanted));
+        }
+        let machine = self.machine();
+        self.desk.borrow(|scheduler| {
+            let runner = &mut scheduler.runner;
+            let asked = (prompt.as_slice(), continuations);
+            perplexity::continuations(runner, machine, asked, attention, cancel)
+        })
     }
 
     /// Tokens in windows of `context` positions, the model's prefix included.
