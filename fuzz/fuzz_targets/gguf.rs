@@ -28,6 +28,8 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(vocabulary) = file.vocabulary() {
         assert_eq!(vocabulary.kinds.len(), vocabulary.tokens.len());
+        let inside = |id: &u32| (*id as usize) < vocabulary.tokens.len();
+        assert!(vocabulary.prefix.iter().all(inside));
         if let MergeOrder::Scores(scores) = &vocabulary.merges {
             assert_eq!(scores.len(), vocabulary.tokens.len());
         }

@@ -6,6 +6,9 @@
 //! While it hands out its own texts another call's thread goes on. A panic in a pass fails the
 //! requests that were in it, and the scheduler begins anew.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -60,7 +60,7 @@ pub struct LocalEngine {
     template: Option<ChatTemplate>,
     chat: ChatOptions,
     pool: Pool,
-    desk: Desk,
+    pub(crate) desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
     adapters: Adapters,
 }

@@ -1,5 +1,8 @@
 //! What an engine will take of the machine's memory, known before it takes it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use autoglm_model::{BLOCK_TOKENS, CacheType, KvCache, ModelSize, WeightSource};

@@ -5,9 +5,12 @@
 //! does not fit into any cache, and packing are counted in bytes. What runs on one thread is
 //! measured in processor time (Linux only); what runs on two threads needs a quiet machine.
 
-#![expect(
-    unsafe_code,
-    reason = "the peak is measured with the instruction itself"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "the peak is measured with the instruction itself"
+    )
 )]
 
 mod processor_time;

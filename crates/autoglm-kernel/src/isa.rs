@@ -7,6 +7,10 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// Plain Rust, which is the definition of every kernel.
     Scalar,
+    /// NEON of 64-bit ARM.
+    Neon,
+    /// NEON with the dot products of bytes that came with ARMv8.2.
+    NeonDot,
     /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512 F, BW, DQ, VL with VNNI.
@@ -15,7 +19,13 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, the slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Neon,
+        Self::NeonDot,
+        Self::Avx2,
+        Self::Avx512,
+    ];
 
     /// The fastest instruction set of this machine.
     pub fn best() -> Self {
@@ -33,6 +43,8 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            Self::Neon => has_neon(),
+            Self::NeonDot => has_neon_dot(),
             Self::Avx2 => has_avx2(),
             Self::Avx512 => has_avx512(),
         }
@@ -42,10 +54,32 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "NEON",
+            Self::NeonDot => "NEON with dot products",
             Self::Avx2 => "AVX2",
             Self::Avx512 => "AVX-512",
         }
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_neon() -> bool {
+    std::arch::is_aarch64_feature_detected!("neon")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_neon_dot() -> bool {
+    has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn has_neon() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn has_neon_dot() -> bool {
+    false
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -45,7 +45,7 @@ pub use gather::{gather_rows, scatter_rows};
 pub use isa::Isa;
 pub use latent::{LatentQueries, LatentView, LatentViewMut, latent_attention, store_latent};
 pub use map::MappedFile;
-pub use matmul::{matmul, matmul_rows};
+pub use matmul::{Product, matmul, matmul_all, matmul_rows};
 pub use norm::{rms_norm, rms_norm_in_place};
 pub use pack::PackedMatrix;
 pub use pool::Pool;

@@ -38,6 +38,36 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self { map })
     }
+
+    /// Gives the pages of a part of the file back to the system, which reads them again when they
+    /// are touched again. Nothing happens for bytes of other memory, and on systems other than
+    /// Unix.
+    pub fn release(&self, part: &[u8]) {
+        #[cfg(all(unix, not(miri)))]
+        if let Some(offset) = self.offset_of(part) {
+            // SAFETY: the pages belong to a read-only map of a file, so that what is read after
+            // this are the bytes of the file, as before.
+            let released = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    offset,
+                    part.len(),
+                )
+            };
+            // Where the system refuses, the pages stay until the map is dropped.
+            drop(released);
+        }
+        #[cfg(not(all(unix, not(miri))))]
+        let _ = part;
+    }
+
+    /// Where a part lies in the file; `None` for bytes of other memory and for no bytes.
+    #[cfg(all(unix, not(miri)))]
+    fn offset_of(&self, part: &[u8]) -> Option<usize> {
+        let (file, part) = (self.map.as_ptr_range(), part.as_ptr_range());
+        let inside = file.start <= part.start && part.end <= file.end && part.start < part.end;
+        inside.then(|| part.start.addr() - file.start.addr())
+    }
 }
 
 impl Deref for MappedFile {
@@ -64,6 +94,53 @@ mod tests {
             MappedFile::open(&path).unwrap_err().kind(),
             io::ErrorKind::NotFound
         );
+    }
+
+    #[test]
+    fn released_bytes_are_there_again_when_they_are_read() {
+        let path = std::env::temp_dir().join(format!("autoglm-release-{}", std::process::id()));
+        let bytes: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let map = MappedFile::open(&path).unwrap();
+        for part in [0..100_000, 5_000..70_001, 99_999..100_000, 7..7] {
+            assert_eq!(&*map, bytes);
+            map.release(&map[part]);
+        }
+        map.release(&bytes);
+        assert_eq!(&*map, bytes);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// How much of a file's map is in memory, in KiB.
+    #[cfg(target_os = "linux")]
+    fn resident_kib(path: &Path) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let of_file = maps
+            .split_once(path.to_str().unwrap())
+            .map(|(_, rest)| rest)
+            .unwrap();
+        let line = of_file.lines().find_map(|line| line.strip_prefix("Rss:"));
+        let size = line.unwrap().trim().trim_end_matches(" kB");
+        size.parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn released_bytes_take_no_memory() {
+        let path = std::env::temp_dir().join(format!("autoglm-resident-{}", std::process::id()));
+        std::fs::write(&path, vec![1; 4 << 20]).unwrap();
+        let map = MappedFile::open(&path).unwrap();
+        assert_eq!(
+            map.iter().map(|byte| usize::from(*byte)).sum::<usize>(),
+            4 << 20
+        );
+        assert!(resident_kib(&path) >= 4 << 10);
+        map.release(&map[..1 << 20]);
+        // At least this MiB: the system may take back a whole huge page.
+        assert!(resident_kib(&path) <= 3 << 10);
+        map.release(&map);
+        assert_eq!(resident_kib(&path), 0);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

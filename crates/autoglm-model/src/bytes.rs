@@ -28,6 +28,13 @@ impl Bytes {
             Self::Owned(bytes) => bytes,
         }
     }
+
+    /// Gives the memory of a part of a mapped file back; see [`MappedFile::release`].
+    pub(crate) fn release(&self, part: &[u8]) {
+        if let Self::Mapped(map) = self {
+            map.release(part);
+        }
+    }
 }
 
 /// Says in which file an error lies.

@@ -10,7 +10,7 @@ use autoglm_kernel::{
 use autoglm_token::TokenId;
 
 use crate::architecture;
-use crate::block::{Block, Rows, Workspace};
+use crate::block::{Attending, Block, Rows, Workspace};
 use crate::cache::{CacheFull, KvCache, Sequence};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
@@ -167,22 +167,10 @@ impl Model {
         let last = self.config.layers.len() - 1;
         for layer in 0..last {
             let block = self.block(pool, layer);
-            block.store(workspace, cache, layer, &rows);
+            block.store(workspace, cache, (layer, &rows), Attending::All);
             block.attend_and_feed(workspace, cache, layer, &rows);
         }
-        let block = self.block(pool, last);
-        block.store(workspace, cache, last, &rows);
-        if !wanted.rows.positions.is_empty() {
-            workspace.keep_rows(self.config.width, &wanted.indices);
-            let query = self.weights.blocks[last].attention.query_input();
-            let Workspace {
-                normed,
-                activations,
-                ..
-            } = workspace;
-            activations.load_for(pool, normed, self.config.width, &[query]);
-            block.attend_and_feed(workspace, cache, last, &wanted.rows);
-        }
+        self.last_block(pool, cache, workspace, (&rows, &wanted));
         let gated = steps
             .iter_mut()
             .zip(gated)
@@ -242,6 +230,29 @@ impl Model {
             &mut logits,
         );
         logits
+    }
+
+    /// Runs the last block, and of it only what the wanted rows need.
+    fn last_block(
+        &self,
+        pool: &Pool,
+        cache: &mut KvCache,
+        workspace: &mut Workspace,
+        (rows, wanted): (&Rows<'_>, &Wanted<'_>),
+    ) {
+        let last = self.config.layers.len() - 1;
+        let block = self.block(pool, last);
+        if wanted.indices.len() == rows.positions.len() {
+            block.store(workspace, cache, (last, rows), Attending::All);
+        } else {
+            block.store(workspace, cache, (last, rows), Attending::Some);
+            if wanted.indices.is_empty() {
+                return;
+            }
+            workspace.keep_rows(self.config.width, &wanted.indices);
+            block.queries(workspace, (last, &wanted.rows));
+        }
+        block.attend_and_feed(workspace, cache, last, &wanted.rows);
     }
 
     fn block<'a>(&'a self, pool: &'a Pool, layer: usize) -> Block<'a> {

@@ -105,11 +105,18 @@ pub trait WeightSource: Send + Sync {
         self.tensor(name)?.matrix(index)
     }
 
+    /// Says that these bytes of a tensor are not needed for now, so that the memory that a mapped
+    /// file takes can be given back. They can be read again.
+    fn release(&self, bytes: &[u8]);
+
     /// All tensors, in the source's order.
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>>;
 
-    /// All metadata as a GGUF file has it.
-    fn entries(&self) -> Entries;
+    /// All metadata as a GGUF file has it, with tokenizer and chat template where there are some.
+    ///
+    /// # Errors
+    /// A tokenizer that is not well formed or that GGUF cannot express.
+    fn entries(&self) -> Result<Entries, ModelError>;
 
     /// What the model lies in, in a few words such as `GGUF version 3`.
     fn container(&self) -> String;
@@ -186,12 +193,16 @@ impl WeightSource for GgufFile {
         self.tensor(name)
     }
 
+    fn release(&self, bytes: &[u8]) {
+        self.release(bytes);
+    }
+
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors().map(|tensor| info(&tensor)).collect()
     }
 
-    fn entries(&self) -> Entries {
-        self.copied_entries()
+    fn entries(&self) -> Result<Entries, ModelError> {
+        Ok(self.copied_entries())
     }
 
     fn container(&self) -> String {

@@ -290,7 +290,7 @@ fn a_merged_adapter_is_an_applied_one() {
 /// Writes a model as a GGUF file of f16.
 fn convert(source: &dyn WeightSource, path: &Path, pool: &Pool) {
     let go_on = &mut |_| ControlFlow::Continue(());
-    let quantizer = Quantizer::new(source, QuantizedType::F16);
+    let quantizer = Quantizer::new(source, QuantizedType::F16).unwrap();
     quantizer.write(path, "", pool, go_on).unwrap().unwrap();
 }
 

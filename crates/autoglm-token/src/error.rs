@@ -76,6 +76,16 @@ pub enum TokenError {
         /// What we have.
         wanted: &'static str,
     },
+    /// A tokenizer has what GGUF has no key for.
+    #[error("GGUF cannot express this tokenizer: {component} is {found}, want {wanted}")]
+    NoGguf {
+        /// What it has.
+        component: &'static str,
+        /// How it has it.
+        found: String,
+        /// What GGUF can say.
+        wanted: &'static str,
+    },
     /// `tokenizer.model` is not what it should be.
     #[error("tokenizer.model: {found} at {place}, want {wanted}")]
     ModelFile {

@@ -9,6 +9,7 @@ mod ends;
 mod error;
 mod folder;
 mod generation;
+mod gguf;
 mod mark;
 mod merge;
 mod merge_rules;

@@ -91,6 +91,34 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// How files write the contractions before which [`LLAMA3`] and [`QWEN2`] put the apostrophe.
+const CONTRACTIONS: [&str; 2] = ["(?i:'s|'t|'re|'ve|'m|'ll|'d)|", "'(?i:[sdmt]|ll|ve|re)|"];
+
+/// The name in GGUF of a way of cutting that a file states by its patterns.
+pub(crate) fn gguf_name(patterns: &[String], whole_words: bool) -> Option<&'static str> {
+    let same = |(rule, file): (&&str, &String)| {
+        let stripped = SPACE_ENDINGS
+            .iter()
+            .find_map(|ending| file.strip_suffix(ending));
+        let pattern = stripped.unwrap_or(file);
+        let spelt = CONTRACTIONS
+            .iter()
+            .find_map(|spelling| pattern.strip_prefix(spelling))
+            .map_or_else(
+                || pattern.to_owned(),
+                |rest| format!("'(?i-u:s|t|re|ve|m|ll|d)|{rest}"),
+            );
+        // Files escape no number sign.
+        spelt == rule.replace(r"\#", "#") && stripped.is_some() == WITH_SPACES.contains(rule)
+    };
+    let rule = RULES.iter().find(|rule| {
+        rule.whole_words == whole_words
+            && rule.patterns.len() == patterns.len()
+            && rule.patterns.iter().zip(patterns).all(same)
+    })?;
+    rule.names.first().copied()
+}
+
 /// A named way of cutting text into words.
 #[derive(Debug)]
 pub(crate) struct PreTokenizer {

@@ -34,6 +34,18 @@ impl TokenKind {
             _ => return None,
         })
     }
+
+    /// The number that GGUF has for it.
+    pub fn gguf_number(self) -> i32 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Unused => 5,
+            Self::Byte => 6,
+        }
+    }
 }
 
 /// How text is cut into tokens.
@@ -54,6 +66,14 @@ impl VocabularyModel {
             "gpt2" => Self::ByteBpe,
             _ => return None,
         })
+    }
+
+    /// The name that GGUF has for it.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Self::SentencePiece => "llama",
+            Self::ByteBpe => "gpt2",
+        }
     }
 }
 

@@ -4,11 +4,11 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use support::{Desk, default_model};
 
@@ -72,6 +72,58 @@ fn a_quantised_model_predicts_nearly_as_the_original_does() {
     assert!(divergence(&same).abs() < 1e-5);
     assert_eq!(same["agreement"]["mean"], 1.0);
     assert_eq!(same["perplexity_ratio"]["mean"], 1.0);
+}
+
+/// A folder of the desk with the tiny model `qwen2`, and a tokenizer of 96 bytes where it has one.
+fn folder_model(desk: &Desk, name: &str, has_tokenizer: bool) {
+    let from = PathBuf::from(model("folders/qwen2"));
+    std::fs::create_dir(desk.path(name)).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), desk.path(name).join(file.file_name())).unwrap();
+    }
+    if !has_tokenizer {
+        return;
+    }
+    let letters = ('!'..='~').chain(['\u{120}', '\u{10a}']);
+    let vocabulary: serde_json::Map<String, Value> = (0..96)
+        .zip(letters)
+        .map(|(id, letter)| (letter.to_string(), json!(id)))
+        .collect();
+    let pattern = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    let tokenizer = json!({
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false},
+        ]},
+        "decoder": {"type": "ByteLevel"},
+    });
+    desk.write(&format!("{name}/tokenizer.json"), tokenizer.to_string());
+}
+
+#[test]
+fn a_folder_becomes_a_file_that_predicts_as_it_does() {
+    let desk = Desk::new();
+    folder_model(&desk, "model", true);
+    desk.ok(&["model", "quantize", "model", "o.gguf", "--type", "f16"]);
+    let found = comparison(&desk, "o.gguf", "model", &[]);
+    // Its weights are numbers of f16.
+    assert!(divergence(&found).abs() < 1e-5, "{found}");
+    assert_eq!(found["agreement"]["mean"], 1.0);
+}
+
+#[test]
+fn a_folder_without_a_tokenizer_is_refused() {
+    let desk = Desk::new();
+    folder_model(&desk, "model", false);
+    check_refused(
+        &desk,
+        &["model", "o.gguf", "--type", "f16"],
+        3,
+        &["tokenizer"],
+    );
+    assert!(!desk.path("o.gguf").exists());
 }
 
 #[test]

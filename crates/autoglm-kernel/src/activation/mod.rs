@@ -130,11 +130,16 @@ impl Activations {
         self.rows.div_ceil(TILE)
     }
 
+    /// The rows of tile `tile`.
+    pub(crate) fn width(&self, tile: usize) -> usize {
+        TILE.min(self.rows - tile * TILE)
+    }
+
     /// Tile `tile` over the chunk of columns that begins at block `first`.
     #[inline]
     pub(crate) fn tile(&self, tile: usize, first: usize) -> Tile<'_> {
         assert!(self.has_records, "activations were not loaded as integers");
-        let width = TILE.min(self.rows - tile * TILE);
+        let width = self.width(tile);
         let blocks = self.cols.div_ceil(BLOCK);
         let start = tile * TILE * blocks * RECORD + first * width * RECORD;
         let len = CHUNK.min(blocks - first) * width * RECORD;
@@ -148,7 +153,7 @@ impl Activations {
     #[inline]
     pub(crate) fn float_tile(&self, tile: usize) -> FloatTile<'_> {
         assert!(self.has_floats, "activations were not loaded as floats");
-        let width = TILE.min(self.rows - tile * TILE);
+        let width = self.width(tile);
         let start = tile * TILE * self.cols;
         FloatTile {
             width,

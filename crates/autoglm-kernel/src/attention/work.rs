@@ -12,7 +12,8 @@ use crate::simd::{LANES, Variant};
 /// 24 of the 32 AVX-512 registers (six times two, 12 of the 16 of AVX2).
 pub(super) const ROWS_PER_BLOCK: usize = 6;
 
-/// With fewer row blocks a thread, their chunks are divided among the threads.
+/// With fewer row blocks a thread, their chunks are divided among the threads, where they have
+/// several.
 const FEW_BLOCKS: usize = 8;
 
 /// One call of [`super::attention`].
@@ -65,7 +66,9 @@ impl<E: Element> Attention<'_, E> {
     pub(super) fn run(&self, pool: &Pool, out: &mut [f32]) {
         let blocks = self.row_blocks();
         let out = DisjointMut::new(out);
-        if pool.threads() > 1 && blocks.len() < FEW_BLOCKS * pool.threads() {
+        let several_chunks = |block| self.tiles(block).chunks().len() > 1;
+        let few = blocks.len() < FEW_BLOCKS * pool.threads();
+        if pool.threads() > 1 && few && blocks.iter().any(several_chunks) {
             self.run_chunks(pool, &blocks, &out);
         } else {
             let whole = |block| self.item(block, self.tiles(&block).chunks());

@@ -6,6 +6,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use std::hint::black_box;
@@ -79,6 +81,10 @@ fn dot_products(isa: Isa) -> DotProducts {
         Isa::Avx512 => avx512::DOT_PRODUCTS,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::DOT_PRODUCTS,
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => neon::DOT_PRODUCTS,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => neon::LONG_PRODUCTS,
         _ => scalar::DOT_PRODUCTS,
     }
 }

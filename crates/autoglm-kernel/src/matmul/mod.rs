@@ -11,6 +11,7 @@
 
 /// Calls a function whose last constant parameter is the width of a tile; those before it stand in
 /// the brackets.
+#[cfg(target_arch = "x86_64")]
 macro_rules! with_width {
     ($width:expr, $f:ident[$($generic:tt),*]($($argument:expr),*)) => {
         match $width {
@@ -31,10 +32,13 @@ macro_rules! with_width {
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::activation::{Activations, FloatTile, TILE, Tile};
@@ -43,6 +47,16 @@ use crate::lanes::{Floats, Halves, LANES, Line};
 use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
 use crate::pack::{Body, PackedMatrix, Quantised};
 use crate::pool::{DisjointMut, Pool};
+
+/// One of the products of [`matmul_all`]: `y = x·Wᵀ + b`.
+pub struct Product<'a> {
+    /// `W: [rows, cols]`.
+    pub w: &'a PackedMatrix,
+    /// `b: [rows]`, added to each finished sum.
+    pub bias: Option<&'a [f32]>,
+    /// `y: [T, rows]`.
+    pub y: &'a mut [f32],
+}
 
 /// The variants of the kernels for one instruction set.
 pub(crate) struct Kernels {
@@ -73,8 +87,8 @@ impl Kernels {
         Self::of(Isa::best())
     }
 
-    /// The kernels of an instruction set. Nothing else reaches those of `avx2` and `avx512`, so
-    /// they may count on their target features.
+    /// The kernels of an instruction set. Nothing else reaches those of `avx2`, `avx512` and
+    /// `neon`, so they may count on their target features.
     ///
     /// # Panics
     /// If this machine does not have it.
@@ -85,6 +99,10 @@ impl Kernels {
             Isa::Avx512 => &avx512::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => &neon::DOT_KERNELS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &neon::KERNELS,
             _ => &scalar::KERNELS,
         }
     }
@@ -105,6 +123,18 @@ pub fn matmul(pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
     matmul_with(Kernels::best(), pool, w, x, y);
 }
 
+/// Several products with the same `x` in one run of the threads. Each has the bits that [`matmul`]
+/// followed by [`crate::add_bias`] gives.
+///
+/// # Shapes
+/// As [`matmul`], for each product.
+///
+/// # Panics
+/// If the shapes do not fit together, or `x` was loaded for weights of other formats only.
+pub fn matmul_all(pool: &Pool, x: &Activations, products: &mut [Product<'_>]) {
+    matmul_all_with(Kernels::best(), pool, x, products);
+}
+
 /// Only some rows of [`matmul`]: `y[t, i] = Σ_c W[row_ids[i], c]·x[t, c]`, with the same bits. The
 /// groups of 16 rows in which none of them lies are not touched.
 ///
@@ -119,23 +149,75 @@ pub fn matmul_rows(pool: &Pool, w: &PackedMatrix, row_ids: &[u32], x: &Activatio
 }
 
 fn matmul_with(kernels: &Kernels, pool: &Pool, w: &PackedMatrix, x: &Activations, y: &mut [f32]) {
-    check_shapes(w, w.rows(), x, y);
-    let groups = w.rows().div_ceil(LANES);
-    let y = Output::new(y, w.rows());
-    for_each_share(pool, groups, |groups| match w.body() {
-        Body::Quantised(body) if x.tiles() > 1 => {
-            multiply_share(kernels, body, x, &y, groups);
-        }
-        _ => {
-            let mut scratch = Unpacked::EMPTY;
-            for group in groups {
-                for tile in 0..x.tiles() {
-                    let sums = group_sums(kernels, w, group, (x, tile), &mut scratch);
-                    y.store(tile, rows_of(group, w.rows()), &sums);
-                }
+    matmul_all_with(kernels, pool, x, &mut [Product { w, bias: None, y }]);
+}
+
+fn matmul_all_with(kernels: &Kernels, pool: &Pool, x: &Activations, products: &mut [Product<'_>]) {
+    let mut end = 0;
+    let parts: Vec<Part<'_>> = products
+        .iter_mut()
+        .map(|product| {
+            let w = product.w;
+            check_shapes(w, w.rows(), x, product.y);
+            let bias_len = product.bias.map_or(w.rows(), <[f32]>::len);
+            assert_eq!(
+                bias_len,
+                w.rows(),
+                "elements of the bias of {} rows",
+                w.rows()
+            );
+            let first = end;
+            end += w.rows().div_ceil(LANES);
+            Part {
+                w,
+                groups: first..end,
+                y: Output::new(product.y, w.rows(), product.bias),
+            }
+        })
+        .collect();
+    let (unit, most) = if x.tiles() > STREAMED_TILES {
+        (PANEL, usize::MAX)
+    } else {
+        (LEAST_GROUPS, MOST_TASKS)
+    };
+    for_each_task(pool, end, (unit, most), |task| {
+        for part in &parts {
+            let of_part = &part.groups;
+            let (start, end) = (task.start.max(of_part.start), task.end.min(of_part.end));
+            if start < end {
+                part.multiply(kernels, x, start - of_part.start..end - of_part.start);
             }
         }
     });
+}
+
+/// A product as one part of a run: its groups among those of all products.
+struct Part<'a> {
+    w: &'a PackedMatrix,
+    groups: Range<usize>,
+    y: Output<'a>,
+}
+
+impl Part<'_> {
+    /// Multiplies some of the matrix's groups.
+    fn multiply(&self, kernels: &Kernels, x: &Activations, groups: Range<usize>) {
+        let Self { w, y, .. } = self;
+        match w.body() {
+            Body::Quantised(body) if x.tiles() > STREAMED_TILES => with_scratch(PANEL, |panel| {
+                multiply_share(kernels, (body, panel), x, y, groups);
+            }),
+            _ => with_scratch(1, |scratch| {
+                let mut sums = [Floats::ZERO; TILE];
+                for group in groups {
+                    for tile in 0..x.tiles() {
+                        let sums = &mut sums[..x.width(tile)];
+                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        y.finish(tile, rows_of(group, w.rows()), sums);
+                    }
+                }
+            }),
+        }
+    }
 }
 
 fn matmul_rows_with(
@@ -149,21 +231,23 @@ fn matmul_rows_with(
     if let Some(row) = row_ids.iter().find(|row| **row as usize >= w.rows()) {
         panic!("row {row} of {} rows", w.rows());
     }
-    let y = Output::new(y, row_ids.len());
-    for_each_share(pool, row_ids.len(), |ids| {
-        let mut scratch = Unpacked::EMPTY;
-        for tile in 0..x.tiles() {
-            let mut known = None;
-            for i in ids.clone() {
-                let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
-                let sums = match known {
-                    Some((of, sums)) if of == group => sums,
-                    _ => group_sums(kernels, w, group, (x, tile), &mut scratch),
-                };
-                known = Some((group, sums));
-                y.store_lane(tile, i, &sums, lane);
+    let y = Output::new(y, row_ids.len(), None);
+    for_each_task(pool, row_ids.len(), (LANES, MOST_TASKS), |ids| {
+        with_scratch(1, |scratch| {
+            let mut sums = [Floats::ZERO; TILE];
+            for tile in 0..x.tiles() {
+                let sums = &mut sums[..x.width(tile)];
+                let mut known = None;
+                for i in ids.clone() {
+                    let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
+                    if known != Some(group) {
+                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        known = Some(group);
+                    }
+                    y.store_lane(tile, i, sums, lane);
+                }
             }
-        }
+        });
     });
 }
 
@@ -177,39 +261,70 @@ fn check_shapes(w: &PackedMatrix, outputs: usize, x: &Activations, y: &[f32]) {
     );
 }
 
-/// Cuts `0..items` into one contiguous share for each thread.
-fn for_each_share(pool: &Pool, items: usize, f: impl Fn(Range<usize>) + Sync) {
-    let shares = pool.threads().min(items);
-    pool.run(shares, |share| {
-        f(share * items / shares..(share + 1) * items / shares);
+/// Up to so many tiles, each unpacks a group anew, in registers. The first one brings the group into
+/// the cache, and nothing waits for memory without multiplying.
+const STREAMED_TILES: usize = 2;
+
+/// Groups of a task that is streamed: some 10 KiB of a small model, half a microsecond.
+const LEAST_GROUPS: usize = 2;
+/// Tasks of such a run for each thread: enough that a thread which is held up, or has the slower
+/// core, keeps the others waiting for a small part of the product only.
+const MOST_TASKS: usize = 16;
+
+/// Cuts `0..items` into contiguous tasks of even size, the same number for each thread: about one
+/// for every `unit` items, but at most `most` for each.
+fn for_each_task(
+    pool: &Pool,
+    items: usize,
+    (unit, most): (usize, usize),
+    f: impl Fn(Range<usize>) + Sync,
+) {
+    let threads = pool.threads();
+    let tasks = items.min(threads * items.div_ceil(threads * unit).min(most));
+    pool.run(tasks, |task| {
+        f(task * items / tasks..(task + 1) * items / tasks);
     });
 }
 
-/// The products of the 16 rows of `group` with the rows of one tile.
-fn group_sums(
+thread_local! {
+    /// Unpacked chunks of a compute thread, kept between products: a fresh one would have to be
+    /// initialised, which takes as long as a small share.
+    static SCRATCH: RefCell<Vec<Unpacked>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with so many unpacked chunks of this thread.
+fn with_scratch<R>(chunks: usize, f: impl FnOnce(&mut [Unpacked]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < chunks {
+            scratch.resize_with(chunks, || Unpacked::EMPTY);
+        }
+        f(&mut scratch[..chunks])
+    })
+}
+
+/// `sums` become the products of the 16 rows of `group` with the rows of one tile.
+fn sum_group(
     kernels: &Kernels,
     w: &PackedMatrix,
     group: usize,
     (x, tile): (&Activations, usize),
     scratch: &mut Unpacked,
-) -> [Floats; TILE] {
-    let mut sums = [Floats::ZERO; TILE];
+    sums: &mut [Floats],
+) {
+    sums.fill(Floats::ZERO);
     let columns = group * w.cols()..(group + 1) * w.cols();
     let floats = match w.body() {
         Body::Quantised(body) => {
             for (i, chunk) in body.chunks(group).enumerate() {
-                let x = x.tile(tile, i * CHUNK);
-                (kernels.stream)(&chunk, scratch, x, &mut sums[..x.width]);
+                (kernels.stream)(&chunk, scratch, x.tile(tile, i * CHUNK), sums);
             }
-            return sums;
+            return;
         }
         Body::Single(all) => FloatColumns::Single(&all[columns]),
         Body::Half(all) => FloatColumns::Half(&all[columns]),
         Body::Brain(all) => FloatColumns::Brain(&all[columns]),
     };
-    let x = x.float_tile(tile);
-    (kernels.multiply_floats)(floats, x, &mut sums[..x.width]);
-    sums
+    (kernels.multiply_floats)(floats, x.float_tile(tile), sums);
 }
 
 /// Groups of rows that are unpacked together. A chunk of a tile (13 KiB) is read into the first
@@ -220,32 +335,32 @@ const PANEL: usize = 4;
 /// between the chunks, the sums wait in `y`.
 fn multiply_share(
     kernels: &Kernels,
-    w: &Quantised,
+    (w, panel): (&Quantised, &mut [Unpacked]),
     x: &Activations,
     y: &Output<'_>,
     share: Range<usize>,
 ) {
-    #[expect(
-        clippy::large_stack_arrays,
-        reason = "threads have megabytes, and the heap would be asked for every product"
-    )]
-    let mut panel = [Unpacked::EMPTY; PANEL];
     for first_group in share.clone().step_by(PANEL) {
         let groups = first_group..share.end.min(first_group + PANEL);
         for first_block in (0..w.blocks).step_by(CHUNK) {
-            for (group, unpacked) in groups.clone().zip(&mut panel) {
+            for (group, unpacked) in groups.clone().zip(&mut *panel) {
                 (kernels.unpack)(&w.chunk(group, first_block), unpacked);
             }
             for tile in 0..x.tiles() {
                 let part = x.tile(tile, first_block);
-                for (group, unpacked) in groups.clone().zip(&panel) {
+                for (group, unpacked) in groups.clone().zip(&*panel) {
                     let rows = rows_of(group, y.outputs);
                     let mut sums = [Floats::ZERO; TILE];
+                    let sums = &mut sums[..part.width];
                     if first_block > 0 {
-                        y.load(tile, rows.clone(), &mut sums);
+                        y.load(tile, rows.clone(), sums);
                     }
-                    (kernels.multiply)(unpacked, part, &mut sums[..part.width]);
-                    y.store(tile, rows, &sums);
+                    (kernels.multiply)(unpacked, part, sums);
+                    if first_block + CHUNK < w.blocks {
+                        y.store(tile, rows, sums);
+                    } else {
+                        y.finish(tile, rows, sums);
+                    }
                 }
             }
         }
@@ -262,25 +377,28 @@ struct Output<'a> {
     y: DisjointMut<'a, f32>,
     rows: usize,
     outputs: usize,
+    /// What is added to the finished sums: `[outputs]`.
+    bias: Option<&'a [f32]>,
 }
 
 impl<'a> Output<'a> {
-    fn new(y: &'a mut [f32], outputs: usize) -> Self {
+    fn new(y: &'a mut [f32], outputs: usize, bias: Option<&'a [f32]>) -> Self {
         Self {
+            bias,
             rows: y.len().checked_div(outputs).unwrap_or(0),
             outputs,
             y: DisjointMut::new(y),
         }
     }
 
-    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats; TILE]) {
+    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
         self.for_each_row(tile, columns, |n, y| match <&[f32; LANES]>::try_from(&*y) {
             Ok(y) => sums[n].0 = *y,
             Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
         });
     }
 
-    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats; TILE]) {
+    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats]) {
         self.for_each_row(tile, columns, |n, y| {
             match <&mut [f32; LANES]>::try_from(&mut *y) {
                 Ok(y) => *y = sums[n].0,
@@ -289,7 +407,19 @@ impl<'a> Output<'a> {
         });
     }
 
-    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats; TILE], lane: usize) {
+    /// Stores sums that are complete, with the bias.
+    fn finish(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
+        if let Some(bias) = self.bias {
+            for sums in &mut *sums {
+                for (sum, bias) in sums.0.iter_mut().zip(&bias[columns.clone()]) {
+                    *sum += bias;
+                }
+            }
+        }
+        self.store(tile, columns, sums);
+    }
+
+    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats], lane: usize) {
         self.for_each_row(tile, column..column + 1, |n, y| y[0] = sums[n].0[lane]);
     }
 

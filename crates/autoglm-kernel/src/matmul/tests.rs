@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
-use super::{Kernels, matmul_rows_with, matmul_with};
+use super::{Kernels, Product, matmul_all_with, matmul_rows_with, matmul_with};
 use crate::activation::Activations;
 use crate::format::{BlockFormat, dequantize};
 use crate::isa::Isa;
@@ -279,6 +279,42 @@ fn chosen_rows_have_the_bits_of_the_whole_product() {
                     .flat_map(|all| ids.map(|id| all[id as usize]))
                     .collect();
                 assert_same_bits(&y, &wanted, format.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn several_products_in_one_run_have_the_bits_of_each_alone() {
+    for format in BlockFormat::ALL {
+        for tokens in [1, 5, 16, 17, 40] {
+            let cases = [70, 16, 33].map(|rows| Case::new(format, (rows, 256), tokens, 14));
+            let (pool, x) = (pool(3), &cases[0].x);
+            let bias = Random::new(15).numbers(70);
+            for isa in available() {
+                let mut given = cases.each_ref().map(|case| {
+                    let outputs = tokens * case.packed.rows();
+                    (vec![f32::NAN; outputs], case.packed.rows() == 70)
+                });
+                let mut activations = Activations::new();
+                activations.load(&pool, x, 256);
+                let mut products: Vec<Product<'_>> = cases
+                    .iter()
+                    .zip(&mut given)
+                    .map(|(case, (y, biased))| Product {
+                        w: &case.packed,
+                        bias: biased.then_some(bias.as_slice()),
+                        y,
+                    })
+                    .collect();
+                matmul_all_with(Kernels::of(isa), &pool, &activations, &mut products);
+                for (case, (y, biased)) in cases.iter().zip(&given) {
+                    let mut wanted = case.product_of(isa, &pool, x);
+                    if *biased {
+                        crate::add_bias(&pool, &mut wanted, &bias);
+                    }
+                    assert_same_bits(y, &wanted, format.name());
+                }
             }
         }
     }

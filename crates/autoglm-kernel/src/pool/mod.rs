@@ -1,25 +1,30 @@
-//! The compute threads: a fixed team that runs numbered tasks with a static partition.
+//! The compute threads: a fixed team that runs numbered tasks.
 //!
-//! The partition depends on the number of tasks and threads only, never on timing, and nothing is
-//! allocated per run. Waiting is spin-then-sleep, so that a run costs well under a microsecond
+//! Every thread begins with a contiguous share of the tasks and, when that is done, takes over what
+//! others have left. A run is complete when its tasks are, whoever took part: a thread that another
+//! process keeps off its core holds up at most the task that it has begun. So *which* thread runs
+//! a task depends on timing, and nothing that a task computes may depend on it.
+//!
+//! Nothing is allocated per run. Waiting is spin-then-sleep, so that a run costs about a microsecond
 //! while kernels follow each other closely and no core is burnt when they do not.
 
 mod disjoint;
 mod gate;
+mod share;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
 use std::cell::Cell;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 pub(crate) use disjoint::DisjointMut;
-use gate::Gate;
+use gate::{Door, Gate};
+use share::Share;
 
 /// A team of compute threads; the thread that calls [`Pool::run`] is one of them.
 ///
@@ -39,8 +44,10 @@ struct Team {
     job: RwLock<Option<Job>>,
     /// Counts the runs: workers wait for the next one.
     started: Gate,
-    /// Counts the shares that workers have finished, over all runs: the caller waits for it.
-    finished: Gate,
+    /// Open during a run: workers come in to do tasks, and the caller waits until all are out.
+    door: Door,
+    /// What is left of each thread's share of the current run.
+    shares: Vec<Share>,
     stopping: AtomicBool,
     /// What the first worker that panicked in this run panicked with.
     panic: Mutex<Option<Payload>>,
@@ -50,7 +57,6 @@ type Payload = Box<dyn Any + Send>;
 
 #[derive(Clone, Copy)]
 struct Job {
-    tasks: usize,
     /// Borrowed from the caller of `run`; the lifetime is erased there, with the reason.
     task: &'static (dyn Fn(usize) + Sync),
 }
@@ -70,8 +76,9 @@ impl Pool {
         let team = Arc::new(Team {
             threads,
             job: RwLock::new(None),
-            started: Gate::new(),
-            finished: Gate::new(),
+            started: Gate::at(0),
+            door: Door::new(),
+            shares: (0..threads).map(|_| Share::empty()).collect(),
             stopping: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
@@ -90,12 +97,13 @@ impl Pool {
 
     /// Calls `f` once for every task in `0..tasks` and returns when all are done.
     ///
-    /// Worker `w` of `n` runs tasks `w*tasks/n .. (w+1)*tasks/n` in ascending order; the caller is
-    /// worker 0. A single task, and a run started inside a task, run on the calling thread.
+    /// Worker `w` of `n` begins with task `w*tasks/n` and goes on in ascending order up to task
+    /// `(w+1)*tasks/n`, then with the last tasks of the others; the caller is worker 0. A single
+    /// task, and a run started inside a task, run on the calling thread.
     ///
     /// # Panics
-    /// With the panic of a task, if one panicked, after all workers have stopped; the panicking
-    /// worker's remaining tasks are not run. The pool stays usable.
+    /// With the panic of a task, if one panicked, after all workers have stopped; which of the
+    /// remaining tasks are run is not said. The pool stays usable. Also with 2³² tasks or more.
     pub fn run(&self, tasks: usize, f: impl Fn(usize) + Sync) {
         if tasks <= 1 || self.team.threads == 1 || INSIDE_TASK.get() {
             (0..tasks).for_each(f);
@@ -130,17 +138,16 @@ impl Pool {
     fn run_as_team(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let turn = lock(&self.turn);
         let team = &*self.team;
-        // SAFETY: only the lifetime changes. Workers use the reference between `started` and their
-        // `finished` of this run only, and this function neither returns nor unwinds before it has
-        // waited for all of them and removed the job.
+        // SAFETY: only the lifetime changes. Workers use the reference behind the door only, and this
+        // function neither returns nor unwinds before it has closed the door, waited until all of
+        // them are out, and removed the job.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
-        team.set_job(Some(Job { tasks, task }));
-        let finished_before = team.finished.value();
-        team.started.advance();
-        let own = team.run_share(0);
-        let workers = team.threads as u32 - 1;
-        team.finished
-            .wait_until(|finished| finished.wrapping_sub(finished_before) == workers);
+        team.share_out(tasks);
+        team.set_job(Some(Job { task }));
+        team.door.open();
+        team.started.add(1);
+        let own = team.run_tasks(0, task);
+        team.door.close_and_wait();
         team.set_job(None);
         let of_worker = lock(&team.panic).take();
         drop(turn);
@@ -153,7 +160,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.team.stopping.store(true, Ordering::Release);
-        self.team.started.advance();
+        self.team.started.add(1);
         for worker in self.workers.drain(..) {
             // A worker catches what its tasks panic with, so there is nothing to hand on.
             let _ = worker.join();
@@ -170,7 +177,7 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Team {
-    /// A worker's life: wait for a run, do the share, say so.
+    /// A worker's life: wait for a run, do tasks while there are some.
     fn work(&self, worker: usize) {
         let mut seen = 0;
         loop {
@@ -178,20 +185,41 @@ impl Team {
             if self.stopping.load(Ordering::Acquire) {
                 return;
             }
-            if let Err(payload) = self.run_share(worker) {
-                lock(&self.panic).get_or_insert(payload);
+            // A run that is over is none of its business, and a later one as good as the one it
+            // was woken for.
+            if self.door.enter() {
+                let job = *self.job.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(Err(payload)) = job.map(|job| self.run_tasks(worker, job.task)) {
+                    lock(&self.panic).get_or_insert(payload);
+                }
+                self.door.leave();
             }
-            self.finished.advance();
         }
     }
 
-    /// Runs the tasks of `worker` in the current job and catches their panic.
-    fn run_share(&self, worker: usize) -> Result<(), Payload> {
-        let job = *self.job.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(job) = job else { return Ok(()) };
+    /// Gives every thread its share of a run.
+    fn share_out(&self, tasks: usize) {
+        let tasks = u32::try_from(tasks).expect("fewer than 2³² tasks");
+        let threads = self.shares.len() as u64;
+        let bound = |w: u64| (w * u64::from(tasks) / threads) as u32;
+        for (w, share) in (0..).zip(&self.shares) {
+            share.fill(bound(w)..bound(w + 1));
+        }
+    }
+
+    /// Runs tasks of the current job until none is left, and catches their panic.
+    fn run_tasks(&self, worker: usize, task: &(dyn Fn(usize) + Sync)) -> Result<(), Payload> {
         INSIDE_TASK.set(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            share(job.tasks, worker, self.threads).for_each(job.task);
+            while let Some(own) = self.shares[worker].take_first() {
+                task(own as usize);
+            }
+            let (before, after) = self.shares.split_at(worker);
+            for share in after.iter().chain(before) {
+                while let Some(of_another) = share.take_last() {
+                    task(of_another as usize);
+                }
+            }
         }));
         INSIDE_TASK.set(false);
         outcome
@@ -208,12 +236,6 @@ fn spawn(team: &Arc<Team>, worker: usize) -> JoinHandle<()> {
         .name(format!("compute-{worker}"))
         .spawn(move || team.work(worker))
         .expect("the operating system starts a compute thread")
-}
-
-/// The tasks of worker `worker` of `threads`: contiguous, and their counts differ by one at most.
-fn share(tasks: usize, worker: usize, threads: usize) -> Range<usize> {
-    let bound = |w: usize| (w as u128 * tasks as u128 / threads as u128) as usize;
-    bound(worker)..bound(worker + 1)
 }
 
 /// Nothing that these locks guard can be left half changed by a panic.

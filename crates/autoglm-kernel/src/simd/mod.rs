@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,10 @@ use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
 pub(crate) use math::{exp, exp2, horizontal_max, sigmoid, sum_lanes};
+#[cfg(target_arch = "aarch64")]
+use neon::Neon;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::dot_bytes;
 use scalar::Scalar;
 
 /// Lanes per vector, in every variant: reductions are defined over this many partial results.
@@ -71,6 +77,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Variant {
     Scalar(Scalar),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -88,7 +96,13 @@ impl Variant {
     }
 
     /// The fastest variant of this processor.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn best() -> Self {
+        Neon::detect().map_or(Self::Scalar(Scalar), Self::Neon)
+    }
+
+    /// The fastest variant of this processor.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub(crate) fn best() -> Self {
         Self::Scalar(Scalar)
     }
@@ -97,6 +111,8 @@ impl Variant {
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::Scalar(Scalar)];
+        #[cfg(target_arch = "aarch64")]
+        all.extend(Neon::detect().map(Self::Neon));
         #[cfg(target_arch = "x86_64")]
         all.extend(Avx2::detect().map(Self::Avx2));
         #[cfg(target_arch = "x86_64")]
@@ -110,6 +126,12 @@ macro_rules! with_simd {
     ($variant:expr, $simd:ident => $body:expr) => {
         match $variant {
             $crate::simd::Variant::Scalar($simd) => $crate::simd::Simd::vectorize(
+                $simd,
+                #[inline(always)]
+                || $body,
+            ),
+            #[cfg(target_arch = "aarch64")]
+            $crate::simd::Variant::Neon($simd) => $crate::simd::Simd::vectorize(
                 $simd,
                 #[inline(always)]
                 || $body,

@@ -5,22 +5,30 @@ use autoglm_kernel::{
     rope, store_kv,
 };
 
-use super::{Block, Rows, Workspace, linear};
+use super::{Block, Rows, Workspace, linear, linears};
 use crate::adapter::Projection;
 use crate::cache::KvCache;
 use crate::config::LatentConfig;
 use crate::gating::Gating;
 use crate::weights::{AttentionWeights, HeadsWeights};
 
+/// Which of the rows whose keys and values are stored will also attend.
+#[derive(Clone, Copy)]
+pub(crate) enum Attending {
+    All,
+    /// Those that are kept afterwards; [`Block::queries`] makes their queries.
+    Some,
+}
+
 impl Block<'_> {
-    /// Computes what the cache holds of all rows and writes it there. Leaves the normalised rows
-    /// in `workspace.normed`.
+    /// Computes what the cache holds of all rows and writes it there, and where all of them will
+    /// attend, their queries too. Leaves the normalised rows in `workspace.normed`.
     pub(crate) fn store(
         &self,
         workspace: &mut Workspace,
         cache: &mut KvCache,
-        layer: usize,
-        rows: &Rows<'_>,
+        (layer, rows): (usize, &Rows<'_>),
+        attending: Attending,
     ) {
         let Workspace { hidden, normed, .. } = workspace;
         normed.resize(hidden.len(), 0.0);
@@ -33,6 +41,7 @@ impl Block<'_> {
         );
         match &self.weights.attention {
             AttentionWeights::Heads(heads) => {
+                self.keys_and_values(heads, workspace, (layer, rows), attending);
                 self.store_heads(heads, workspace, cache, (layer, rows));
             }
             AttentionWeights::Latent(weights) => {
@@ -71,17 +80,19 @@ impl Block<'_> {
         latent.expect("latent attention is loaded where it is configured")
     }
 
-    fn store_heads(
+    /// Projects the normalised rows.
+    fn keys_and_values(
         &self,
         weights: &HeadsWeights,
         workspace: &mut Workspace,
-        cache: &mut KvCache,
-        (layer, rows): (usize, &Rows<'_>),
+        site: (usize, &Rows<'_>),
+        attending: Attending,
     ) {
         let Self { pool, config, .. } = *self;
         let Workspace {
             normed,
             activations,
+            queries,
             keys,
             values,
             adapters,
@@ -90,10 +101,53 @@ impl Block<'_> {
         let readers = [&weights.query, &weights.key, &weights.value];
         let readers = readers.map(|linear| &linear.matrix);
         activations.load_for(pool, normed, config.width, &readers);
-        linear(pool, &weights.key, activations, keys);
-        linear(pool, &weights.value, activations, values);
-        adapters.add(pool, (layer, rows), Projection::Key, normed, keys);
-        adapters.add(pool, (layer, rows), Projection::Value, normed, values);
+        match attending {
+            Attending::All => {
+                let all = [
+                    (&weights.query, &mut *queries),
+                    (&weights.key, &mut *keys),
+                    (&weights.value, &mut *values),
+                ];
+                linears(pool, activations, all);
+                adapters.add(pool, site, Projection::Query, normed, queries);
+            }
+            Attending::Some => {
+                let both = [(&weights.key, &mut *keys), (&weights.value, &mut *values)];
+                linears(pool, activations, both);
+            }
+        }
+        adapters.add(pool, site, Projection::Key, normed, keys);
+        adapters.add(pool, site, Projection::Value, normed, values);
+    }
+
+    /// Makes the queries of the rows that attend, where these are not all: of those that are
+    /// left in `workspace.normed`.
+    pub(crate) fn queries(&self, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
+        let Workspace {
+            normed,
+            activations,
+            queries,
+            adapters,
+            ..
+        } = workspace;
+        let (pool, width) = (self.pool, self.config.width);
+        let input = self.weights.attention.query_input();
+        activations.load_for(pool, normed, width, &[input]);
+        if let AttentionWeights::Heads(weights) = &self.weights.attention {
+            linear(pool, &weights.query, activations, queries);
+            adapters.add(pool, site, Projection::Query, normed, queries);
+        }
+    }
+
+    fn store_heads(
+        &self,
+        weights: &HeadsWeights,
+        workspace: &mut Workspace,
+        cache: &mut KvCache,
+        (layer, rows): (usize, &Rows<'_>),
+    ) {
+        let Self { pool, config, .. } = *self;
+        let Workspace { keys, values, .. } = workspace;
         if let Some(norm) = &weights.key_norm {
             rms_norm_in_place(pool, keys, norm, config.norm_epsilon);
         }
@@ -123,8 +177,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        linear(pool, &weights.query, activations, queries);
-        adapters.add(pool, (layer, rows), Projection::Query, normed, queries);
         if let Some(norm) = &weights.query_norm {
             rms_norm_in_place(pool, queries, norm, config.norm_epsilon);
         }

@@ -2,7 +2,7 @@
 
 use autoglm_kernel::{Activations, PackedMatrix, add_assign, gated, rms_norm, rms_norm_in_place};
 
-use super::{Block, Rows, Workspace, linear};
+use super::{Block, Rows, Workspace, linear, linears};
 use crate::adapter::Projection;
 use crate::weights::{FeedForwardWeights, GatedWeights};
 
@@ -89,8 +89,8 @@ impl Block<'_> {
         activations: &Activations,
         GatedBuffers { gate, up }: &mut GatedBuffers,
     ) {
-        linear(self.pool, &weights.gate, activations, gate);
-        linear(self.pool, &weights.up, activations, up);
+        let both = [(&weights.gate, gate), (&weights.up, up)];
+        linears(self.pool, activations, both);
     }
 
     /// `out = down(act(gate) · up)`; the buffer of `gate` then holds what `down` read.

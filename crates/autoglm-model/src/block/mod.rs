@@ -14,13 +14,14 @@ mod experts;
 mod feed_forward;
 mod latent;
 
-use autoglm_kernel::{Activations, AttentionSpan, Pool, RopeTable, add_bias, matmul};
+use autoglm_kernel::{Activations, AttentionSpan, Pool, Product, RopeTable, matmul_all};
 
 use crate::cache::{BLOCK_TOKENS, KvCache};
 use crate::config::{LayerConfig, ModelConfig};
 use crate::gating::Gating;
 use crate::weights::{BlockWeights, Linear};
 use adapted::{AdaptedRows, AdapterBuffers};
+pub(crate) use attention::Attending;
 use experts::ExpertsBuffers;
 use feed_forward::GatedBuffers;
 use latent::LatentBuffers;
@@ -107,9 +108,18 @@ impl Block<'_> {
 
 /// `out = x·Wᵀ + b` for all loaded rows; `out` is resized to `[T, rows of W]`.
 fn linear(pool: &Pool, linear: &Linear, x: &Activations, out: &mut Vec<f32>) {
-    out.resize(x.rows() * linear.matrix.rows(), 0.0);
-    matmul(pool, &linear.matrix, x, out);
-    if let Some(bias) = &linear.bias {
-        add_bias(pool, out, bias);
-    }
+    linears(pool, x, [(linear, out)]);
+}
+
+/// [`linear`] for several matrices that read the same rows, in one run of the threads.
+fn linears<const N: usize>(pool: &Pool, x: &Activations, linears: [(&Linear, &mut Vec<f32>); N]) {
+    let mut products = linears.map(|(linear, out)| {
+        out.resize(x.rows() * linear.matrix.rows(), 0.0);
+        Product {
+            w: &linear.matrix,
+            bias: linear.bias.as_deref(),
+            y: out,
+        }
+    });
+    matmul_all(pool, x, &mut products);
 }

@@ -157,10 +157,22 @@ impl Checkpoint {
                 shard,
                 name,
                 change,
-            } => change.apply(&self.stored(*shard, name)?),
+            } => {
+                let stored = self.stored(*shard, name)?;
+                let bytes = change.apply(&stored);
+                if let Cow::Owned(_) = bytes {
+                    self.shards.release(stored.bytes);
+                }
+                bytes
+            }
             Data::Stacked(parts) => {
-                let parts: Option<Vec<_>> = parts.iter().map(|part| self.bytes(part)).collect();
-                Cow::Owned(parts?.concat())
+                let mut stack = Vec::new();
+                for part in parts {
+                    let bytes = self.bytes(part)?;
+                    stack.extend_from_slice(&bytes);
+                    self.shards.release(&bytes);
+                }
+                Cow::Owned(stack)
             }
         })
     }
@@ -254,12 +266,27 @@ impl WeightSource for Checkpoint {
         })
     }
 
+    fn release(&self, bytes: &[u8]) {
+        self.shards.release(bytes);
+    }
+
     fn tensor_infos(&self) -> Vec<TensorInfo<'_>> {
         self.tensors.iter().map(Placed::info).collect()
     }
 
-    fn entries(&self) -> Entries {
-        self.metadata.entries()
+    fn entries(&self) -> Result<Entries, ModelError> {
+        let mut entries = self.metadata.entries();
+        let tokenizer = match self.tokenizer() {
+            Err(ModelError::NoTokenizer) => return Ok(entries),
+            tokenizer => tokenizer?,
+        };
+        entries
+            .vocabulary(&tokenizer.vocabulary)
+            .map_err(|source| in_file(&self.folder)(ModelError::Tokenizer { source }))?;
+        if let Some(template) = &tokenizer.chat_template {
+            entries.string("tokenizer.chat_template", template);
+        }
+        Ok(entries)
     }
 
     fn container(&self) -> String {

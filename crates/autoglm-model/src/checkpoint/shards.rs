@@ -42,6 +42,13 @@ impl Shards {
         Ok(Self { files })
     }
 
+    /// Gives the memory of bytes of a mapped shard back; they can be read again.
+    pub(super) fn release(&self, bytes: &[u8]) {
+        for file in &self.files {
+            file.release(bytes);
+        }
+    }
+
     fn open_indexed(folder: &Path, text: &[u8]) -> Result<Self, ModelError> {
         let Index { weight_map } =
             serde_json::from_slice(text).map_err(|error| json("the index", &error))?;

@@ -170,6 +170,11 @@ impl GgufFile {
         self.layout.tensors.iter().map(|entry| self.view(entry))
     }
 
+    /// Gives the memory of bytes of a mapped file back; they can be read again.
+    pub(crate) fn release(&self, bytes: &[u8]) {
+        self.bytes.release(bytes);
+    }
+
     fn view<'a>(&'a self, entry: &'a TensorEntry) -> Tensor<'a> {
         Tensor {
             name: &entry.name,

@@ -5,6 +5,11 @@ use autoglm_token::{MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, Voc
 use super::{GgufFile, printable, wrong_value};
 use crate::ModelError;
 
+/// The tokens that a plain prompt begins with, where GGUF's own keys cannot say them: a key of ours.
+pub(super) const PREFIX_KEY: &str = "autoglm.tokenizer.prefix";
+/// Whether characters are composed before text is cut: a key of ours.
+pub(super) const COMPOSES_KEY: &str = "autoglm.tokenizer.composes";
+
 impl GgufFile {
     /// The file's vocabulary. Lists that describe tokens have one entry a token, and every id
     /// lies within the vocabulary.
@@ -104,6 +109,12 @@ impl GgufFile {
             let texts = ["[gMASK]", "sop"];
             vocabulary.prefix = texts.iter().filter_map(|t| vocabulary.find(t)).collect();
         }
+        if let Some(prefix) = self.get_array::<u32>(PREFIX_KEY)? {
+            let ids = prefix.into_iter();
+            let checked = ids.map(|id| check_id(PREFIX_KEY, id, vocabulary.tokens.len()));
+            vocabulary.prefix = checked.collect::<Result<_, _>>()?;
+        }
+        vocabulary.composes = self.get(COMPOSES_KEY)?.unwrap_or(false);
         Ok(())
     }
 
@@ -124,15 +135,20 @@ impl GgufFile {
         key: &'static str,
         vocabulary_len: usize,
     ) -> Result<Option<TokenId>, ModelError> {
-        match self.get::<u32>(key)? {
-            Some(id) if id as usize >= vocabulary_len => Err(ModelError::TokenId {
-                key,
-                id,
-                vocabulary_len,
-            }),
-            id => Ok(id),
-        }
+        let id = self.get::<u32>(key)?;
+        id.map(|id| check_id(key, id, vocabulary_len)).transpose()
     }
+}
+
+fn check_id(key: &'static str, id: u32, vocabulary_len: usize) -> Result<TokenId, ModelError> {
+    if id as usize >= vocabulary_len {
+        return Err(ModelError::TokenId {
+            key,
+            id,
+            vocabulary_len,
+        });
+    }
+    Ok(id)
 }
 
 fn check_length(key: &'static str, found: usize, wanted: usize) -> Result<(), ModelError> {

@@ -56,15 +56,18 @@ pub struct Quantizer<'a> {
 
 impl<'a> Quantizer<'a> {
     /// Plans the file that `source` becomes; nothing is written yet.
-    pub fn new(source: &'a dyn WeightSource, kind: QuantizedType) -> Self {
+    ///
+    /// # Errors
+    /// A tokenizer that is not well formed or that GGUF cannot express.
+    pub fn new(source: &'a dyn WeightSource, kind: QuantizedType) -> Result<Self, ModelError> {
         let infos = source.tensor_infos();
         let recipe = Recipe::new(kind, infos.iter().map(|info| info.name));
         let planned = |info: &TensorInfo<'a>| {
             let format = recipe.format_for(info.name, info.shape);
             (info.name, format, info.shape)
         };
-        let plan = Plan::new(&entries(source, kind), infos.iter().map(planned));
-        Self { source, plan }
+        let plan = Plan::new(&entries(source, kind)?, infos.iter().map(planned));
+        Ok(Self { source, plan })
     }
 
     /// Bytes of the file to come.
@@ -220,17 +223,17 @@ pub fn identity(path: &Path) -> Result<String, ModelError> {
 }
 
 /// The source's metadata, with what quantising changes.
-fn entries(source: &dyn WeightSource, kind: QuantizedType) -> Entries {
+fn entries(source: &dyn WeightSource, kind: QuantizedType) -> Result<Entries, ModelError> {
     const CHANGED: [&str; 3] = [
         "general.file_type",
         "general.quantization_version",
         "general.alignment",
     ];
-    let mut entries = source.entries();
+    let mut entries = source.entries()?;
     entries.retain(|key| !CHANGED.contains(&key) && !key.starts_with("split."));
     entries.u32("general.file_type", kind.file_type());
     entries.u32("general.quantization_version", QUANTIZATION_VERSION);
-    entries
+    Ok(entries)
 }
 
 fn is_quantized(format: BlockFormat) -> bool {

@@ -24,7 +24,7 @@ fn source(name: &str) -> Box<dyn WeightSource> {
 fn written(source: &dyn WeightSource, kind: QuantizedType, threads: usize) -> Vec<u8> {
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("out.gguf");
-    let quantizer = Quantizer::new(source, kind);
+    let quantizer = Quantizer::new(source, kind).unwrap();
     let summary = quantizer
         .write(&target, "", &pool(threads), &mut |_| {
             ControlFlow::Continue(())
@@ -99,22 +99,42 @@ fn what_is_in_the_format_already_is_copied() {
     let again = GgufFile::from_bytes(once.clone()).unwrap();
     assert!(
         Quantizer::new(&again, QuantizedType::Q4KM)
+            .unwrap()
             .requantized()
             .is_empty()
     );
     assert!(written(&again, QuantizedType::Q4KM, 1) == once);
-    let lost = Quantizer::new(&again, QuantizedType::Q8_0);
+    let lost = Quantizer::new(&again, QuantizedType::Q8_0).unwrap();
     assert!(!lost.requantized().is_empty());
     assert!(
         Quantizer::new(&again, QuantizedType::F16)
+            .unwrap()
             .requantized()
             .is_empty()
     );
 }
 
+/// Folders of every class, and whether their numbers are those of f16.
+const FOLDERS: [(&str, bool); 13] = [
+    ("chatglm", false),
+    ("gemma3", false),
+    ("glm", false),
+    ("glm-edge", false),
+    ("glm4", false),
+    ("glm4-moe", false),
+    ("glm4-moe-groups", false),
+    ("glm4-moe-lite", false),
+    ("glm4-moe-lite-groups", false),
+    ("llama", false),
+    ("llama-3", true),
+    ("qwen2", true),
+    ("qwen3", false),
+];
+
 #[test]
 fn a_folder_becomes_a_file_with_the_same_model() {
-    for name in ["glm-edge", "glm4", "chatglm", "gemma3", "llama-3", "qwen2"] {
+    let pool = pool(1);
+    for (name, exact) in FOLDERS {
         let source = source(&format!("folders/{name}"));
         let file = GgufFile::from_bytes(written(&*source, QuantizedType::F16, 1)).unwrap();
         let config = |source: &dyn WeightSource| {
@@ -126,6 +146,43 @@ fn a_folder_becomes_a_file_with_the_same_model() {
             let found = file.require_tensor(info.name).unwrap();
             assert_eq!(found.shape, info.shape);
         }
+        let logits = |source: &dyn WeightSource| {
+            let model = crate::Model::load(source, &pool).unwrap();
+            first_logits(&model, &pool)
+        };
+        let (found, wanted) = (logits(&file), logits(&*source));
+        let off = relative_error(&found, &wanted);
+        // Half a step of f16, in some products after the other.
+        let limit = if exact { 0.0 } else { 5e-3 };
+        assert!(off <= limit, "{name}: {off:.1e}");
+    }
+}
+
+/// The length of the difference in parts of the length.
+fn relative_error(found: &[f32], wanted: &[f32]) -> f32 {
+    let pairs = found.iter().zip(wanted);
+    let squares: f32 = pairs.map(|(a, b)| (a - b).powi(2)).sum();
+    let length: f32 = wanted.iter().map(|x| x * x).sum();
+    (squares / length).sqrt()
+}
+
+#[test]
+fn tokenizers_of_folders_are_read_back_from_metadata() {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-token/fixtures/folders");
+    for name in ["glm", "qwen", "deepseek", "chatglm3", "ranks"] {
+        let files = crate::read_tokenizer_files(&folders.join(name)).unwrap();
+        let read = autoglm_token::FolderTokenizer::read(&files).unwrap();
+        let mut entries = Entries::default();
+        entries.vocabulary(&read.vocabulary).unwrap();
+        let file = GgufFile::from_bytes(Plan::new(&entries, []).head).unwrap();
+        let mut wanted = read.vocabulary.for_gguf().unwrap();
+        // What the model does not use is not written.
+        let found = file.vocabulary().unwrap();
+        match wanted.model {
+            autoglm_token::VocabularyModel::SentencePiece => wanted.words = found.words.clone(),
+            autoglm_token::VocabularyModel::ByteBpe => wanted.space_prefix = found.space_prefix,
+        }
+        assert_eq!(found, wanted, "{name}");
     }
 }
 
@@ -146,7 +203,7 @@ fn stopped(quantizer: &Quantizer<'_>, target: &Path, identity: &str, pieces: usi
 #[test]
 fn a_stopped_run_goes_on_to_the_same_bytes() {
     let source = source("tiny-llama-mixed.gguf");
-    let quantizer = Quantizer::new(&*source, QuantizedType::Q4KM);
+    let quantizer = Quantizer::new(&*source, QuantizedType::Q4KM).unwrap();
     let whole = written(&*source, QuantizedType::Q4KM, 1);
     let tensors = source.tensor_infos().len();
     for pieces in 1..tensors {
@@ -170,7 +227,7 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
 #[test]
 fn a_run_from_another_source_or_with_damaged_bytes_does_not_go_on_with_them() {
     let source = source("tiny-llama-mixed.gguf");
-    let quantizer = Quantizer::new(&*source, QuantizedType::Q4_0);
+    let quantizer = Quantizer::new(&*source, QuantizedType::Q4_0).unwrap();
     let whole = written(&*source, QuantizedType::Q4_0, 1);
     let finish = |target: &Path, identity: &str| {
         let mut go_on = |_| ControlFlow::Continue(());
@@ -200,7 +257,7 @@ fn a_run_from_another_source_or_with_damaged_bytes_does_not_go_on_with_them() {
 #[test]
 fn two_runs_do_not_write_one_file_at_once() {
     let source = source("tiny-llama.gguf");
-    let quantizer = Quantizer::new(&*source, QuantizedType::Q8_0);
+    let quantizer = Quantizer::new(&*source, QuantizedType::Q8_0).unwrap();
     let folder = TempDir::new().unwrap();
     let target = folder.path().join("out.gguf");
     let (_held, _) = Partial::open(&target, &quantizer.plan, "").unwrap();
@@ -220,6 +277,7 @@ fn a_weight_that_does_not_fit_is_named_with_its_tensor() {
     let source = GgufFile::from_bytes(bytes).unwrap();
     let folder = TempDir::new().unwrap();
     let error = Quantizer::new(&source, QuantizedType::F16)
+        .unwrap()
         .write(&folder.path().join("o"), "", &pool(1), &mut |_| {
             ControlFlow::Continue(())
         })

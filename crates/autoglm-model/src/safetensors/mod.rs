@@ -150,6 +150,11 @@ impl SafetensorsFile {
         self.tensors.iter().map(|entry| self.view(entry))
     }
 
+    /// Gives the memory of bytes of a mapped file back; they can be read again.
+    pub(crate) fn release(&self, bytes: &[u8]) {
+        self.bytes.release(bytes);
+    }
+
     fn view<'a>(&'a self, entry: &'a Entry) -> StoredTensor<'a> {
         StoredTensor {
             name: &entry.name,

@@ -251,6 +251,8 @@ impl Loader<'_> {
         self.pack(name, BlockFormat::F32, (rows, cols), &bytes)
     }
 
+    /// Packs the bytes of a matrix, which are given back to the source: weights are never in memory
+    /// twice but for one matrix.
     pub(super) fn pack(
         &self,
         name: &str,
@@ -259,15 +261,15 @@ impl Loader<'_> {
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
         let quantized = self.quantized(name, format, (rows, cols), bytes)?;
-        let (format, bytes) = match &quantized {
+        let (format, unpacked) = match &quantized {
             Some((format, bytes)) => (*format, bytes.as_slice()),
             None => (format, bytes),
         };
-        PackedMatrix::pack(self.pool, format, rows, cols, bytes).map_err(|source| {
-            ModelError::Pack {
-                tensor: name.to_owned(),
-                source,
-            }
+        let packed = PackedMatrix::pack(self.pool, format, rows, cols, unpacked);
+        self.source.release(bytes);
+        packed.map_err(|source| ModelError::Pack {
+            tensor: name.to_owned(),
+            source,
         })
     }
 

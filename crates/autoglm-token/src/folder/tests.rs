@@ -341,3 +341,81 @@ fn a_cut_or_changed_sentence_piece_model_never_panics() {
         read(changed);
     }
 }
+
+/// Checks that a tokenizer in GGUF's terms cuts as the one of the folder does.
+#[track_caller]
+fn check_gguf(files: &TokenizerFiles, golden: &Golden) {
+    let vocabulary = FolderTokenizer::read(files).unwrap().vocabulary;
+    let expressed = Tokenizer::new(vocabulary.for_gguf().unwrap()).unwrap();
+    let tokenizer = Tokenizer::new(vocabulary).unwrap();
+    assert_eq!(expressed.prefix(), golden.prefix);
+    assert_eq!(expressed.end_ids(), tokenizer.end_ids());
+    for case in &golden.cases {
+        for specials in [Specials::Parse, Specials::AsText] {
+            let (ids, wanted) = (
+                expressed.encode(&case.text, specials),
+                tokenizer.encode(&case.text, specials),
+            );
+            assert_eq!(ids, wanted, "{:?}", case.text);
+            assert_eq!(expressed.decode(&ids), tokenizer.decode(&wanted));
+        }
+    }
+}
+
+#[test]
+fn what_gguf_can_express_cuts_the_same_in_its_terms() {
+    check_gguf(&folder!("glm", "tokenizer.json"), &cases!("glm"));
+    check_gguf(&folder!("qwen", "tokenizer.json"), &cases!("qwen"));
+    check_gguf(&folder!("smollm", "tokenizer.json"), &cases!("smollm"));
+    check_gguf(&folder!("deepseek", "tokenizer.json"), &cases!("deepseek"));
+    check_gguf(&folder!("chatglm3", "tokenizer.model"), &cases!("chatglm3"));
+    check_gguf(
+        &folder!("gemma_pieces", "tokenizer.model"),
+        &cases!("gemma_pieces"),
+    );
+    check_gguf(&folder!("ranks", "tokenizer.model"), &cases!("ranks"));
+}
+
+#[test]
+fn what_gguf_cannot_express_is_named() {
+    let refused = |vocabulary: &crate::Vocabulary| vocabulary.for_gguf().unwrap_err().to_string();
+    let files = folder!("metaspace", "tokenizer.json");
+    let error = refused(&FolderTokenizer::read(&files).unwrap().vocabulary);
+    assert!(error.contains("a space before a text"), "{error}");
+    let files = folder!("glm", "tokenizer.json");
+    let glm = FolderTokenizer::read(&files).unwrap().vocabulary;
+    let mut other = glm.clone();
+    other.words = crate::Words::Patterns {
+        patterns: vec![".".to_owned()],
+        whole_words: false,
+    };
+    let error = refused(&other);
+    assert!(error.contains("the pre-tokeniser is [\".\"]"), "{error}");
+    let mut other = glm;
+    other.extra_ends = (0..6).collect();
+    let error = refused(&other);
+    assert!(error.contains("an end of text"), "{error}");
+    // Its merges were learnt, and are not every pair of tokens that makes another.
+    let files = folder!("llama", "tokenizer.json");
+    let error = refused(&FolderTokenizer::read(&files).unwrap().vocabulary);
+    assert!(error.contains("a merge is missing for"), "{error}");
+}
+
+#[test]
+fn merges_that_were_made_of_scores_become_scores_again() {
+    let files = folder!("gemma_pieces", "tokenizer.model");
+    let pieces = FolderTokenizer::read(&files).unwrap().vocabulary;
+    let crate::MergeOrder::Scores(scores) = &pieces.merges else {
+        panic!("pieces have scores")
+    };
+    let mut merged = pieces.clone();
+    merged.merges = crate::MergeOrder::Pairs(crate::gguf::pairs_of(&pieces, scores));
+    let scored = merged.for_gguf().unwrap();
+    assert!(matches!(scored.merges, crate::MergeOrder::Scores(_)));
+    let [pieces, scored] = [pieces, scored].map(|v| Tokenizer::new(v).unwrap());
+    let golden: Golden = cases!("gemma_pieces");
+    for case in golden.cases {
+        let encode = |tokenizer: &Tokenizer| tokenizer.encode(&case.text, Specials::AsText);
+        assert_eq!(encode(&scored), encode(&pieces), "{:?}", case.text);
+    }
+}

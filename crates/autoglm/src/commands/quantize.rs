@@ -26,7 +26,8 @@ use crate::models::ModelStore;
 /// and gives the same bytes as a run at once.
 #[derive(Debug, Args)]
 pub struct QuantizeArgs {
-    /// A GGUF file, or the name of a model that `autoglm model list` shows.
+    /// A GGUF file, a folder with `config.json` and safetensors, or the name of a model that
+    /// `autoglm model list` shows.
     input: String,
     /// The GGUF file to write.
     output: PathBuf,
@@ -56,15 +57,12 @@ pub fn run(args: &QuantizeArgs, store: &ModelStore, out: &mut dyn Write) -> anyh
         args.output.display()
     );
     let path = store.find(&args.input)?;
-    anyhow::ensure!(
-        !path.is_dir(),
-        "{} is a folder, want a GGUF file: a folder's tokenizer cannot be written to one\n\
-         hint: --quantize {} on a command that runs the model quantises the folder as it loads",
-        path.display(),
-        args.kind.name()
-    );
     let source = open(&path)?;
-    let quantizer = Quantizer::new(&*source, args.kind);
+    if path.is_dir() {
+        // Only files that were so before have no tokenizer.
+        source.vocabulary()?;
+    }
+    let quantizer = Quantizer::new(&*source, args.kind)?;
     warn_of_double_loss(&quantizer);
     let pool = Pool::new(args.threads.unwrap_or_else(available_threads));
     let started = Instant::now();

@@ -71,10 +71,12 @@ pub struct Bar<'a> {
 }
 
 impl Bar<'_> {
-    /// Shows that so many bytes are done.
+    /// Shows that so many bytes are done; what is more than the total counts as the total, since
+    /// a client that copies what it has fetched holds it twice for a moment.
     pub fn set(&self, done: u64) {
+        let done = done.min(self.total);
         if let Some(bar) = &self.shown {
-            bar.set_position(done.min(self.total));
+            bar.set_position(done);
         } else if self.spoke.get().elapsed() >= LINE_EVERY {
             self.spoke.set(Instant::now());
             let rate = done as f64 / self.started.elapsed().as_secs_f64();

@@ -99,6 +99,10 @@ fn ids_must_lie_within_the_vocabulary() {
         refusal(&scored().u32("tokenizer.ggml.eos_token_id", 4)),
         "metadata key tokenizer.ggml.eos_token_id is token 4, the vocabulary has 4 tokens"
     );
+    assert_eq!(
+        refusal(&scored().u32s("autoglm.tokenizer.prefix", &[3, 4])),
+        "metadata key autoglm.tokenizer.prefix is token 4, the vocabulary has 4 tokens"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod spoilt;
+mod vocabulary;
 
 use autoglm_kernel::BlockFormat;
 
@@ -66,6 +67,39 @@ impl Entries {
 
     pub(crate) fn bool(&mut self, key: &str, value: bool) {
         self.typed(key, ValueType::Bool, &[u8::from(value)]);
+    }
+
+    /// Adds a list of numbers, given as their bytes.
+    fn list<const N: usize>(
+        &mut self,
+        key: &str,
+        kind: ValueType,
+        values: impl ExactSizeIterator<Item = [u8; N]>,
+    ) {
+        let mut bytes = list_head(kind, values.len());
+        bytes.extend(values.flatten());
+        self.typed(key, ValueType::Array, &bytes);
+    }
+
+    pub(crate) fn u32s(&mut self, key: &str, values: &[u32]) {
+        let values = values.iter().map(|value| value.to_le_bytes());
+        self.list(key, ValueType::U32, values);
+    }
+
+    pub(crate) fn i32s(&mut self, key: &str, values: impl ExactSizeIterator<Item = i32>) {
+        self.list(key, ValueType::I32, values.map(i32::to_le_bytes));
+    }
+
+    pub(crate) fn f32s(&mut self, key: &str, values: &[f32]) {
+        let values = values.iter().map(|value| value.to_le_bytes());
+        self.list(key, ValueType::F32, values);
+    }
+
+    pub(crate) fn strings(&mut self, key: &str, values: &[impl AsRef<str>]) {
+        let mut bytes = list_head(ValueType::String, values.len());
+        let values = values.iter().map(AsRef::as_ref);
+        bytes.extend(values.flat_map(|value: &str| string(value.as_bytes())));
+        self.typed(key, ValueType::Array, &bytes);
     }
 
     pub(crate) fn string(&mut self, key: &str, value: &str) {
@@ -161,6 +195,13 @@ fn size_bytes(format: BlockFormat, shape: &[usize]) -> u64 {
         .and_then(|row_bytes| row_bytes.checked_mul(rows));
     let name = format.name();
     size.unwrap_or_else(|| panic!("a {name} tensor of shape {shape:?}")) as u64
+}
+
+/// What stands before the elements of a list.
+fn list_head(kind: ValueType, len: usize) -> Vec<u8> {
+    let mut bytes = kind.number().to_le_bytes().to_vec();
+    bytes.extend((len as u64).to_le_bytes());
+    bytes
 }
 
 /// Magic, version and counts.

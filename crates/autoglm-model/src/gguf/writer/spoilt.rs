@@ -1,7 +1,7 @@
 //! Small files for tests, right or wrong as the test wants them.
 
 use super::super::value::ValueType;
-use super::{ALIGNMENT, Entries, VERSION, preamble, put_table_entry, string};
+use super::{ALIGNMENT, Entries, VERSION, preamble, put_table_entry};
 
 /// A file in the making. Public fields overrule what would be written.
 pub(crate) struct Writer {
@@ -66,24 +66,24 @@ impl Writer {
         self
     }
 
-    pub(crate) fn strings(self, key: &str, values: &[&str]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(|v| string(v.as_bytes())).collect();
-        self.list(key, ValueType::String, values.len(), &elements)
+    pub(crate) fn strings(mut self, key: &str, values: &[&str]) -> Self {
+        self.entries.strings(key, values);
+        self
     }
 
-    pub(crate) fn i32s(self, key: &str, values: &[i32]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.list(key, ValueType::I32, values.len(), &elements)
+    pub(crate) fn i32s(mut self, key: &str, values: &[i32]) -> Self {
+        self.entries.i32s(key, values.iter().copied());
+        self
     }
 
-    pub(crate) fn f32s(self, key: &str, values: &[f32]) -> Self {
-        let elements: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.list(key, ValueType::F32, values.len(), &elements)
+    pub(crate) fn u32s(mut self, key: &str, values: &[u32]) -> Self {
+        self.entries.u32s(key, values);
+        self
     }
 
-    fn list(self, key: &str, element: ValueType, len: usize, elements: &[u8]) -> Self {
-        let value = array(element.number(), len as u64, elements);
-        self.raw(key, ValueType::Array.number(), &value)
+    pub(crate) fn f32s(mut self, key: &str, values: &[f32]) -> Self {
+        self.entries.f32s(key, values);
+        self
     }
 
     pub(crate) fn tensor(mut self, tensor: TestTensor) -> Self {
