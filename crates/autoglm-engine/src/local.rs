@@ -19,7 +19,7 @@ use crate::desk::{Busy, Desk};
 use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::GenerateJob;
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryError, MemoryPlan};
 use crate::options::OptionPlan;
 use crate::perplexity::{self, Perplexity, PerplexitySettings};
 use crate::request::{Answer, Job};
@@ -43,6 +43,8 @@ pub struct LocalSettings {
     pub memory_limit: Option<u64>,
     /// What float weights are quantised to while they are loaded.
     pub quantize: Option<QuantizedType>,
+    /// Bytes that are set aside for adapters; see [`Adapter::planned_bytes`].
+    pub adapter_bytes: usize,
 }
 
 impl LocalSettings {
@@ -63,6 +65,8 @@ pub struct LocalEngine {
     pub(crate) desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
     adapters: Adapters,
+    plan: MemoryPlan,
+    memory_limit: Option<u64>,
 }
 
 impl LocalEngine {
@@ -116,6 +120,8 @@ impl LocalEngine {
             desk,
             constraints,
             adapters: Adapters::default(),
+            plan,
+            memory_limit: settings.memory_limit,
         })
     }
 
@@ -141,7 +147,8 @@ impl LocalEngine {
     ///
     /// # Errors
     /// A folder that does not hold an adapter of this model that is supported; the error names
-    /// what is wrong with it.
+    /// what is wrong with it. [`MemoryError`] where all adapters together take more than is set
+    /// aside for them and the memory limit leaves no room.
     pub fn load_adapter(&self, name: &str, folder: &Path) -> Result<(), LocalError> {
         let adapter = self.read_adapter(folder)?;
         self.adapters.insert(name.to_owned(), adapter);
@@ -155,6 +162,13 @@ impl LocalEngine {
     }
 
     fn read_adapter(&self, folder: &Path) -> Result<Arc<Adapter>, LocalError> {
+        let planned = Adapter::planned_bytes(folder)?;
+        let plan = self.plan.with_adapters(self.adapters.size_bytes() + planned);
+        if let Some(limit_bytes) = self.memory_limit
+            && plan.total_bytes() as u64 > limit_bytes
+        {
+            return Err(MemoryError { limit_bytes, plan }.into());
+        }
         let adapter = Adapter::open(folder, self.model.config(), &self.pool)?;
         Ok(Arc::new(adapter))
     }
@@ -218,7 +232,7 @@ impl LocalEngine {
     /// How well the model predicts tokens. They are cut into windows of `settings.context`
     /// positions, each computed from an empty cache behind the prefix that the model wants; all
     /// tokens but the first position of a window are predicted, or as many as `settings.last`
-    /// says. `on_window` hears of what each finished window gave.
+    /// says. `on_window` hears of each finished window.
     ///
     /// # Errors
     /// A context of fewer than two tokens or of more than the model's, or cancellation.
@@ -237,14 +251,15 @@ impl LocalEngine {
                 perplexity::window(runner, machine, &window, settings, cancel)
             })?;
             total += found;
-            on_window(&found);
+            on_window(&total);
         }
         Ok(total)
     }
 
     /// How well the model predicts each of several continuations of one prompt, behind the prefix
-    /// that the model wants. The prompt but for its last token is read once, with full attention;
-    /// `attention` is that of the positions which predict.
+    /// that the model wants, under each of several policies. The prompt but for its last token is
+    /// read once, with full attention; the policies are those of the positions which predict. One
+    /// list for each policy.
     ///
     /// # Errors
     /// A prompt or a continuation without tokens, more tokens than the model's context, or
@@ -253,9 +268,9 @@ impl LocalEngine {
         &self,
         prompt: &[TokenId],
         continuations: &[Vec<TokenId>],
-        attention: AttentionPolicy,
+        policies: &[AttentionPolicy],
         cancel: &Cancel,
-    ) -> Result<Vec<Perplexity>, EngineError> {
+    ) -> Result<Vec<Vec<Perplexity>>, EngineError> {
         let prompt = [self.tokenizer.prefix(), prompt].concat();
         let refused = |field, given: usize, wanted| EngineError::BadRequest {
             field,
@@ -278,7 +293,7 @@ impl LocalEngine {
         self.desk.borrow(|scheduler| {
             let runner = &mut scheduler.runner;
             let asked = (prompt.as_slice(), continuations);
-            perplexity::continuations(runner, machine, asked, attention, cancel)
+            perplexity::continuations(runner, machine, asked, policies, cancel)
         })
     }
 

@@ -57,45 +57,37 @@ pub(crate) fn window(
     let prompt = settings.last.map_or(0, |last| inputs.saturating_sub(last));
     let mut sequence = read(runner, machine, &window[..prompt], cancel)?;
     let behind = &window[prompt..];
-    let outcome = predict(
-        runner,
-        machine,
-        &mut sequence,
-        behind,
-        settings.attention,
-        cancel,
-    );
+    let policy = settings.attention;
+    let outcome = predict(runner, machine, &mut sequence, behind, policy, cancel);
     runner.cache.release(sequence);
     outcome
 }
 
-/// Predicts each of several continuations of one prompt, which is read once. A prompt has a token
-/// at least, and so has a continuation.
+/// Predicts each of several continuations of one prompt, which is read once, under each policy. A
+/// prompt has a token at least, and so has a continuation.
 pub(crate) fn continuations(
     runner: &mut Runner,
     machine: Machine<'_>,
     (prompt, continuations): (&[TokenId], &[Vec<TokenId>]),
-    attention: AttentionPolicy,
+    policies: &[AttentionPolicy],
     cancel: &Cancel,
-) -> Result<Vec<Perplexity>, EngineError> {
+) -> Result<Vec<Vec<Perplexity>>, EngineError> {
     let (&last, before) = prompt.split_last().expect("a prompt has a token");
     let read = read(runner, machine, before, cancel)?;
-    let mut found = Vec::with_capacity(continuations.len());
-    for continuation in continuations {
-        let behind = [&[last], continuation.as_slice()].concat();
+    let mut behind = |policy: AttentionPolicy, continuation: &Vec<TokenId>| {
+        let tokens = [&[last], continuation.as_slice()].concat();
         let mut sequence = runner.cache.fork(&read, read.len());
-        let outcome = predict(runner, machine, &mut sequence, &behind, attention, cancel);
+        let outcome = predict(runner, machine, &mut sequence, &tokens, policy, cancel);
         runner.cache.release(sequence);
-        match outcome {
-            Ok(outcome) => found.push(outcome),
-            Err(error) => {
-                runner.cache.release(read);
-                return Err(error);
-            }
-        }
-    }
+        outcome
+    };
+    let of_policy = |&policy: &AttentionPolicy| {
+        let continuations = continuations.iter();
+        continuations.map(|c| behind(policy, c)).collect()
+    };
+    let found = policies.iter().map(of_policy).collect();
     runner.cache.release(read);
-    Ok(found)
+    found
 }
 
 /// A sequence behind tokens that are not predicted.

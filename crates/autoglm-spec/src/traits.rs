@@ -141,6 +141,7 @@ pub enum Constraint {
 /// How much of what stands before a generated token its attention looks at. The prompt itself is
 /// always read with full attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttentionPolicy {
     /// All of it.
     #[default]
@@ -152,6 +153,7 @@ pub enum AttentionPolicy {
 
 /// What bounds [`AttentionPolicy::Gated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GatingSettings {
     /// First positions that are always looked at.
     pub sink_tokens: usize,

@@ -55,6 +55,17 @@ impl LayerDeltas {
     }
 }
 
+/// The bytes of a tensor that is kept in single precision, at most.
+pub(super) fn planned_bytes(tensor: &StoredTensor<'_>) -> usize {
+    let &[rows, cols] = tensor.shape else {
+        return 0;
+    };
+    let packed = |rows| PackedMatrix::packed_bytes(BlockFormat::F32, rows, cols);
+    // The rows of a B may be those of three projections, which are packed one by one.
+    let further = if tensor.name.ends_with(SECOND) { 2 } else { 0 };
+    packed(rows).saturating_add(further * packed(1))
+}
+
 /// What must be known to read the tensors.
 pub(super) struct LoraSettings {
     /// `r`, and its exceptions by the end of a module's name.

@@ -67,6 +67,17 @@ impl Adapter {
         })
     }
 
+    /// The bytes that the adapter in a folder takes in memory at most, from what its file says of
+    /// its tensors.
+    ///
+    /// # Errors
+    /// A file that is missing or broken. Whether the adapter fits a model is not looked at.
+    pub fn planned_bytes(folder: &Path) -> Result<usize, ModelError> {
+        let file = SafetensorsFile::open(&folder.join("adapter_model.safetensors"))?;
+        let bytes = file.tensors().map(|tensor| lora::planned_bytes(&tensor));
+        Ok(bytes.fold(0, usize::saturating_add))
+    }
+
     /// The virtual tokens and what changes.
     fn read(
         method: Method,

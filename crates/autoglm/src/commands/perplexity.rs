@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use autoglm_engine::{Divergence, Estimate, LocalEngine, Perplexity, PerplexitySettings};
+use autoglm_spec::AttentionPolicy;
 use autoglm_token::{Specials, TokenId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,7 +28,8 @@ pub struct PerplexityArgs {
     text: Option<PathBuf>,
     /// Instead of a text: a file of JSON lines `{"prompt": TEXT, "continuations": [TEXT, …]}`. Each
     /// prompt is read once, in full, and each of its continuations is predicted from there; a
-    /// line of negative log-likelihoods is printed for each.
+    /// line of negative log-likelihoods is printed for each. With `"attention": ["full", {"gated":
+    /// {"selected_tokens": N, …}}, …]` in a line, under each of these in turn.
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["text", "context", "limit", "last", "reference", "json"])]
     continuations: Option<PathBuf>,
@@ -84,6 +86,9 @@ pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
 struct Continued {
     prompt: String,
     continuations: Vec<String>,
+    /// What the command line says where not given.
+    #[serde(default)]
+    attention: Vec<AttentionPolicy>,
 }
 
 fn predict_continuations(args: &PerplexityArgs, home: &Path, path: &Path) -> anyhow::Result<()> {
@@ -94,19 +99,23 @@ fn predict_continuations(args: &PerplexityArgs, home: &Path, path: &Path) -> any
     let cancel = cancel_on_interrupt();
     for (index, line) in text.lines().enumerate() {
         let place = || format!("line {} of {}", index + 1, path.display());
-        let line: Continued = serde_json::from_str(line).with_context(place)?;
+        let mut line: Continued = serde_json::from_str(line).with_context(place)?;
+        if line.attention.is_empty() {
+            line.attention.push(args.attention.policy());
+        }
         let continuations: Vec<_> = line.continuations.iter().map(|text| tokens(text)).collect();
         let prompt = tokens(&line.prompt);
-        let policy = args.attention.policy();
         let found = engine
-            .predict_continuations(&prompt, &continuations, policy, &cancel)
+            .predict_continuations(&prompt, &continuations, &line.attention, &cancel)
             .with_context(place)?;
-        let losses: Vec<f64> = found.iter().map(|f| f.negative_log_likelihood).collect();
-        let counts: Vec<usize> = found.iter().map(|f| f.predicted_tokens).collect();
+        let losses = |found: &Vec<Perplexity>| -> Vec<f64> {
+            found.iter().map(|f| f.negative_log_likelihood).collect()
+        };
+        let counts: Vec<usize> = continuations.iter().map(Vec::len).collect();
         let result = json!({
             "prompt_tokens": prompt.len(),
-            "negative_log_likelihoods": losses,
             "predicted_tokens": counts,
+            "negative_log_likelihoods": found.iter().map(losses).collect::<Vec<_>>(),
         });
         writeln!(std::io::stdout().lock(), "{result}")?;
     }
@@ -130,14 +139,7 @@ fn measure(args: &PerplexityArgs, engine: &LocalEngine, tokens: &[TokenId]) -> a
         last: args.last,
         attention: args.attention.policy(),
     };
-    let mut so_far = Perplexity::default();
-    let mut windows = Vec::new();
-    let total = engine.perplexity(tokens, &settings, &cancel_on_interrupt(), &mut |window| {
-        so_far += *window;
-        windows.push(json!({
-            "negative_log_likelihood": window.negative_log_likelihood,
-            "predicted_tokens": window.predicted_tokens,
-        }));
+    let total = engine.perplexity(tokens, &settings, &cancel_on_interrupt(), &mut |so_far| {
         progress.set_position(so_far.predicted_tokens as u64);
         progress.set_message(format!("perplexity {:.4}", so_far.value()));
     })?;
@@ -151,7 +153,6 @@ fn measure(args: &PerplexityArgs, engine: &LocalEngine, tokens: &[TokenId]) -> a
             "predicted_tokens": total.predicted_tokens,
             "text_tokens": tokens.len(),
             "context": args.context,
-            "windows": windows,
             "seconds": seconds,
         });
         writeln!(out, "{result}")?;

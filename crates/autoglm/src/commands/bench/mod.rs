@@ -98,6 +98,7 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
         cache_type,
         memory_limit: None,
         quantize: None,
+        adapter_bytes: 0,
     };
     let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;
     drop(file);
