@@ -2,19 +2,19 @@
 
 use autoglm_kernel::{
     GatedView, KvElements, KvElementsMut, KvView, KvViewMut, LatentView, LatentViewMut, Pool,
-    bound_keys,
+    summarise_blocks,
 };
 use half::slice::HalfBitsSliceExt;
 
-use super::{BLOCK_TOKENS, CacheType};
+use super::{BLOCK_TOKENS, CacheType, SUMMARY_ROWS};
 use crate::config::LatentConfig;
 
 /// Keys and values of one layer.
 pub(super) struct Layer {
     keys: Elements,
     values: Elements,
-    /// The greatest and least keys of whole blocks, in half precision.
-    bounds: Vec<u16>,
+    /// The summaries of whole blocks, in half precision: `[blocks, G, 4, D]`.
+    summaries: Vec<u16>,
     head_width: usize,
 }
 
@@ -38,7 +38,7 @@ impl Layer {
         Self {
             keys: elements(),
             values: elements(),
-            bounds: vec![0; heads * 2 * head_width],
+            summaries: vec![0; heads * SUMMARY_ROWS * head_width],
             head_width,
         }
     }
@@ -63,30 +63,31 @@ impl Layer {
         }
     }
 
-    /// The keys and values with the bounds of the keys.
+    /// The keys and values with the summaries of blocks.
     pub(super) fn gated_view(&self, heads: usize) -> GatedView<'_> {
         GatedView {
             kv: self.view(heads),
-            bounds: self.bounds.reinterpret_cast(),
+            summaries: self.summaries.reinterpret_cast(),
         }
     }
 
-    /// Finds the bounds of the keys of whole blocks.
-    pub(super) fn bound_keys(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
-        let mut bounds = std::mem::take(&mut self.bounds);
-        bound_keys(
+    /// Summarises whole blocks.
+    pub(super) fn summarise_blocks(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
+        let mut summaries = std::mem::take(&mut self.summaries);
+        summarise_blocks(
             pool,
             &self.view(heads),
             blocks,
-            bounds.reinterpret_cast_mut(),
+            summaries.reinterpret_cast_mut(),
         );
-        self.bounds = bounds;
+        self.summaries = summaries;
     }
 
     /// Copies a block of `heads` heads over another one.
     pub(super) fn copy_heads(&mut self, heads: usize, from: usize, to: usize) {
         let slots = heads * BLOCK_TOKENS;
-        copy(&mut self.bounds, heads * 2 * self.head_width, from, to);
+        let summary_len = SUMMARY_ROWS * self.head_width;
+        copy(&mut self.summaries, heads * summary_len, from, to);
         for elements in [&mut self.keys, &mut self.values] {
             match elements {
                 Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),
