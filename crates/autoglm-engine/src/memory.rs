@@ -146,18 +146,16 @@ impl fmt::Display for MemoryError {
         write!(
             f,
             "the model takes {} MiB of memory (weights {}, cache of {} tokens {}, work {}, \
-             vocabulary {}",
+             vocabulary {}, adapters {}), the limit is {} MiB",
             mib(plan.total_bytes()),
             mib(plan.weight_bytes),
             plan.cache_tokens,
             mib(plan.kv_bytes),
             mib(plan.workspace_bytes + plan.head_bytes),
             mib(plan.tokenizer_bytes),
-        )?;
-        if plan.adapter_bytes > 0 {
-            write!(f, ", adapters {}", mib(plan.adapter_bytes))?;
-        }
-        write!(f, "), the limit is {} MiB", self.limit_bytes >> 20)
+            mib(plan.adapter_bytes),
+            self.limit_bytes >> 20,
+        )
     }
 }
 

@@ -34,7 +34,7 @@ mod test_data;
 pub use activation::Activations;
 pub use attention::{
     AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
-    KvView, KvViewMut, attention, gated_attention, store_kv, summarise_blocks,
+    KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,
 };
 pub use each::matmul_each;
 pub use elementwise::{add_assign, add_bias, scale};

@@ -20,9 +20,6 @@ use layer::{LatentLayer, Layer};
 /// attention kernel reads long runs.
 pub const BLOCK_TOKENS: usize = 32;
 
-/// Rows of a head's summary of a block: greatest, least and mean key, mean value.
-const SUMMARY_ROWS: usize = 4;
-
 /// Index of a block in the cache.
 pub type BlockId = u32;
 
@@ -196,8 +193,8 @@ impl KvCache {
             CacheType::F16 => config.head_width * size_of::<u16>(),
             CacheType::Q8 => config.head_width + size_of::<f32>(),
         };
-        let summary = (SUMMARY_ROWS * config.head_width * size_of::<u16>()).div_ceil(BLOCK_TOKENS);
-        config.layers.len() * config.kv_heads * (2 * head + summary)
+        let bounds = (config.head_width * size_of::<u16>()).div_ceil(BLOCK_TOKENS);
+        config.layers.len() * 2 * config.kv_heads * (head + bounds)
     }
 
     /// Makes room for `extra` positions behind the sequence's end and makes the blocks that they
@@ -333,9 +330,9 @@ impl KvCache {
         self.layers[layer].view_mut(self.kv_heads)
     }
 
-    /// Summarises blocks of one layer, of which every position is stored.
-    pub(crate) fn summarise_blocks(&mut self, pool: &Pool, layer: usize, blocks: &[BlockId]) {
-        self.layers[layer].summarise_blocks(pool, self.kv_heads, blocks);
+    /// Finds the bounds of the keys of blocks of one layer, of which every position is stored.
+    pub(crate) fn bound_keys(&mut self, pool: &Pool, layer: usize, blocks: &[BlockId]) {
+        self.layers[layer].bound_keys(pool, self.kv_heads, blocks);
     }
 
     /// The keys and values of one layer, to attend to a part of them.

@@ -1,17 +1,15 @@
 //! Attention of single rows to a few tiles of their positions: the first, the last, and those of
-//! the rest whose keys may matter most. For the others their blocks' means stand. Measures how much
-//! each part mattered.
+//! the rest whose keys may matter most. Measures how much each part mattered.
 
 use half::f16;
 
+use super::bounds::{bounds_len, check_bounds};
 use super::elements::{Element, with_paged};
-use super::rows::greatest;
-use super::summaries::{Summary, check_summaries};
 use super::tile::TILE;
 use super::work::{Attention, Gates};
 use super::{AttentionParams, AttentionSpan, KvView, check_layout};
 use crate::pool::{DisjointMut, Pool};
-use crate::simd::{LANES, Simd, Variant, exp2, sum_lanes, with_simd};
+use crate::simd::{LANES, Simd, Variant, sum_lanes, with_simd};
 
 /// Which tiles of [`Gate::TILE`] positions a row attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +44,8 @@ pub struct GateMeasure {
 pub struct GatedView<'a> {
     /// The keys and values, with blocks of at most a tile.
     pub kv: KvView<'a>,
-    /// `[blocks, G, 4, D]`: see [`super::summarise_blocks`].
-    pub summaries: &'a [f16],
+    /// `[blocks, G, 2, D]`: see [`super::bound_keys`].
+    pub bounds: &'a [f16],
 }
 
 /// [`super::attention`] of single rows over the tiles that their gates let through. Returns a
@@ -56,9 +54,8 @@ pub struct GatedView<'a> {
 /// A tile between the first and the last ones is chosen for a key/value head by
 /// `Σ_h 2^(u_h − max u_h)` over the query heads `h` that share it, where `u_h` is an upper bound of
 /// `scale · log₂e · q·k` over the tile's positions: with the greatest and least keys `k⁺, k⁻` of a
-/// block, `Σ_d max(q_d·k⁺_d, q_d·k⁻_d)`. A block of n positions that is not let through counts like n
-/// positions with its mean key and its mean value. A row whose gate lets all tiles through gets the
-/// bits that [`super::attention`] gives it.
+/// block, `Σ_d max(q_d·k⁺_d, q_d·k⁻_d)`. A row whose gate lets all tiles through gets the bits that
+/// [`super::attention`] gives it.
 ///
 /// The result of a row depends on its query, its position, its gate and the cache only, bit for
 /// bit.
@@ -97,16 +94,16 @@ pub(super) fn gated_with(
     out: &mut [f32],
 ) -> Vec<GateMeasure> {
     let blocks = check_layout("attention", &view.kv);
-    check_summaries("attention", &view.kv, view.summaries.len(), blocks);
+    check_bounds("attention", &view.kv, view.bounds.len(), blocks);
     check_gates(view, spans, gates, params);
     with_paged!(&view.kv, kv => {
         let plain = Attention { variant, q, kv, spans, params, gates: None };
         plain.check(blocks, out.len());
-        let (lists, rests) = choose(&plain, pool, view.summaries, gates);
+        let lists = choose(&plain, pool, view.bounds, gates);
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
         let mut weights = vec![[0.0; 2]; spans.len() * params.heads * longest];
         let shared = DisjointMut::new(&mut weights);
-        let through = Gates { lists: &lists, rests: &rests, weights: &shared, longest };
+        let through = Gates { lists: &lists, weights: &shared, longest };
         Attention { gates: Some(&through), ..plain }.run(pool, out);
         let measure = |(span, gate): (usize, &Gate)| {
             let per_span = params.heads * longest;
@@ -140,80 +137,45 @@ fn check_gates(
     }
 }
 
-/// The tiles that each span and key/value head attends to, ascending; and for each span and head the
-/// sum over the means of the other blocks, as [`Gates::rests`] has it.
+/// The tiles that each span and key/value head attends to, ascending.
 fn choose<E: Element>(
     call: &Attention<'_, E>,
     pool: &Pool,
-    summaries: &[f16],
+    bounds: &[f16],
     gates: &[Gate],
-) -> (Vec<Vec<u32>>, Vec<f32>) {
+) -> Vec<Vec<u32>> {
     let groups = call.kv.heads;
-    let tasks = groups * call.spans.len();
-    let rest_len = call.heads_per_group() * Gates::rest_len(call.kv.width);
-    let mut lists: Vec<Vec<u32>> = vec![Vec::new(); tasks];
-    let mut rests = vec![0.0; tasks * rest_len];
+    let candidates: Vec<std::ops::Range<usize>> = call
+        .spans
+        .iter()
+        .zip(gates)
+        .map(|(span, gate)| candidates(span.first_position / TILE + 1, *gate))
+        .collect();
+    let mut scores: Vec<Vec<f32>> = candidates
+        .iter()
+        .flat_map(|range| (0..groups).map(|_| vec![0.0; range.len() * call.heads_per_group()]))
+        .collect();
+    let mut lists: Vec<Vec<u32>> = vec![Vec::new(); scores.len()];
+    let shared_scores = DisjointMut::new(&mut scores);
     let shared_lists = DisjointMut::new(&mut lists);
-    let shared_rests = DisjointMut::new(&mut rests);
-    pool.run(tasks, |task| {
+    pool.run(groups * call.spans.len(), |task| {
         let (span, group) = (task / groups, task % groups);
-        // SAFETY: each task has a list of its own.
+        // SAFETY: each task has scores and a list of its own.
+        let scores = unsafe { &mut shared_scores.range(task..task + 1)[0] };
+        // SAFETY: as above.
         let list = unsafe { &mut shared_lists.range(task..task + 1)[0] };
-        // SAFETY: each task has the rests of its own heads.
-        let rest = unsafe { shared_rests.range(task * rest_len..(task + 1) * rest_len) };
+        let (range, gate) = (candidates[span].clone(), gates[span]);
         let end = call.spans[span].first_position / TILE + 1;
-        let range = candidates(end, gates[span]);
-        let selected = gates[span].selected;
         list.extend((0..range.start).map(|tile| tile as u32));
-        if range.len() <= selected {
+        if range.len() <= gate.selected {
             list.extend(range.clone().map(|tile| tile as u32));
-        } else {
-            let place = Candidates { span, group, tiles: range.clone() };
-            with_simd!(call.variant, s => select(s, call, summaries, &place, selected, (list, rest)));
+        } else if gate.selected > 0 {
+            with_simd!(call.variant, s => bound_scores(s, call, bounds, (span, group), &range, scores));
+            list.extend(best(scores, &range, gate.selected, call.heads_per_group()));
         }
         list.extend((range.end..end).map(|tile| tile as u32));
     });
-    (lists, rests)
-}
-
-/// The tiles among which a span and key/value head choose.
-struct Candidates {
-    span: usize,
-    group: usize,
-    tiles: std::ops::Range<usize>,
-}
-
-impl Candidates {
-    /// The blocks of the tiles.
-    fn blocks<'a, E>(&self, call: &Attention<'a, E>) -> &'a [u32] {
-        let per_tile = TILE / call.kv.block_tokens;
-        &call.spans[self.span].blocks[self.tiles.start * per_tile..self.tiles.end * per_tile]
-    }
-}
-
-/// Adds `count` of the candidates to the list, and sums the means of the others.
-#[inline(always)]
-fn select<S: Simd, E: Element>(
-    s: S,
-    call: &Attention<'_, E>,
-    summaries: &[f16],
-    place: &Candidates,
-    count: usize,
-    (list, rest): (&mut Vec<u32>, &mut [f32]),
-) {
-    let heads = call.heads_per_group();
-    let per_tile = TILE / call.kv.block_tokens;
-    let (bounds, mut means) = scores(s, call, summaries, place);
-    let stride = means.len() / heads;
-    let before = list.len();
-    list.extend(best(&bounds, &place.tiles, count, heads));
-    for &tile in &list[before..] {
-        let first = (tile as usize - place.tiles.start) * per_tile;
-        for means in means.chunks_exact_mut(stride) {
-            means[first..first + per_tile].fill(f32::NEG_INFINITY);
-        }
-    }
-    sum_means(s, call, summaries, place, &mut means, rest);
+    lists
 }
 
 /// The tiles of `0..end` that are neither sinks nor recent.
@@ -222,93 +184,39 @@ fn candidates(end: usize, gate: Gate) -> std::ops::Range<usize> {
     gate.sinks.min(recent)..recent
 }
 
-/// `[tiles, n]`, the greatest bound of `log₂e · scale · q·k` over the tile's blocks; and `[n, blocks]`,
-/// that of the mean key, in whole vectors with negative infinity behind the last block.
+/// `scores[tile, h] = max over the tile's blocks of the bound of log₂e · scale · q·k`.
 #[inline(always)]
-fn scores<S: Simd, E: Element>(
+fn bound_scores<S: Simd, E: Element>(
     s: S,
     call: &Attention<'_, E>,
-    summaries: &[f16],
-    place: &Candidates,
-) -> (Vec<f32>, Vec<f32>) {
-    let (kv, heads) = (&call.kv, call.heads_per_group());
-    let query = call.spans[place.span].queries.start * call.params.heads + place.group * heads;
-    let queries = &call.q[query * kv.width..(query + heads) * kv.width];
-    let scale = call.params.scale * std::f32::consts::LOG2_E;
-    let per_tile = TILE / kv.block_tokens;
-    let blocks = place.blocks(call);
-    let stride = blocks.len().next_multiple_of(LANES);
-    let mut bounds = vec![f32::NEG_INFINITY; place.tiles.len() * heads];
-    let mut means = vec![f32::NEG_INFINITY; heads * stride];
-    for (index, &block) in blocks.iter().enumerate() {
-        let summary = Summary::of(summaries, kv.width, block as usize * kv.heads + place.group);
-        let bounds = &mut bounds[index / per_tile * heads..][..heads];
-        for (head, query) in queries.chunks_exact(kv.width).enumerate() {
-            let bound = scale * greatest_product(s, query, &summary);
-            if bound > bounds[head] {
-                bounds[head] = bound;
-            }
-            means[head * stride + index] = scale * product(s, query, summary.mean_key);
-        }
-    }
-    (bounds, means)
-}
-
-/// `Σ_b n·2^(x_b−m)·v̄_b`, m and `Σ_b n·2^(x_b−m)` for each head, with the scores `x: [n, blocks]` of
-/// the blocks' mean keys and their mean values `v̄`, each of n positions.
-#[inline(always)]
-fn sum_means<S: Simd, E: Element>(
-    s: S,
-    call: &Attention<'_, E>,
-    summaries: &[f16],
-    place: &Candidates,
-    means: &mut [f32],
-    rests: &mut [f32],
+    bounds: &[f16],
+    (span, group): (usize, usize),
+    tiles: &std::ops::Range<usize>,
+    scores: &mut [f32],
 ) {
-    let kv = &call.kv;
-    let stride = means.len() / call.heads_per_group();
-    let rest_len = Gates::rest_len(kv.width);
-    for (weights, rest) in means.chunks_exact_mut(stride).zip(rests.chunks_exact_mut(rest_len)) {
-        let greatest = greatest(s, weights, f32::NEG_INFINITY);
-        let mut sum = s.splat(0.0);
-        for weights in weights.as_chunks_mut::<LANES>().0 {
-            let power = exp2(s, s.sub(s.load(weights), s.splat(greatest)));
-            let weight = s.mul(power, s.splat(kv.block_tokens as f32));
-            sum = s.add(sum, weight);
-            s.store(weight, weights);
-        }
-        rest[kv.width..].copy_from_slice(&[greatest, sum_lanes(s, sum)]);
-    }
-    for (index, &block) in place.blocks(call).iter().enumerate() {
-        let summary = Summary::of(summaries, kv.width, block as usize * kv.heads + place.group);
-        for (weights, rest) in means.chunks_exact(stride).zip(rests.chunks_exact_mut(rest_len)) {
-            // What has no weight is left out, whatever it holds.
-            if weights[index] > 0.0 {
-                let weight = s.splat(weights[index]);
-                let sums = rest[..kv.width].as_chunks_mut::<LANES>().0;
-                for (sum, value) in sums.iter_mut().zip(summary.mean_value.as_chunks().0) {
-                    s.store(s.fma(weight, s.load_f16(value), s.load(sum)), sum);
-                }
+    let (kv, heads) = (&call.kv, call.heads_per_group());
+    let start = (call.spans[span].queries.start * call.params.heads + group * heads) * kv.width;
+    let queries = &call.q[start..start + heads * kv.width];
+    let scale = call.params.scale * std::f32::consts::LOG2_E;
+    let blocks_per_tile = TILE / kv.block_tokens;
+    for (tile, scores) in tiles.clone().zip(scores.chunks_exact_mut(heads)) {
+        scores.fill(f32::NEG_INFINITY);
+        let blocks = &call.spans[span].blocks[tile * blocks_per_tile..][..blocks_per_tile];
+        for block in blocks {
+            let len = bounds_len(kv.width);
+            let bounds = &bounds[(*block as usize * kv.heads + group) * len..][..len];
+            let (greatest, least) = bounds.split_at(kv.width);
+            for (query, score) in queries.chunks_exact(kv.width).zip(&mut *scores) {
+                let bound = scale * greatest_product(s, query, greatest, least);
+                *score = if bound > *score { bound } else { *score };
             }
         }
     }
-}
-
-/// `Σ_d q_d·k_d`.
-#[inline(always)]
-fn product<S: Simd>(s: S, query: &[f32], key: &[f16]) -> f32 {
-    let mut sum = s.splat(0.0);
-    let vectors = query.as_chunks::<LANES>().0.iter();
-    for (query, key) in vectors.zip(key.as_chunks().0) {
-        sum = s.fma(s.load(query), s.load_f16(key), sum);
-    }
-    sum_lanes(s, sum)
 }
 
 /// `Σ_d max(q_d, 0)·greatest_d + min(q_d, 0)·least_d`.
 #[inline(always)]
-fn greatest_product<S: Simd>(s: S, query: &[f32], summary: &Summary<'_>) -> f32 {
-    let (greatest, least) = (summary.greatest, summary.least);
+fn greatest_product<S: Simd>(s: S, query: &[f32], greatest: &[f16], least: &[f16]) -> f32 {
     let zero = s.splat(0.0);
     let mut sum = zero;
     let vectors = query.as_chunks::<LANES>().0.iter();

@@ -3,11 +3,11 @@
 //! `docs/attention.md` derives the formula, the tiling and why a row's result depends on nothing
 //! but the row itself.
 
+mod bounds;
 mod elements;
 mod gated;
 mod rows;
 mod store;
-mod summaries;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -17,11 +17,11 @@ use std::ops::Range;
 
 use crate::pool::Pool;
 use crate::simd::{LANES, Variant};
+pub use bounds::bound_keys;
 use elements::{Element, with_paged};
 pub use elements::{KvElements, KvElementsMut};
 pub use gated::{Gate, GateMeasure, GatedView, gated_attention};
 pub use store::{KvViewMut, store_kv};
-pub use summaries::summarise_blocks;
 use work::Attention;
 
 /// The keys and values of a cache that is cut into blocks of positions.

@@ -222,9 +222,9 @@ fn cap_scores<S: Simd>(s: S, scores: &mut Scores, cap: f32) {
     }
 }
 
-/// The greatest of the scores, which are whole vectors, and `before`.
+/// The greatest of the scores and `before`.
 #[inline(always)]
-pub(super) fn greatest<S: Simd>(s: S, scores: &[f32], before: f32) -> f32 {
+fn greatest<S: Simd>(s: S, scores: &Scores, before: f32) -> f32 {
     let mut greatest = s.splat(before);
     for scores in scores.as_chunks().0 {
         greatest = s.max(s.load(scores), greatest);

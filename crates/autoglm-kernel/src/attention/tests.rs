@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use half::f16;
 use proptest::prelude::*;
 
+use super::bounds::bound_keys_with;
 use super::gated::gated_with;
 use super::store::store_kv_with;
-use super::summaries::summarise_with;
 use super::*;
 use crate::test_data::{assert_near, bits, pool, values};
 
@@ -635,12 +635,12 @@ impl Case {
     ) -> (Vec<f32>, Vec<GateMeasure>) {
         let (cache, tables, q) = (self.cache(), self.tables(), self.queries());
         let blocks: Vec<u32> = (0..(SLOTS / self.block_tokens) as u32).collect();
-        let mut summaries = vec![f16::ZERO; blocks.len() * self.groups * 4 * self.width];
-        summarise_with(variant, &pool(threads), &cache.view(), &blocks, &mut summaries);
+        let mut bounds = vec![f16::ZERO; blocks.len() * self.groups * 2 * self.width];
+        bound_keys_with(variant, &pool(threads), &cache.view(), &blocks, &mut bounds);
         let (spans, params) = (self.spans(&tables), self.params());
         let view = GatedView {
             kv: cache.view(),
-            summaries: &summaries,
+            bounds: &bounds,
         };
         let mut out = vec![f32::NAN; q.len()];
         let inputs = (&q[..], &view, &spans[..], gates, &params);
@@ -692,77 +692,27 @@ fn a_gated_row_is_the_same_in_every_variant_alone_and_on_any_number_of_threads()
 }
 
 #[test]
-fn summaries_are_the_greatest_the_least_and_the_mean_of_what_a_block_holds() {
-    for q8 in [false, true] {
-        let case = Case::decoding(&[5], q8);
-        let cache = case.cache();
-        let (k, v) = (case.held(2), case.held(3));
-        let head = case.groups * 4 * case.width;
-        let mut summaries = vec![f16::NAN; SLOTS / 32 * head];
-        summarise_blocks(&pool(2), &cache.view(), &[3, 1, 3], &mut summaries);
-        let untouched = summaries[..head].iter().all(|x| x.is_nan());
-        assert!(untouched, "block 0 is untouched");
-        for (block, group, d) in places(&case) {
-            let at = |offset| ((block * 32 + offset) * case.groups + group) * case.width + d;
-            let of = |x: &[f64]| (0..32).map(|offset| x[at(offset)]).collect::<Vec<_>>();
-            let (keys, values) = (of(&k), of(&v));
-            let mean = |x: &[f64]| x.iter().sum::<f64>() / 32.0;
-            let exact = [
-                keys.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                keys.iter().copied().fold(f64::INFINITY, f64::min),
-                mean(&keys),
-                mean(&values),
-            ];
-            let first = (block * case.groups + group) * 4 * case.width + d;
-            let found = [0, 1, 2, 3].map(|part| summaries[first + part * case.width].to_f32());
-            // Half a step of half precision, and the sums' own error.
-            let bounds = exact.map(|x| x.abs() / 2048.0 + 1e-5);
-            assert_near(&found, &exact, &bounds);
-        }
-    }
-}
-
-/// Blocks, groups and channels.
-fn places(case: &Case) -> Vec<(usize, usize, usize)> {
-    let channels = 0..case.groups * case.width;
-    let of_block = |block| channels.clone().map(move |c| (block, c / case.width, c % case.width));
-    [1, 3].into_iter().flat_map(of_block).collect()
-}
-
-#[test]
-fn blocks_that_are_left_out_count_with_their_mean_key_and_value() {
-    // Inside each block all keys and all values are the same, so that the means say everything.
-    for q8 in [false, true] {
-        let case = Case::decoding(&[1_300], q8);
-        let mut cache = case.cache();
-        let row_len = case.groups * case.width;
-        let slots: Vec<u32> = (0..SLOTS as u32).collect();
-        let of_blocks = |which| {
-            let contents = case.contents(which);
-            let blocks = contents.chunks_exact(32 * row_len);
-            let rows = blocks.flat_map(|block| block[..row_len].repeat(32));
-            rows.collect::<Vec<f32>>()
-        };
-        let (k, v) = (of_blocks(2), of_blocks(3));
-        store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
-        let blocks: Vec<u32> = (0..SLOTS as u32 / 32).collect();
-        let mut summaries = vec![f16::ZERO; blocks.len() * row_len * 4];
-        summarise_blocks(&pool(1), &cache.view(), &blocks, &mut summaries);
-        let (tables, q, params) = (case.tables(), case.queries(), case.params());
-        let spans = case.spans(&tables);
-        let mut full = vec![0.0; q.len()];
-        attention(&pool(1), &q, &cache.view(), &spans, &params, &mut full);
-        let view = GatedView {
-            kv: cache.view(),
-            summaries: &summaries,
-        };
-        for threads in 1..=2 {
-            let mut out = vec![0.0; q.len()];
-            let gated = (&spans[..], &[NARROW][..]);
-            gated_attention(&pool(threads), &q, &view, gated, &params, &mut out);
-            // Means of half precision: scores are off by some 2⁻¹¹ of Σ|q·k|.
-            let bounds = vec![5e-3; out.len()];
-            assert_near(&out, &wide(&full), &bounds);
+fn bounds_hold_for_every_key_of_a_block() {
+    let case = Case::decoding(&[5], false);
+    let (cache, k) = (case.cache(), case.held(2));
+    let mut bounds = vec![f16::NAN; SLOTS / 32 * case.groups * 2 * case.width];
+    bound_keys(&pool(2), &cache.view(), &[3, 1, 3], &mut bounds);
+    let head = case.groups * 2 * case.width;
+    assert!(
+        bounds[..head].iter().all(|x| x.is_nan()),
+        "block 0 is untouched"
+    );
+    for block in [1, 3] {
+        for group in 0..case.groups {
+            for d in 0..case.width {
+                let keys = (0..32).map(|offset| {
+                    k[((block * 32 + offset) * case.groups + group) * case.width + d]
+                });
+                let at = (block * case.groups + group) * 2 * case.width + d;
+                let found = [bounds[at], bounds[at + case.width]].map(f16::to_f64);
+                let greatest = keys.clone().fold(f64::NEG_INFINITY, f64::max);
+                assert_eq!(found, [greatest, keys.fold(f64::INFINITY, f64::min)]);
+            }
         }
     }
 }
@@ -781,11 +731,11 @@ fn the_tile_with_the_key_that_a_query_looks_for_is_selected() {
     let mut v = vec![0.0; k.len()];
     v[needle * row_len..(needle + 1) * row_len].fill(1.0);
     store_kv(&pool(1), &k, &v, &slots, &mut cache.view_mut());
-    let mut summaries = vec![f16::ZERO; SLOTS / 32 * row_len * 4];
-    summarise_blocks(&pool(1), &cache.view(), &slots[..12], &mut summaries);
+    let mut bounds = vec![f16::ZERO; SLOTS / 32 * row_len * 2];
+    bound_keys(&pool(1), &cache.view(), &slots[..12], &mut bounds);
     let view = GatedView {
         kv: cache.view(),
-        summaries: &summaries,
+        bounds: &bounds,
     };
     let span = AttentionSpan {
         blocks: &table,

@@ -30,20 +30,10 @@ pub(super) struct Attention<'a, E> {
 pub(super) struct Gates<'a> {
     /// For each span and key/value head, ascending.
     pub(super) lists: &'a [Vec<u32>],
-    /// `[spans, H, D + 2]`: the weighted sum of the means of the blocks that are left out, the score
-    /// that its weights are relative to, and their sum, 0 where nothing is left out.
-    pub(super) rests: &'a [f32],
     /// `[spans, H, longest]`: the sum of a tile's weights, and the score that it is relative to.
     pub(super) weights: &'a DisjointMut<'a, [f32; 2]>,
     /// The length of the longest list.
     pub(super) longest: usize,
-}
-
-impl Gates<'_> {
-    /// Numbers of a head in [`Gates::rests`].
-    pub(super) const fn rest_len(width: usize) -> usize {
-        width + 2
-    }
 }
 
 /// The tiles that a row block goes through: those with an index in `first..end`.
@@ -140,8 +130,7 @@ impl<E: Element> Attention<'_, E> {
                 merge(self.variant, total, (of_chunk[row], after[row]));
             }
         }
-        for (row, (out, mut progress)) in out.into_iter().zip(progress).enumerate() {
-            self.add_rest(&item.block, row, (&mut *out, &mut progress));
+        for (out, progress) in out.into_iter().zip(progress) {
             multiply(self.variant, out, 1.0 / progress.sum);
         }
     }
@@ -191,7 +180,6 @@ impl<E: Element> Attention<'_, E> {
                 let total = (&mut *out, &mut progress);
                 merge(self.variant, total, (sums, of_chunk));
             }
-            self.add_rest(&block, row, (&mut *out, &mut progress));
             multiply(self.variant, out, 1.0 / progress.sum);
         }
     }
@@ -271,31 +259,12 @@ impl<E: Element> Attention<'_, E> {
     /// Notes what a tile weighs for a row, where that is asked for.
     pub(super) fn note(&self, block: &RowBlock, row: usize, index: usize, weight: [f32; 2]) {
         if let Some(gates) = self.gates {
-            let at = self.gated_row(block, row) * gates.longest + index;
+            let head = block.group * self.heads_per_group() + block.first + row;
+            let at = (block.span * self.params.heads + head) * gates.longest + index;
             // SAFETY: gated spans have one row, and each of its heads and tiles is computed once.
             let noted = unsafe { gates.weights.range(at..at + 1) };
             noted[0] = weight;
         }
-    }
-
-    /// Adds the means of what a gated row's gate leaves out.
-    fn add_rest(&self, block: &RowBlock, row: usize, total: (&mut [f32], &mut Progress)) {
-        if let Some(gates) = self.gates {
-            let len = Gates::rest_len(self.kv.width);
-            let rest = &gates.rests[self.gated_row(block, row) * len..][..len];
-            let (sums, state) = rest.split_at(self.kv.width);
-            let of_rest = Progress {
-                greatest: state[0],
-                sum: state[1],
-            };
-            merge(self.variant, total, (sums, of_rest));
-        }
-    }
-
-    /// The place of a row among the heads of all spans, which have one row each.
-    fn gated_row(&self, block: &RowBlock, row: usize) -> usize {
-        let head = block.group * self.heads_per_group() + block.first + row;
-        block.span * self.params.heads + head
     }
 
     /// The first position that a row at `position` attends to.

@@ -155,7 +155,7 @@ impl Block<'_> {
         rows.replace_virtual(layer, config.kv_heads * config.head_width, (keys, values));
         store_kv(pool, keys, values, &rows.slots, &mut cache.view_mut(layer));
         if self.layer.window.is_none() {
-            cache.summarise_blocks(pool, layer, &rows.filled_blocks());
+            cache.bound_keys(pool, layer, &rows.filled_blocks());
         }
     }
 

@@ -2,19 +2,19 @@
 
 use autoglm_kernel::{
     GatedView, KvElements, KvElementsMut, KvView, KvViewMut, LatentView, LatentViewMut, Pool,
-    summarise_blocks,
+    bound_keys,
 };
 use half::slice::HalfBitsSliceExt;
 
-use super::{BLOCK_TOKENS, CacheType, SUMMARY_ROWS};
+use super::{BLOCK_TOKENS, CacheType};
 use crate::config::LatentConfig;
 
 /// Keys and values of one layer.
 pub(super) struct Layer {
     keys: Elements,
     values: Elements,
-    /// The summaries of whole blocks, in half precision: `[blocks, G, 4, D]`.
-    summaries: Vec<u16>,
+    /// The greatest and least keys of whole blocks, in half precision.
+    bounds: Vec<u16>,
     head_width: usize,
 }
 
@@ -38,7 +38,7 @@ impl Layer {
         Self {
             keys: elements(),
             values: elements(),
-            summaries: vec![0; heads * SUMMARY_ROWS * head_width],
+            bounds: vec![0; heads * 2 * head_width],
             head_width,
         }
     }
@@ -63,31 +63,30 @@ impl Layer {
         }
     }
 
-    /// The keys and values with the summaries of blocks.
+    /// The keys and values with the bounds of the keys.
     pub(super) fn gated_view(&self, heads: usize) -> GatedView<'_> {
         GatedView {
             kv: self.view(heads),
-            summaries: self.summaries.reinterpret_cast(),
+            bounds: self.bounds.reinterpret_cast(),
         }
     }
 
-    /// Summarises whole blocks.
-    pub(super) fn summarise_blocks(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
-        let mut summaries = std::mem::take(&mut self.summaries);
-        summarise_blocks(
+    /// Finds the bounds of the keys of whole blocks.
+    pub(super) fn bound_keys(&mut self, pool: &Pool, heads: usize, blocks: &[u32]) {
+        let mut bounds = std::mem::take(&mut self.bounds);
+        bound_keys(
             pool,
             &self.view(heads),
             blocks,
-            summaries.reinterpret_cast_mut(),
+            bounds.reinterpret_cast_mut(),
         );
-        self.summaries = summaries;
+        self.bounds = bounds;
     }
 
     /// Copies a block of `heads` heads over another one.
     pub(super) fn copy_heads(&mut self, heads: usize, from: usize, to: usize) {
         let slots = heads * BLOCK_TOKENS;
-        let summary_len = SUMMARY_ROWS * self.head_width;
-        copy(&mut self.summaries, heads * summary_len, from, to);
+        copy(&mut self.bounds, heads * 2 * self.head_width, from, to);
         for elements in [&mut self.keys, &mut self.values] {
             match elements {
                 Elements::F16(halves) => copy(halves, slots * self.head_width, from, to),
