@@ -163,7 +163,9 @@ impl LocalEngine {
 
     fn read_adapter(&self, folder: &Path) -> Result<Arc<Adapter>, LocalError> {
         let planned = Adapter::planned_bytes(folder)?;
-        let plan = self.plan.with_adapters(self.adapters.size_bytes() + planned);
+        let plan = self
+            .plan
+            .with_adapters(self.adapters.size_bytes() + planned);
         if let Some(limit_bytes) = self.memory_limit
             && plan.total_bytes() as u64 > limit_bytes
         {

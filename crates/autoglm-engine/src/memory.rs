@@ -64,9 +64,8 @@ impl MemoryPlan {
         let kind = settings.cache_type;
         let usual = LocalSettings::DEFAULT_CACHE_TOKENS;
         let wanted = settings.cache_tokens.unwrap_or(usual);
-        let with_cache = |tokens| {
-            Self::with_cache(&size, kind, tokens).with_adapters(settings.adapter_bytes)
-        };
+        let with_cache =
+            |tokens| Self::with_cache(&size, kind, tokens).with_adapters(settings.adapter_bytes);
         let mut plan = with_cache(wanted.max(LocalSettings::MIN_CACHE_TOKENS));
         let Some(limit_bytes) = settings.memory_limit else {
             return Ok(plan);

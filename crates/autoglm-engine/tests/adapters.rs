@@ -249,7 +249,10 @@ fn adapters_count_in_the_plan_and_one_too_many_is_refused_with_the_numbers() {
     };
     let plan = |bytes| MemoryPlan::new(&*source, settings(bytes)).unwrap();
     assert_eq!(plan(0).adapter_bytes, 0);
-    assert!(plan(planned).adapter_bytes > planned, "a pass wants buffers");
+    assert!(
+        plan(planned).adapter_bytes > planned,
+        "a pass wants buffers"
+    );
     let limit = plan(planned).total_bytes() as u64;
     let limited = |adapter_bytes| LocalSettings {
         memory_limit: Some(limit),

@@ -222,10 +222,7 @@ fn continuations_are_predicted_as_the_ends_of_windows_are() {
             assert_eq!(*found, window);
         }
     }
-    assert_ne!(
-        found[0], found[1],
-        "narrow gates change what is predicted"
-    );
+    assert_ne!(found[0], found[1], "narrow gates change what is predicted");
 }
 
 #[test]

@@ -190,7 +190,10 @@ fn an_adapter_takes_no_more_than_was_planned_and_not_much_less() {
         let adapter = adapter(name, &load(&base(&golden(name).base), &pool), &pool);
         let planned = Adapter::planned_bytes(&fixtures().join("adapters").join(name)).unwrap();
         let taken = adapter.size_bytes();
-        assert!(taken > 0 && taken <= planned, "{name}: {taken} of {planned}");
+        assert!(
+            taken > 0 && taken <= planned,
+            "{name}: {taken} of {planned}"
+        );
         // Sixteen rows are packed together, which tiny matrices do not fill.
         assert!(planned <= 4 * taken, "{name}: {taken} of {planned}");
     }

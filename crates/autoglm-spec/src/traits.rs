@@ -109,8 +109,10 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// Tokens that are looked up at once where nothing else is asked for.
-    pub const DEFAULT_LOOKUP_TOKENS: usize = 16;
+    /// Tokens that are looked up at once where nothing else is asked for: with the token before
+    /// them eight rows, the most that cost little more than one in the products of a pass
+    /// (`docs/decoding.md`).
+    pub const DEFAULT_LOOKUP_TOKENS: usize = 7;
 }
 
 impl Default for Decoding {
