@@ -196,7 +196,7 @@ fn perplexity_is_measured_between_the_passes_of_others() {
 #[test]
 fn continuations_are_predicted_as_the_ends_of_windows_are() {
     let engine = engine(FIXTURES[0], 2);
-    let prompt: Vec<u32> = (0..150).map(|i| 3 + i * 7 % 50).collect();
+    let prompt: Vec<u32> = (0..110).map(|i| 3 + i * 7 % 50).collect();
     let continuations = [vec![5, 9, 12], vec![5, 9, 13, 20]];
     let narrow = GatingSettings {
         sink_tokens: 0,
@@ -211,7 +211,7 @@ fn continuations_are_predicted_as_the_ends_of_windows_are() {
     for (&attention, found) in policies.iter().zip(&found) {
         for (continuation, found) in continuations.iter().zip(found) {
             let settings = PerplexitySettings {
-                context: 200,
+                context: 120,
                 last: Some(continuation.len()),
                 attention,
             };

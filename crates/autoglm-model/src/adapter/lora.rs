@@ -50,8 +50,16 @@ impl LayerDeltas {
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        let deltas = self.0.iter().flatten();
-        deltas.map(|d| d.a.size_bytes() + d.b.size_bytes()).sum()
+        // Projections that share an A stand one behind the other.
+        let mut last: Option<&Arc<PackedMatrix>> = None;
+        let mut bytes = 0;
+        for delta in self.0.iter().flatten() {
+            let shared = last.is_some_and(|last| Arc::ptr_eq(last, &delta.a));
+            bytes += if shared { 0 } else { delta.a.size_bytes() };
+            bytes += delta.b.size_bytes();
+            last = Some(&delta.a);
+        }
+        bytes
     }
 }
 
