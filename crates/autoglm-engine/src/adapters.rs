@@ -33,6 +33,13 @@ impl Adapters {
         })
     }
 
+    /// Bytes of all that have a name, and of that of requests that name none.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        let all = named.values().chain(&self.own);
+        all.map(|adapter| adapter.size_bytes()).sum()
+    }
+
     /// Gives an adapter a name, which another one may have had.
     pub(crate) fn insert(&self, name: String, adapter: Arc<Adapter>) {
         let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);

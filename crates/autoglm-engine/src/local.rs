@@ -8,8 +8,8 @@ use autoglm_model::{
     Adapter, CacheType, KvCache, Model, Pool, Pooling, QuantizedType, WeightSource,
 };
 use autoglm_spec::{
-    Cancel, Completion, Constraint, EmbeddingSpace, EngineError, Generate, GenerateRequest,
-    ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment, Similarity,
+    AttentionPolicy, Cancel, Completion, Constraint, EmbeddingSpace, EngineError, Generate,
+    GenerateRequest, ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment, Similarity,
 };
 use autoglm_token::{
     AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
@@ -21,9 +21,9 @@ use crate::desk::{Busy, Desk};
 use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::GenerateJob;
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryError, MemoryPlan};
 use crate::options::OptionPlan;
-use crate::perplexity::{Perplexity, PerplexitySettings, add_window};
+use crate::perplexity::{self, Perplexity, PerplexitySettings};
 use crate::request::{Answer, Job};
 use crate::runner::{Machine, PLACEHOLDER};
 use crate::scheduler::Scheduler;
@@ -45,6 +45,8 @@ pub struct LocalSettings {
     pub memory_limit: Option<u64>,
     /// What float weights are quantised to while they are loaded.
     pub quantize: Option<QuantizedType>,
+    /// Bytes that are set aside for adapters; see [`Adapter::planned_bytes`].
+    pub adapter_bytes: usize,
 }
 
 impl LocalSettings {
@@ -67,6 +69,8 @@ pub struct LocalEngine {
     pub(crate) desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
     adapters: Adapters,
+    plan: MemoryPlan,
+    memory_limit: Option<u64>,
 }
 
 impl LocalEngine {
@@ -129,6 +133,8 @@ impl LocalEngine {
             desk,
             constraints,
             adapters: Adapters::default(),
+            plan,
+            memory_limit: settings.memory_limit,
         };
         engine.describe_space();
         Ok(engine)
@@ -157,7 +163,8 @@ impl LocalEngine {
     ///
     /// # Errors
     /// A folder that does not hold an adapter of this model that is supported; the error names
-    /// what is wrong with it.
+    /// what is wrong with it. [`MemoryError`] where all adapters together take more than is set
+    /// aside for them and the memory limit leaves no room.
     pub fn load_adapter(&self, name: &str, folder: &Path) -> Result<(), LocalError> {
         let adapter = self.read_adapter(folder)?;
         self.adapters.insert(name.to_owned(), adapter);
@@ -171,6 +178,15 @@ impl LocalEngine {
     }
 
     fn read_adapter(&self, folder: &Path) -> Result<Arc<Adapter>, LocalError> {
+        let planned = Adapter::planned_bytes(folder)?;
+        let plan = self
+            .plan
+            .with_adapters(self.adapters.size_bytes() + planned);
+        if let Some(limit_bytes) = self.memory_limit
+            && plan.total_bytes() as u64 > limit_bytes
+        {
+            return Err(MemoryError { limit_bytes, plan }.into());
+        }
         let adapter = Adapter::open(folder, self.model.config(), &self.pool)?;
         Ok(Arc::new(adapter))
     }
@@ -248,13 +264,55 @@ impl LocalEngine {
         let mut total = Perplexity::default();
         for window in self.windows(tokens, settings.context)? {
             let machine = self.machine();
-            self.desk.borrow(|scheduler| {
+            let found = self.desk.borrow(|scheduler| {
                 let runner = &mut scheduler.runner;
-                add_window(runner, machine, &window, settings, &mut total, cancel)
+                perplexity::window(runner, machine, &window, settings, cancel)
             })?;
+            total += found;
             on_window(&total);
         }
         Ok(total)
+    }
+
+    /// How well the model predicts each of several continuations of one prompt, behind the prefix
+    /// that the model wants, under each of several policies. The prompt but for its last token is
+    /// read once, with full attention; the policies are those of the positions which predict. One
+    /// list for each policy.
+    ///
+    /// # Errors
+    /// A prompt or a continuation without tokens, more tokens than the model's context, or
+    /// cancellation.
+    pub fn predict_continuations(
+        &self,
+        prompt: &[TokenId],
+        continuations: &[Vec<TokenId>],
+        policies: &[AttentionPolicy],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Perplexity>>, EngineError> {
+        let prompt = [self.tokenizer.prefix(), prompt].concat();
+        let refused = |field, given: usize, wanted| EngineError::BadRequest {
+            field,
+            given: format!("{given} tokens"),
+            wanted,
+        };
+        let lengths = || continuations.iter().map(Vec::len);
+        if prompt.is_empty() {
+            return Err(refused("prompt", 0, "at least 1 token"));
+        }
+        if lengths().any(|len| len == 0) {
+            return Err(refused("continuation", 0, "at least 1 token"));
+        }
+        let longest = prompt.len() + lengths().max().unwrap_or(0);
+        if longest > self.facts.context_tokens {
+            let wanted = "at most the model's context";
+            return Err(refused("prompt and continuation", longest, wanted));
+        }
+        let machine = self.machine();
+        self.desk.borrow(|scheduler| {
+            let runner = &mut scheduler.runner;
+            let asked = (prompt.as_slice(), continuations);
+            perplexity::continuations(runner, machine, asked, policies, cancel)
+        })
     }
 
     /// Tokens in windows of `context` positions, the model's prefix included.

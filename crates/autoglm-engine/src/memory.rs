@@ -34,6 +34,10 @@ pub struct MemoryPlan {
     pub head_bytes: usize,
     /// Vocabulary and tokenizer.
     pub tokenizer_bytes: usize,
+    /// Adapters, with the buffers that they want in a pass.
+    pub adapter_bytes: usize,
+    /// Those buffers, where there are adapters.
+    adapter_workspace_bytes: usize,
     /// Token positions of the cache.
     pub cache_tokens: usize,
     /// Bytes that one position takes.
@@ -66,12 +70,14 @@ impl MemoryPlan {
             pass_tokens(&size.config).max(LocalSettings::MIN_CACHE_TOKENS)
         };
         let wanted = settings.cache_tokens.unwrap_or(usual);
-        let mut plan = Self::with_cache(&size, kind, wanted.max(LocalSettings::MIN_CACHE_TOKENS));
+        let with_cache =
+            |tokens| Self::with_cache(&size, kind, tokens).with_adapters(settings.adapter_bytes);
+        let mut plan = with_cache(wanted.max(LocalSettings::MIN_CACHE_TOKENS));
         let Some(limit_bytes) = settings.memory_limit else {
             return Ok(plan);
         };
         if settings.cache_tokens.is_none() {
-            plan = Self::with_cache(&size, kind, plan.tokens_within(limit_bytes).min(usual));
+            plan = with_cache(plan.tokens_within(limit_bytes).min(usual));
         }
         if plan.total_bytes() as u64 > limit_bytes {
             return Err(MemoryError { limit_bytes, plan }.into());
@@ -90,11 +96,22 @@ impl MemoryPlan {
             workspace_bytes: size.workspace_bytes(pass_tokens(config)),
             head_bytes: logits,
             tokenizer_bytes: config.vocabulary * TOKENIZER_BYTES_PER_TOKEN,
+            adapter_bytes: 0,
+            adapter_workspace_bytes: size.adapter_workspace_bytes(PASS_TOKENS),
             cache_tokens,
             bytes_per_token,
         };
         plan.kv_bytes = plan.cache_positions().saturating_mul(bytes_per_token);
         plan
+    }
+
+    /// The plan with adapters that take so many bytes, or as many as it has already.
+    pub(crate) fn with_adapters(mut self, bytes: usize) -> Self {
+        if bytes > 0 {
+            let wanted = bytes.saturating_add(self.adapter_workspace_bytes);
+            self.adapter_bytes = self.adapter_bytes.max(wanted);
+        }
+        self
     }
 
     /// Cache positions that a limit leaves room for, at least
@@ -122,6 +139,7 @@ impl MemoryPlan {
             self.workspace_bytes,
             self.head_bytes,
             self.tokenizer_bytes,
+            self.adapter_bytes,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }
@@ -143,13 +161,14 @@ impl fmt::Display for MemoryError {
         write!(
             f,
             "the model takes {} MiB of memory (weights {}, cache of {} tokens {}, work {}, \
-             vocabulary {}), the limit is {} MiB",
+             vocabulary {}, adapters {}), the limit is {} MiB",
             mib(plan.total_bytes()),
             mib(plan.weight_bytes),
             plan.cache_tokens,
             mib(plan.kv_bytes),
             mib(plan.workspace_bytes + plan.head_bytes),
             mib(plan.tokenizer_bytes),
+            mib(plan.adapter_bytes),
             self.limit_bytes >> 20,
         )
     }

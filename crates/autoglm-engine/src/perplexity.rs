@@ -1,5 +1,7 @@
 //! How well a model predicts a text.
 
+use std::ops::AddAssign;
+
 use autoglm_model::{Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{AttentionPolicy, Cancel, EngineError};
 use autoglm_token::TokenId;
@@ -23,6 +25,13 @@ impl Perplexity {
     }
 }
 
+impl AddAssign for Perplexity {
+    fn add_assign(&mut self, other: Self) {
+        self.predicted_tokens += other.predicted_tokens;
+        self.negative_log_likelihood += other.negative_log_likelihood;
+    }
+}
+
 /// What is predicted, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PerplexitySettings {
@@ -35,47 +44,96 @@ pub struct PerplexitySettings {
     pub attention: AttentionPolicy,
 }
 
-/// Adds the tokens of one window, computed from an empty cache; all but the first are predicted, or
-/// as many as are asked for.
-pub(crate) fn add_window(
+/// Predicts the tokens of one window, computed from an empty cache: all but the first, or as many
+/// as are asked for.
+pub(crate) fn window(
     runner: &mut Runner,
     machine: Machine<'_>,
     window: &[TokenId],
     settings: &PerplexitySettings,
-    total: &mut Perplexity,
     cancel: &Cancel,
-) -> Result<(), EngineError> {
-    let begun = runner.begin(machine);
-    let mut sequence = begun.map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
-    let asked = (settings, total);
-    let outcome = predict(runner, machine, &mut sequence, window, asked, cancel);
+) -> Result<Perplexity, EngineError> {
+    let inputs = window.len().saturating_sub(1);
+    let prompt = settings.last.map_or(0, |last| inputs.saturating_sub(last));
+    let mut sequence = read(runner, machine, &window[..prompt], cancel)?;
+    let behind = &window[prompt..];
+    let policy = settings.attention;
+    let outcome = predict(runner, machine, &mut sequence, behind, policy, cancel);
     runner.cache.release(sequence);
     outcome
 }
 
+/// Predicts each of several continuations of one prompt, which is read once, under each policy. A
+/// prompt has a token at least, and so has a continuation.
+pub(crate) fn continuations(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    (prompt, continuations): (&[TokenId], &[Vec<TokenId>]),
+    policies: &[AttentionPolicy],
+    cancel: &Cancel,
+) -> Result<Vec<Vec<Perplexity>>, EngineError> {
+    let (&last, before) = prompt.split_last().expect("a prompt has a token");
+    let read = read(runner, machine, before, cancel)?;
+    let mut behind = |policy: AttentionPolicy, continuation: &Vec<TokenId>| {
+        let tokens = [&[last], continuation.as_slice()].concat();
+        let mut sequence = runner.cache.fork(&read, read.len());
+        let outcome = predict(runner, machine, &mut sequence, &tokens, policy, cancel);
+        runner.cache.release(sequence);
+        outcome
+    };
+    let of_policy = |&policy: &AttentionPolicy| {
+        let continuations = continuations.iter();
+        continuations.map(|c| behind(policy, c)).collect()
+    };
+    let found = policies.iter().map(of_policy).collect();
+    runner.cache.release(read);
+    found
+}
+
+/// A sequence behind tokens that are not predicted.
+fn read(
+    runner: &mut Runner,
+    machine: Machine<'_>,
+    tokens: &[TokenId],
+    cancel: &Cancel,
+) -> Result<Sequence, EngineError> {
+    let begun = runner.begin(machine);
+    let mut sequence = begun.map_err(|full| EngineError::engine(LocalError::CacheFull(full)))?;
+    for tokens in tokens.chunks(PASS_TOKENS) {
+        let outcome = if cancel.is_cancelled() {
+            Err(EngineError::Cancelled)
+        } else {
+            forward(runner, machine, &mut sequence, tokens, Outputs::None)
+        };
+        if let Err(error) = outcome {
+            runner.cache.release(sequence);
+            return Err(error);
+        }
+    }
+    Ok(sequence)
+}
+
+/// Predicts all tokens but the first, behind what the sequence holds.
 fn predict(
     runner: &mut Runner,
     machine: Machine<'_>,
     sequence: &mut Sequence,
-    window: &[TokenId],
-    (settings, total): (&PerplexitySettings, &mut Perplexity),
+    tokens: &[TokenId],
+    attention: AttentionPolicy,
     cancel: &Cancel,
-) -> Result<(), EngineError> {
-    let inputs = &window[..window.len().saturating_sub(1)];
-    let prompt = settings
-        .last
-        .map_or(0, |last| inputs.len().saturating_sub(last));
-    for tokens in inputs[..prompt].chunks(PASS_TOKENS) {
-        forward(runner, machine, sequence, tokens, Outputs::None)?;
-    }
+) -> Result<Perplexity, EngineError> {
+    let mut found = Perplexity::default();
     let mut pass_tokens = PASS_TOKENS;
-    if let AttentionPolicy::Gated(settings) = settings.attention {
+    if let AttentionPolicy::Gated(settings) = attention {
         let first = sequence.len();
         sequence.gate(gating(machine.model, settings, first));
         pass_tokens = 1;
     }
-    let passes = inputs[prompt..].chunks(pass_tokens);
-    for (tokens, next) in passes.zip(window[prompt + 1..].chunks(pass_tokens)) {
+    let (inputs, wanted) = match tokens {
+        [] => return Ok(found),
+        [inputs @ .., _] => (inputs, &tokens[1..]),
+    };
+    for (tokens, next) in inputs.chunks(pass_tokens).zip(wanted.chunks(pass_tokens)) {
         if cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
@@ -83,11 +141,11 @@ fn predict(
         let rows: Vec<usize> = (0..next.len()).collect();
         runner.for_each_logits(machine, &rows, |row, logits| {
             let logit = logits[next[row] as usize];
-            total.negative_log_likelihood += f64::from(log_sum_exp(logits) - logit);
-            total.predicted_tokens += 1;
+            found.negative_log_likelihood += f64::from(log_sum_exp(logits) - logit);
+            found.predicted_tokens += 1;
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// One pass over tokens of one sequence.

@@ -7,10 +7,13 @@
 mod fixture;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
-use autoglm_engine::{LocalEngine, PerplexitySettings};
-use autoglm_model::ModelConfig;
+use autoglm_engine::{
+    CacheType, LocalEngine, LocalError, LocalSettings, MemoryPlan, PerplexitySettings,
+};
+use autoglm_model::{Adapter, ModelConfig};
 use autoglm_spec::{
     AttentionPolicy, Cancel, EngineError, Generate, GenerateRequest, Normalise, Prompt, Sampling,
     Score, ScoreRequest,
@@ -223,5 +226,49 @@ fn an_engines_own_adapter_is_that_of_all_that_names_none() {
             .divergence(&named, &text, 32, &Cancel::default(), &mut |_| {})
             .unwrap();
         assert!(divergence.divergence().mean > 0.0);
+    }
+}
+
+#[test]
+fn adapters_count_in_the_plan_and_one_too_many_is_refused_with_the_numbers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../autoglm-model/fixtures")
+        .join(MODEL);
+    let folder = TempDir::new().unwrap();
+    write_all(folder.path(), engine(MODEL, 1).model().config());
+    let adapter = |name: &str| folder.path().join(name);
+    let planned = Adapter::planned_bytes(&adapter("lora")).unwrap();
+    let source = autoglm_model::open(&path).unwrap();
+    let settings = |adapter_bytes| LocalSettings {
+        threads: NonZeroUsize::MIN,
+        cache_tokens: Some(LocalSettings::MIN_CACHE_TOKENS),
+        cache_type: CacheType::F16,
+        memory_limit: None,
+        quantize: None,
+        adapter_bytes,
+    };
+    let plan = |bytes| MemoryPlan::new(&*source, settings(bytes)).unwrap();
+    assert_eq!(plan(0).adapter_bytes, 0);
+    assert!(
+        plan(planned).adapter_bytes > planned,
+        "a pass wants buffers"
+    );
+    let limit = plan(planned).total_bytes() as u64;
+    let limited = |adapter_bytes| LocalSettings {
+        memory_limit: Some(limit),
+        ..settings(adapter_bytes)
+    };
+    // Room that was set aside, and room that happens to be left, are the same.
+    for adapter_bytes in [0, planned] {
+        let engine = LocalEngine::open(&path, limited(adapter_bytes)).unwrap();
+        engine.load_adapter("a", &adapter("lora")).unwrap();
+        let error = engine.load_adapter("b", &adapter("prefix")).unwrap_err();
+        let LocalError::Memory(refused) = error else {
+            panic!("{error:?} is no refusal");
+        };
+        assert_eq!(refused.limit_bytes, limit);
+        assert!(refused.plan.total_bytes() as u64 > limit);
+        assert!(engine.unload_adapter("a"));
+        engine.load_adapter("b", &adapter("lora")).unwrap();
     }
 }

@@ -10,8 +10,8 @@ use std::thread;
 
 use autoglm_engine::{LocalEngine, PerplexitySettings};
 use autoglm_spec::{
-    AttentionPolicy, Cancel, EngineError, FinishReason, Generate, GenerateRequest, Normalise,
-    Prompt, Sampling, Score, ScoreRequest,
+    AttentionPolicy, Cancel, EngineError, FinishReason, GatingSettings, Generate, GenerateRequest,
+    Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 use fixture::{FIXTURES, completions, content, engine, request};
 
@@ -191,4 +191,49 @@ fn perplexity_is_measured_between_the_passes_of_others() {
         scope.spawn(|| completions(&engine, &texts(2)));
         assert_eq!(measure(), alone);
     });
+}
+
+#[test]
+fn continuations_are_predicted_as_the_ends_of_windows_are() {
+    let engine = engine(FIXTURES[0], 2);
+    let prompt: Vec<u32> = (0..110).map(|i| 3 + i * 7 % 50).collect();
+    let continuations = [vec![5, 9, 12], vec![5, 9, 13, 20]];
+    let narrow = GatingSettings {
+        sink_tokens: 0,
+        least_recent_tokens: 64,
+        most_recent_tokens: 64,
+        selected_tokens: 0,
+    };
+    let policies = [AttentionPolicy::Full, AttentionPolicy::Gated(narrow)];
+    let found = engine
+        .predict_continuations(&prompt, &continuations, &policies, &Cancel::default())
+        .unwrap();
+    for (&attention, found) in policies.iter().zip(&found) {
+        for (continuation, found) in continuations.iter().zip(found) {
+            let settings = PerplexitySettings {
+                context: 120,
+                last: Some(continuation.len()),
+                attention,
+            };
+            let text = [prompt.as_slice(), continuation].concat();
+            let window = engine
+                .perplexity(&text, &settings, &Cancel::default(), &mut |_| {})
+                .unwrap();
+            assert_eq!(*found, window);
+        }
+    }
+    assert_ne!(found[0], found[1], "narrow gates change what is predicted");
+}
+
+#[test]
+fn continuations_without_tokens_and_too_long_ones_are_refused() {
+    let engine = engine(FIXTURES[0], 1);
+    let refused = |continuation: Vec<u32>| {
+        let policy = [AttentionPolicy::Full];
+        let found =
+            engine.predict_continuations(&[5, 9], &[continuation], &policy, &Cancel::default());
+        found.unwrap_err().to_string()
+    };
+    assert!(refused(Vec::new()).contains("at least 1 token"));
+    assert!(refused(vec![5; 100_000]).contains("the model's context"));
 }

@@ -50,6 +50,7 @@ fn settings() -> LocalSettings {
         cache_type: CacheType::F16,
         memory_limit: None,
         quantize: None,
+        adapter_bytes: 0,
     }
 }
 

@@ -86,6 +86,18 @@ impl ModelSize {
         let floats = 4 * config.width + heads + 2 * config.feed_forward + widest;
         rows.saturating_mul(floats).saturating_mul(size_of::<f32>())
     }
+
+    /// Bytes of the buffers that adapters want beside them for `rows` rows.
+    pub fn adapter_workspace_bytes(&self, rows: usize) -> usize {
+        let config = &self.config;
+        let widest = config
+            .width
+            .max(config.feed_forward)
+            .max(config.heads * config.head_width);
+        // Rows of one adapter, the same for the kernel, A·x and B·(A·x).
+        let floats = 4 * widest;
+        rows.saturating_mul(floats).saturating_mul(size_of::<f32>())
+    }
 }
 
 /// A model whose weights are packed and ready.

@@ -184,6 +184,22 @@ fn check_against_peft(passes: &[usize]) {
 }
 
 #[test]
+fn an_adapter_takes_no_more_than_was_planned_and_not_much_less() {
+    let pool = pool();
+    for name in NAMES {
+        let adapter = adapter(name, &load(&base(&golden(name).base), &pool), &pool);
+        let planned = Adapter::planned_bytes(&fixtures().join("adapters").join(name)).unwrap();
+        let taken = adapter.size_bytes();
+        assert!(
+            taken > 0 && taken <= planned,
+            "{name}: {taken} of {planned}"
+        );
+        // Sixteen rows are packed together, which tiny matrices do not fill.
+        assert!(planned <= 4 * taken, "{name}: {taken} of {planned}");
+    }
+}
+
+#[test]
 fn a_prompt_at_once_agrees_with_peft() {
     check_against_peft(&[64]);
 }

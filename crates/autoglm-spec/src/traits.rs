@@ -109,8 +109,10 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// Tokens that are looked up at once where nothing else is asked for.
-    pub const DEFAULT_LOOKUP_TOKENS: usize = 16;
+    /// Tokens that are looked up at once where nothing else is asked for: with the token before
+    /// them eight rows, the most that cost little more than one in the products of a pass
+    /// (`docs/decoding.md`).
+    pub const DEFAULT_LOOKUP_TOKENS: usize = 7;
 }
 
 impl Default for Decoding {
@@ -141,6 +143,7 @@ pub enum Constraint {
 /// How much of what stands before a generated token its attention looks at. The prompt itself is
 /// always read with full attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttentionPolicy {
     /// All of it.
     #[default]
@@ -152,6 +155,7 @@ pub enum AttentionPolicy {
 
 /// What bounds [`AttentionPolicy::Gated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GatingSettings {
     /// First positions that are always looked at.
     pub sink_tokens: usize,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
-use autoglm_model::QuantizedType;
+use autoglm_model::{Adapter, QuantizedType};
 use clap::{Args, ValueEnum};
 
 use crate::models::{Need, resolve_model};
@@ -79,26 +79,36 @@ impl EngineArgs {
     /// No such model, or a file that is not usable.
     pub fn open(&self, home: &Path, need: Need) -> anyhow::Result<LocalEngine> {
         let path = resolve_model(home, self.model.as_deref(), need)?;
-        let engine = LocalEngine::open(&path, self.settings())?;
+        let engine = LocalEngine::open(&path, self.settings()?)?;
         Ok(match &self.adapter {
             Some(folder) => engine.with_adapter(folder)?,
             None => engine,
         })
     }
 
-    fn settings(&self) -> LocalSettings {
-        LocalSettings {
+    fn settings(&self) -> anyhow::Result<LocalSettings> {
+        Ok(LocalSettings {
             threads: self.threads(),
             cache_tokens: self.cache_tokens,
             memory_limit: self.memory_limit,
             cache_type: self.cache_type.into(),
             quantize: self.quantize,
-        }
+            adapter_bytes: adapter_bytes(self.adapter.as_deref())?,
+        })
     }
 
     fn threads(&self) -> NonZeroUsize {
         self.threads.unwrap_or_else(available_threads)
     }
+}
+
+/// The bytes that the adapter in a folder will take.
+///
+/// # Errors
+/// A folder that holds no adapter.
+pub(crate) fn adapter_bytes(folder: Option<&Path>) -> anyhow::Result<usize> {
+    let bytes = folder.map(Adapter::planned_bytes).transpose()?;
+    Ok(bytes.unwrap_or(0))
 }
 
 /// As many compute threads as there are processors.

@@ -435,6 +435,29 @@ fn unusable_model_files_are_named_in_one_line() {
 }
 
 #[test]
+fn an_adapter_counts_in_the_plan_and_within_the_limit() {
+    let desk = Desk::new();
+    let adapter = model("adapters/lora-llama");
+    let model = model("tiny-llama.gguf");
+    let plan = |options: &[&str]| {
+        let args = [&["model", "info", &model, "--plan", "--json"], options].concat();
+        let plan = desk.json(&args);
+        ["adapter_bytes", "total_bytes"].map(|part| plan[part].as_u64().unwrap())
+    };
+    let [none, without] = plan(&[]);
+    let [some, with] = plan(&["--adapter", &adapter]);
+    assert_eq!((none, without + some), (0, with));
+    assert!(some > 0);
+    let limit = (with - 1).to_string();
+    let limited = ["--memory-limit", &limit, "--cache-tokens", "16384"];
+    let score = ["score", "--model", &model, "--prompt", "a", "--option", "b"];
+    desk.ok(&[&score[..], &limited].concat());
+    let (code, message) = desk.fails(&[&score[..], &limited, &["--adapter", &adapter]].concat());
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("adapters 1"), "{message}");
+}
+
+#[test]
 fn a_folder_that_holds_no_adapter_is_named_in_one_line() {
     let desk = Desk::new();
     let model = model("tiny-llama.gguf");

@@ -20,6 +20,7 @@ fn engine() -> LocalEngine {
         cache_type: CacheType::F16,
         memory_limit: None,
         quantize: None,
+        adapter_bytes: 0,
     };
     LocalEngine::open(&path, settings).unwrap()
 }

@@ -50,9 +50,28 @@ impl LayerDeltas {
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        let deltas = self.0.iter().flatten();
-        deltas.map(|d| d.a.size_bytes() + d.b.size_bytes()).sum()
+        // Projections that share an A stand one behind the other.
+        let mut last: Option<&Arc<PackedMatrix>> = None;
+        let mut bytes = 0;
+        for delta in self.0.iter().flatten() {
+            let shared = last.is_some_and(|last| Arc::ptr_eq(last, &delta.a));
+            bytes += if shared { 0 } else { delta.a.size_bytes() };
+            bytes += delta.b.size_bytes();
+            last = Some(&delta.a);
+        }
+        bytes
     }
+}
+
+/// The bytes of a tensor that is kept in single precision, at most.
+pub(super) fn planned_bytes(tensor: &StoredTensor<'_>) -> usize {
+    let &[rows, cols] = tensor.shape else {
+        return 0;
+    };
+    let packed = |rows| PackedMatrix::packed_bytes(BlockFormat::F32, rows, cols);
+    // The rows of a B may be those of three projections, which are packed one by one.
+    let further = if tensor.name.ends_with(SECOND) { 2 } else { 0 };
+    packed(rows).saturating_add(further * packed(1))
 }
 
 /// What must be known to read the tensors.

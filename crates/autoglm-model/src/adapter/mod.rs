@@ -53,9 +53,7 @@ impl Adapter {
     /// A file that is missing or not as it must be, a method or setting that is not supported, or
     /// a tensor that does not fit the model.
     pub fn open(folder: &Path, config: &ModelConfig, pool: &Pool) -> Result<Self, ModelError> {
-        let path = folder.join("adapter_config.json");
-        let text = read_limited(&path)?;
-        let settings = AdapterSettings::parse(&text).map_err(in_file(&path))?;
+        let (text, settings) = read_settings(folder)?;
         let path = folder.join("adapter_model.safetensors");
         let file = SafetensorsFile::open(&path)?;
         let read = Self::read(settings.method, &file, config, pool);
@@ -65,6 +63,26 @@ impl Adapter {
             change,
             id: id(&text, &file),
         })
+    }
+
+    /// The bytes that the adapter in a folder takes in memory at most, from what its files say of
+    /// its tensors.
+    ///
+    /// # Errors
+    /// A file that is missing or broken, or a method or setting that is not supported. Whether the
+    /// adapter fits a model is not looked at.
+    pub fn planned_bytes(folder: &Path) -> Result<usize, ModelError> {
+        let (_, settings) = read_settings(folder)?;
+        let file = SafetensorsFile::open(&folder.join("adapter_model.safetensors"))?;
+        let planned = |tensor: StoredTensor<'_>| match settings.method {
+            Method::Lora(_) => lora::planned_bytes(&tensor),
+            Method::Embeddings { .. } | Method::Prefix { .. } => {
+                let elements = tensor.shape.iter().product::<usize>();
+                elements.saturating_mul(size_of::<f32>())
+            }
+        };
+        let bytes = file.tensors().map(planned);
+        Ok(bytes.fold(0, usize::saturating_add))
     }
 
     /// The virtual tokens and what changes.
@@ -139,6 +157,14 @@ impl fmt::Debug for Adapter {
             .field("size_bytes", &self.size_bytes())
             .finish_non_exhaustive()
     }
+}
+
+/// The settings of the adapter in a folder, and their text.
+fn read_settings(folder: &Path) -> Result<(Vec<u8>, AdapterSettings), ModelError> {
+    let path = folder.join("adapter_config.json");
+    let text = read_limited(&path)?;
+    let settings = AdapterSettings::parse(&text).map_err(in_file(&path))?;
+    Ok((text, settings))
 }
 
 /// The first half of the SHA-256 of settings and tensors.

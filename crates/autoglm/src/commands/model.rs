@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::commands::bench::{self, BenchArgs};
 use crate::commands::quantize::{self, QuantizeArgs};
-use crate::engine::CacheTypeName;
+use crate::engine::{CacheTypeName, adapter_bytes};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
@@ -104,6 +104,9 @@ struct InfoArgs {
         requires = "plan"
     )]
     quantize: Option<QuantizedType>,
+    /// With --plan: a folder with an adapter that the model runs with.
+    #[arg(long, value_name = "FOLDER", requires = "plan")]
+    adapter: Option<PathBuf>,
 }
 
 /// Read models in full and compare their SHA-256 with the one on record.
@@ -272,6 +275,7 @@ fn show_plan(
         cache_type: args.cache_type.into(),
         memory_limit: args.memory_limit,
         quantize: args.quantize,
+        adapter_bytes: adapter_bytes(args.adapter.as_deref())?,
     };
     let plan = MemoryPlan::new(source, settings)?;
     if args.json {
@@ -281,6 +285,7 @@ fn show_plan(
             "workspace_bytes": plan.workspace_bytes,
             "head_bytes": plan.head_bytes,
             "tokenizer_bytes": plan.tokenizer_bytes,
+            "adapter_bytes": plan.adapter_bytes,
             "total_bytes": plan.total_bytes(),
             "cache_tokens": plan.cache_tokens,
             "bytes_per_token": plan.bytes_per_token,
@@ -298,6 +303,7 @@ fn show_plan(
         ("work", plan.workspace_bytes, "buffers of a pass"),
         ("head", plan.head_bytes, "logits over the vocabulary"),
         ("tokenizer", plan.tokenizer_bytes, "an estimate"),
+        ("adapters", plan.adapter_bytes, "and their buffers"),
         ("total", plan.total_bytes(), ""),
     ];
     for (name, bytes, note) in rows {

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use autoglm_engine::{Divergence, Estimate, LocalEngine, PerplexitySettings};
+use autoglm_engine::{Divergence, Estimate, LocalEngine, Perplexity, PerplexitySettings};
+use autoglm_spec::AttentionPolicy;
 use autoglm_token::{Specials, TokenId};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::attention::AttentionArgs;
@@ -22,8 +24,15 @@ use crate::models::Need;
 #[derive(Debug, Args)]
 pub struct PerplexityArgs {
     /// A text file.
-    #[arg(long, value_name = "FILE")]
-    text: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "continuations")]
+    text: Option<PathBuf>,
+    /// Instead of a text: a file of JSON lines `{"prompt": TEXT, "continuations": [TEXT, …]}`. Each
+    /// prompt is read once, in full, and each of its continuations is predicted from there; a
+    /// line of negative log-likelihoods is printed for each. With `"attention": ["full", {"gated":
+    /// {"selected_tokens": N, …}}, …]` in a line, under each of these in turn.
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["text", "context", "limit", "last", "reference", "json"])]
+    continuations: Option<PathBuf>,
     /// Positions of a window.
     #[arg(long, value_name = "TOKENS", default_value_t = 512)]
     context: usize,
@@ -51,8 +60,12 @@ pub struct PerplexityArgs {
 /// # Errors
 /// A text that cannot be read or has fewer than two tokens, a model that cannot be used.
 pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&args.text)
-        .with_context(|| format!("cannot read the text {}", args.text.display()))?;
+    if let Some(path) = &args.continuations {
+        return predict_continuations(args, home, path);
+    }
+    let path = args.text.as_deref().context("no text is given")?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the text {}", path.display()))?;
     let engine = args.engine.open(home, Need::Closed)?;
     let mut tokens = engine.tokenizer().encode(&text, Specials::AsText);
     tokens.truncate(args.limit.unwrap_or(usize::MAX));
@@ -65,6 +78,48 @@ pub fn run(args: &PerplexityArgs, home: &Path) -> anyhow::Result<()> {
         Some(reference) => compare(args, home, reference, &engine, &tokens),
         None => measure(args, &engine, &tokens),
     }
+}
+
+/// A prompt and what may follow it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Continued {
+    prompt: String,
+    continuations: Vec<String>,
+    /// What the command line says where not given.
+    #[serde(default)]
+    attention: Vec<AttentionPolicy>,
+}
+
+fn predict_continuations(args: &PerplexityArgs, home: &Path, path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the continuations {}", path.display()))?;
+    let engine = args.engine.open(home, Need::Closed)?;
+    let tokens = |text: &str| engine.tokenizer().encode(text, Specials::AsText);
+    let cancel = cancel_on_interrupt();
+    for (index, line) in text.lines().enumerate() {
+        let place = || format!("line {} of {}", index + 1, path.display());
+        let mut line: Continued = serde_json::from_str(line).with_context(place)?;
+        if line.attention.is_empty() {
+            line.attention.push(args.attention.policy());
+        }
+        let continuations: Vec<_> = line.continuations.iter().map(|text| tokens(text)).collect();
+        let prompt = tokens(&line.prompt);
+        let found = engine
+            .predict_continuations(&prompt, &continuations, &line.attention, &cancel)
+            .with_context(place)?;
+        let losses = |found: &Vec<Perplexity>| -> Vec<f64> {
+            found.iter().map(|f| f.negative_log_likelihood).collect()
+        };
+        let counts: Vec<usize> = continuations.iter().map(Vec::len).collect();
+        let result = json!({
+            "prompt_tokens": prompt.len(),
+            "predicted_tokens": counts,
+            "negative_log_likelihoods": found.iter().map(losses).collect::<Vec<_>>(),
+        });
+        writeln!(std::io::stdout().lock(), "{result}")?;
+    }
+    Ok(())
 }
 
 fn progress_bar(tokens: &[TokenId]) -> anyhow::Result<ProgressBar> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use autoglm_engine::LocalEngine;
-use autoglm_model::{BLOCK_TOKENS, KvCache, Outputs, Pool, Sequence, Step, Workspace};
+use autoglm_model::{
+    BLOCK_TOKENS, CacheType, Gating, KvCache, Outputs, Pool, Sequence, Step, Workspace,
+};
 use autoglm_spec::{
     AttentionPolicy, Cancel, Completion, Decoding, Generate, GenerateRequest, Prompt, Sampling,
 };
@@ -23,6 +25,8 @@ pub(super) struct Sizes {
     /// Tokens that are decoded for one measurement.
     pub(super) decode: usize,
     pub(super) seed: u64,
+    /// How keys and values are stored.
+    pub(super) cache_type: CacheType,
 }
 
 /// A model that is measured.
@@ -53,7 +57,7 @@ impl<'a> Bench<'a> {
         Self {
             engine,
             pool,
-            cache: KvCache::new(engine.model().config(), tokens),
+            cache: KvCache::of_type(sizes.cache_type, engine.model().config(), tokens),
             workspace: Workspace::default(),
             contexts: BTreeMap::new(),
             decode: sizes.decode,
@@ -67,6 +71,12 @@ impl<'a> Bench<'a> {
             Work::Prefill { tokens } => self.prefill(tokens),
             Work::Decode { depth } => {
                 let sequence = self.context(depth)?;
+                self.decode(vec![sequence])
+            }
+            Work::GatedDecode { depth, limits } => {
+                let mut sequence = self.context(depth)?;
+                let layers = self.engine.model().config().layers.len();
+                sequence.gate(Gating::new(limits, layers, depth));
                 self.decode(vec![sequence])
             }
             Work::Sequences { count } => {

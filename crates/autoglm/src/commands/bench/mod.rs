@@ -12,11 +12,13 @@ use std::path::Path;
 
 use anyhow::Context;
 use autoglm_engine::{CacheType, LocalEngine, LocalSettings};
-use autoglm_model::{GgufFile, ModelConfig, Pool};
-use autoglm_spec::{Cancel, EngineError};
+use autoglm_model::{GatingLimits, GgufFile, ModelConfig, Pool};
+use autoglm_spec::{AttentionPolicy, Cancel, EngineError};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::attention::AttentionArgs;
+use crate::engine::CacheTypeName;
 use crate::interrupt::cancel_on_interrupt;
 use limits::Weights;
 use machine::Machine;
@@ -33,7 +35,8 @@ use work::Work;
 ///
 /// Without sizes: prefill of 512 tokens, decoding behind an empty context and behind 2,048
 /// tokens, and 8 and 16 sequences that decode together. With sizes, only what they name. Tokens
-/// are random and none is sampled; `--prefix` alone measures whole requests.
+/// are random and none is sampled; `--prefix` alone measures whole requests. With `--attention gated`
+/// each depth is measured with full attention and with gates, in turn.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// The name of a model that is here, or the path of a GGUF file.
@@ -66,9 +69,14 @@ pub struct BenchArgs {
     /// Seed of the random tokens.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// How the cache stores keys and values: q8 takes half the memory of f16.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    cache_type: CacheTypeName,
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    attention: AttentionArgs,
 }
 
 /// Runs the command on the model in a file.
@@ -83,12 +91,14 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let pool = Pool::new(threads);
     let file = GgufFile::open(path)?;
     let weights = Weights::of(&file)?;
+    let cache_type = CacheType::from(args.cache_type);
     let settings = LocalSettings {
         threads,
         cache_tokens: Some(args.engine_cache_tokens()),
-        cache_type: CacheType::F16,
+        cache_type,
         memory_limit: None,
         quantize: None,
+        adapter_bytes: 0,
     };
     let engine = LocalEngine::from_source(path.display().to_string(), &file, settings)?;
     drop(file);
@@ -97,6 +107,7 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
     let sizes = Sizes {
         decode: args.decode.get(),
         seed: args.seed,
+        cache_type,
     };
     let bench = Bench::new(&engine, &pool, sizes, &works);
     let samples = measure_all(bench, &works, args.repetitions, &cancel_on_interrupt())?;
@@ -110,7 +121,8 @@ pub(super) fn run(args: &BenchArgs, path: &Path, out: &mut dyn Write) -> anyhow:
             .iter()
             .zip(samples)
             .map(|(work, samples)| {
-                let demand = work.demand(engine.model().config(), &weights, args.decode.get());
+                let model = (engine.model().config(), cache_type);
+                let demand = work.demand(model, &weights, args.decode.get());
                 Row::new(work, samples, demand.and_then(|d| machine.limit(&d)))
             })
             .collect(),
@@ -148,7 +160,12 @@ impl BenchArgs {
         let prefill = self.prefill.iter().map(|tokens| Work::Prefill {
             tokens: tokens.get(),
         });
-        let depth = self.depth.iter().map(|&depth| Work::Decode { depth });
+        let depth = self.depth.iter().flat_map(|&depth| {
+            let gated = self
+                .gates()
+                .map(|limits| Work::GatedDecode { depth, limits });
+            std::iter::once(Work::Decode { depth }).chain(gated)
+        });
         let sequences = self
             .sequences
             .iter()
@@ -167,6 +184,19 @@ impl BenchArgs {
             .chain(sequences)
             .chain(prefix)
             .collect()
+    }
+
+    /// What gates let through, where they are measured.
+    fn gates(&self) -> Option<GatingLimits> {
+        match self.attention.policy() {
+            AttentionPolicy::Full => None,
+            AttentionPolicy::Gated(settings) => Some(GatingLimits {
+                sink_tokens: settings.sink_tokens,
+                least_recent_tokens: settings.least_recent_tokens,
+                most_recent_tokens: settings.most_recent_tokens,
+                selected_tokens: settings.selected_tokens,
+            }),
+        }
     }
 
     /// Room in the engine's own cache for all requests of one measurement.

@@ -1,6 +1,6 @@
 //! The kinds of work that are measured, and what each demands of the machine.
 
-use autoglm_model::{CacheType, KvCache, ModelConfig};
+use autoglm_model::{CacheType, GatingLimits, KvCache, ModelConfig};
 use serde_json::{Value, json};
 
 use super::limits::{Demand, Weights};
@@ -20,6 +20,13 @@ pub(super) enum Work {
     Decode {
         /// Tokens that stand before the first one.
         depth: usize,
+    },
+    /// The same with attention to a part of what stands before.
+    GatedDecode {
+        /// Tokens that stand before the first one.
+        depth: usize,
+        /// What the gates let through.
+        limits: GatingLimits,
     },
     /// Sequences that decode together from an empty context.
     Sequences {
@@ -61,6 +68,7 @@ impl Work {
             Self::Prefill { tokens } => format!("prefill {tokens}"),
             Self::Decode { depth: 0 } => "decode".to_owned(),
             Self::Decode { depth } => format!("decode at {depth}"),
+            Self::GatedDecode { depth, .. } => format!("gated at {depth}"),
             Self::Sequences { count } => format!("{count} sequences"),
             Self::FirstToken { prefix } => format!("first token, prefix {prefix}"),
             Self::NextFirstToken { prefix } => format!("the next first token, prefix {prefix}"),
@@ -73,6 +81,7 @@ impl Work {
         match self {
             Self::Prefill { tokens } => json!({"work": "prefill", "tokens": tokens}),
             Self::Decode { depth } => json!({"work": "decode", "depth": depth}),
+            Self::GatedDecode { depth, .. } => json!({"work": "gated-decode", "depth": depth}),
             Self::Sequences { count } => json!({"work": "sequences", "sequences": count}),
             Self::FirstToken { prefix } => json!({"work": "first-token", "prefix": prefix}),
             Self::NextFirstToken { prefix } => {
@@ -96,7 +105,7 @@ impl Work {
     pub(super) fn context_tokens(&self, decode: usize) -> usize {
         match self {
             Self::Prefill { tokens } => *tokens,
-            Self::Decode { depth } => depth + decode,
+            Self::Decode { depth } | Self::GatedDecode { depth, .. } => depth + decode,
             Self::Sequences { .. } => decode,
             Self::FirstToken { prefix } | Self::NextFirstToken { prefix } => {
                 prefix + SUFFIX_TOKENS + 1
@@ -111,16 +120,18 @@ impl Work {
             Self::Sequences { count } => {
                 count * decode.next_multiple_of(autoglm_model::BLOCK_TOKENS)
             }
-            Self::Prefill { .. } | Self::Decode { .. } => self.context_tokens(decode),
+            Self::Prefill { .. } | Self::Decode { .. } | Self::GatedDecode { .. } => {
+                self.context_tokens(decode)
+            }
             _ => 0,
         }
     }
 
     /// What one pass demands of the machine at least; `None` for whole requests, whose passes are
-    /// the engine's business.
+    /// the engine's business, and for gates, which let through what they find worth it.
     pub(super) fn demand(
         &self,
-        config: &ModelConfig,
+        (config, cache_type): (&ModelConfig, CacheType),
         weights: &Weights,
         decode: usize,
     ) -> Option<Demand> {
@@ -131,15 +142,15 @@ impl Work {
             _ => return None,
         };
         let mut demand = weights.demand(rows, outputs);
-        demand.read_bytes += sequences as f64 * cached_bytes(config, depth);
+        demand.read_bytes += sequences as f64 * cached_bytes(config, cache_type, depth);
         Some(demand)
     }
 }
 
 /// Bytes of keys and values that a token at position `depth` attends to, over all layers.
-fn cached_bytes(config: &ModelConfig, depth: usize) -> f64 {
+fn cached_bytes(config: &ModelConfig, cache_type: CacheType, depth: usize) -> f64 {
     let layer_bytes =
-        KvCache::bytes_per_token(CacheType::default(), config) as f64 / config.layers.len() as f64;
+        KvCache::bytes_per_token(cache_type, config) as f64 / config.layers.len() as f64;
     let seen = |window: Option<usize>| window.unwrap_or(usize::MAX).min(depth) as f64;
     config
         .layers
