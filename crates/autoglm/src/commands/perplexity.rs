@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::attention::AttentionArgs;
-use crate::engine::EngineArgs;
+use crate::engine::LocalArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 
@@ -43,7 +43,7 @@ pub struct PerplexityArgs {
     #[command(flatten)]
     attention: AttentionArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    engine: LocalArgs,
 }
 
 /// Runs the command.
