@@ -44,9 +44,8 @@ fn rows(text: &str) -> Vec<Value> {
 }
 
 fn records() -> String {
-    (0..5)
-        .map(|n| format!("{{\"text\": \"r{n}\", \"label\": \"yes\"}}\n"))
-        .collect()
+    let record = |n: usize| format!("{{\"text\": \"r{n}\", \"label\": \"yes\"}}\n");
+    (0..5).map(record).collect::<Vec<_>>().concat()
 }
 
 /// The probability of yes that the tiny model gives for a prompt.

@@ -79,7 +79,7 @@ impl Lost {
                     reserved_tokens,
                     limit_tokens,
                 },
-                None => EngineError::engine(failure.error),
+                None => EngineError::engine(*failure.error),
             },
         }
     }
@@ -271,7 +271,10 @@ impl Client {
             asked,
             limit: self.retry.total,
         };
-        Failure { error, ..failure }
+        Failure {
+            error: Box::new(error),
+            ..failure
+        }
     }
 }
 
@@ -299,7 +302,7 @@ fn finished<T>(parts: &mut dyn Assemble<Output = T>) -> Result<T, Failure> {
 
 fn given_up(failure: Failure, attempts: u32) -> Failure {
     Failure {
-        error: failure.error.after(attempts),
+        error: Box::new(failure.error.after(attempts)),
         ..failure
     }
 }

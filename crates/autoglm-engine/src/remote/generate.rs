@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Ask, Assemble, Lost};
 use super::error::RemoteError;
 use super::levels::Levels;
-use super::server::{Form, Server};
+use super::server::{Form, Server, add_stops};
 use super::wire::{Reply, TokenUsage};
 use crate::constraint::ConstraintCheck;
 use crate::error::LocalError;
@@ -51,25 +51,18 @@ impl Generator<'_> {
         }
         let body = self.body(request)?;
         if let Some(constraint) = &request.constraint {
-            let completion = self.constrained(request, body, constraint)?;
+            let completion = self.constrained(request, &body, constraint)?;
             on_text(&completion.text);
             return Ok(completion);
         }
         if self.is_live {
-            let live = &mut *on_text;
-            return self
-                .once(request, body, Some(live))
-                .map_err(|e| self.told(e, request));
+            let told = self.once(request, body, Some(on_text));
+            return told.map_err(|lost| lost.into_error(request.max_tokens));
         }
-        let completion = self
-            .once(request, body, None)
-            .map_err(|e| self.told(e, request))?;
+        let whole = self.once(request, body, None);
+        let completion = whole.map_err(|lost| lost.into_error(request.max_tokens))?;
         on_text(&completion.text);
         Ok(completion)
-    }
-
-    fn told(&self, lost: Lost, request: &GenerateRequest) -> EngineError {
-        lost.into_error(request.max_tokens)
     }
 
     /// Refuses what no server can do.
@@ -90,7 +83,7 @@ impl Generator<'_> {
         let mut body = self.server.body(&request.prompt, request.max_tokens);
         let sampled = self.server.add_sampling(&mut body, &request.sampling);
         sampled.map_err(EngineError::engine)?;
-        self.server.add_stops(&mut body, &request.stop);
+        add_stops(&mut body, &request.stop);
         body.insert("stream".to_owned(), json!(true));
         if self.server.has_extensions() {
             body.insert("stream_options".to_owned(), json!({"include_usage": true}));
@@ -141,14 +134,14 @@ impl Generator<'_> {
     fn constrained(
         &self,
         request: &GenerateRequest,
-        body: Map<String, Value>,
+        body: &Map<String, Value>,
         constraint: &Constraint,
     ) -> Result<Completion, EngineError> {
         let wrong = |error| EngineError::engine(LocalError::Constraint(error));
         let check = ConstraintCheck::new(constraint).map_err(wrong)?;
         let mut usage = Usage::default();
         for attempt in 0..CONSTRAINED_ATTEMPTS {
-            let body = self.again(request, &body, attempt);
+            let body = self.again(request, body, attempt);
             let form = Form::of(&request.prompt);
             let completion = self
                 .levels
@@ -157,7 +150,7 @@ impl Generator<'_> {
                     body.extend(extra);
                     self.once(request, body, None)
                 });
-            let mut completion = completion.map_err(|lost| self.told(lost, request))?;
+            let mut completion = completion.map_err(|lost| lost.into_error(request.max_tokens))?;
             usage = added(usage, completion.usage);
             completion.usage = usage;
             if completion.finish != FinishReason::Stop {

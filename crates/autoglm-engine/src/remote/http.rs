@@ -55,24 +55,24 @@ pub(crate) struct Http {
 /// Why an exchange failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: RemoteError,
+    pub(crate) error: Box<RemoteError>,
     pub(crate) hope: Hope,
     /// What the server complained about, where it did.
-    pub(crate) complaint: Complaint,
+    pub(crate) complaint: Box<Complaint>,
 }
 
 impl Failure {
     pub(crate) fn new(error: RemoteError, hope: Hope) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             hope,
-            complaint: Complaint::default(),
+            complaint: Box::default(),
         }
     }
 
     /// The HTTP status, where there is one.
     pub(crate) fn status(&self) -> Option<u16> {
-        match self.error {
+        match *self.error {
             RemoteError::Status { status, .. } => Some(status),
             _ => None,
         }
@@ -220,9 +220,8 @@ impl Http {
             attempts: 1,
         };
         Failure {
-            error,
-            hope,
-            complaint,
+            complaint: Box::new(complaint),
+            ..Failure::new(error, hope)
         }
     }
 

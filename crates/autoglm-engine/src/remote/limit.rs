@@ -10,7 +10,7 @@ use autoglm_spec::Cancel;
 use super::clock::Clock;
 
 /// The window that limits count in.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// How long a thread that waits for its turn does not look whether it is cancelled.
 const NAP: Duration = Duration::from_millis(20);

@@ -25,7 +25,7 @@ impl Default for RetrySettings {
             attempts: 6,
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
-            total: Duration::from_secs(300),
+            total: Duration::from_mins(5),
         }
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         attempts: 5,
         first_wait: Duration::from_secs(1),
         longest_wait: Duration::from_secs(3),
-        total: Duration::from_secs(60),
+        total: Duration::from_mins(1),
     };
 
     fn waits(settings: RetrySettings, hope: Hope, seed: u64) -> Vec<Next> {

@@ -72,9 +72,17 @@ pub(crate) struct Server {
     limit_field: &'static str,
     thinking: Option<bool>,
     /// For each form how many most likely tokens it tells, once that is known.
-    tops: [Mutex<Option<Option<usize>>>; 2],
+    tops: [Mutex<Top>; 2],
     /// Whether it has refused to confine an answer to a choice.
     refused_choices: AtomicBool,
+}
+
+/// How many most likely tokens a server tells.
+#[derive(Debug, Clone, Copy)]
+enum Top {
+    Unknown,
+    /// So many, or none.
+    Known(Option<usize>),
 }
 
 /// What a probe of the protocol's form found.
@@ -109,7 +117,7 @@ impl Server {
             has_extensions: dialect.has_extensions,
             limit_field: dialect.limit_field,
             thinking: settings.thinking,
-            tops: [Mutex::new(None), Mutex::new(None)],
+            tops: [Mutex::new(Top::Unknown), Mutex::new(Top::Unknown)],
             refused_choices: AtomicBool::new(false),
         };
         server.describe(&facts, context.is_some());
@@ -218,14 +226,6 @@ impl Server {
         Ok(())
     }
 
-    /// The fields that end an answer. What the server does not look for is looked for here.
-    pub(crate) fn add_stops(&self, body: &mut Map<String, Value>, stops: &[String]) {
-        let stops: Vec<&String> = stops.iter().filter(|s| !s.is_empty()).take(STOPS).collect();
-        if !stops.is_empty() {
-            body.insert("stop".to_owned(), json!(stops));
-        }
-    }
-
     /// How many most likely tokens the server tells at each place; none where it tells nothing.
     ///
     /// # Errors
@@ -233,11 +233,11 @@ impl Server {
     pub(crate) fn top(&self, form: Form, cancel: &Cancel) -> Result<Option<usize>, EngineError> {
         let known = &self.tops[form as usize];
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(top) = *known {
+        if let Top::Known(top) = *known {
             return Ok(top);
         }
         let top = self.probe_top(form, cancel)?;
-        *known = Some(top);
+        *known = Top::Known(top);
         Ok(top)
     }
 
@@ -329,6 +329,15 @@ fn body(model: &str, prompt: &Prompt) -> Map<String, Value> {
     body
 }
 
+/// The fields that end an answer. What the server does not look for is looked for here.
+pub(crate) fn add_stops(body: &mut Map<String, Value>, stops: &[String]) {
+    let stops = stops.iter().filter(|stop| !stop.is_empty());
+    let stops: Vec<&String> = stops.take(STOPS).collect();
+    if !stops.is_empty() {
+        body.insert("stop".to_owned(), json!(stops));
+    }
+}
+
 /// Always the most likely token, whatever the server's own habits are.
 pub(crate) fn add_greedy(body: &mut Map<String, Value>, has_extensions: bool) {
     body.insert("temperature".to_owned(), json!(0));
@@ -367,7 +376,7 @@ fn choose_model(
     };
     let models: Models = serde_json::from_value(value).map_err(|_| {
         let failure = client.odd("another JSON value", "a list of models under `data`");
-        EngineError::engine(failure.error)
+        EngineError::engine(*failure.error)
     })?;
     let mut entries = models.data.iter();
     let found = match wanted {

@@ -8,6 +8,12 @@ use super::key::ApiKey;
 use super::limit::RateLimits;
 use super::retry::RetrySettings;
 
+/// Answers that are counted as votes where nothing else is asked for.
+const USUAL_VOTES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
+
+/// Requests at once where nothing else is asked for.
+const USUAL_CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
 /// How prompts are given to the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PromptForm {
@@ -80,12 +86,12 @@ impl RemoteSettings {
             authorities: None,
             prompts: PromptForm::default(),
             scoring: ScoringWay::default(),
-            votes: NonZeroUsize::new(10).expect("ten is not zero"),
+            votes: USUAL_VOTES,
             context_tokens: None,
-            concurrency: NonZeroUsize::new(4).expect("four is not zero"),
+            concurrency: USUAL_CONCURRENCY,
             limits: RateLimits::default(),
             retry: RetrySettings::default(),
-            silence: Duration::from_secs(120),
+            silence: Duration::from_mins(2),
             thinking: None,
             seed: 0,
         }

@@ -63,7 +63,7 @@ impl<R: Read> Events<R> {
                 data.push_str(value);
             }
         }
-        self.check(self.data.as_ref().map_or(0, String::len))
+        check(self.data.as_ref().map_or(0, String::len))
     }
 
     /// The next line without its end; `None` at the end of the input.
@@ -80,7 +80,7 @@ impl<R: Read> Events<R> {
                 return text.map(Some).map_err(|_| broken("text that is no UTF-8"));
             }
             self.searched = self.buffer.len();
-            self.check(self.searched)?;
+            check(self.searched)?;
             if self.ended {
                 return Ok(None);
             }
@@ -97,13 +97,13 @@ impl<R: Read> Events<R> {
         self.ended = read? == 0;
         Ok(())
     }
+}
 
-    fn check(&self, size: usize) -> io::Result<()> {
-        if size > EVENT_LIMIT_BYTES {
-            return Err(broken("an event that is larger than any that is meant"));
-        }
-        Ok(())
+fn check(size: usize) -> io::Result<()> {
+    if size > EVENT_LIMIT_BYTES {
+        return Err(broken("an event that is larger than any that is meant"));
     }
+    Ok(())
 }
 
 fn broken(what: &'static str) -> io::Error {

@@ -110,6 +110,7 @@ impl TokenUsage {
 /// Log-probabilities: as a list of tokens (chats, and llama.cpp everywhere), or as lists side by
 /// side (completions).
 #[derive(Debug, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the protocol's")]
 struct Logprobs {
     content: Option<Vec<Content>>,
     tokens: Option<Vec<String>>,

@@ -89,18 +89,18 @@ fn generate(
     let mut pieces = Vec::new();
     let cancel = Cancel::default();
     let results = engine.generate(&[request], &cancel, &mut |_, text| {
-        pieces.push(text.to_owned())
+        pieces.push(text.to_owned());
     });
     (results.into_iter().next().unwrap(), pieces)
 }
 
 /// An error with all its causes, in both ways of showing it.
 fn shown(error: &EngineError) -> String {
-    let mut text = format!("{error} {error:?} {error:#?}");
+    let mut texts = vec![format!("{error} {error:?} {error:#?}")];
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(error) = cause {
-        text += &format!(" {error} {error:?}");
+        texts.push(format!("{error} {error:?}"));
         cause = error.source();
     }
-    text
+    texts.join(" ")
 }

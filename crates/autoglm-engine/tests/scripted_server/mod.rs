@@ -102,11 +102,8 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 
 /// Events with these data as one stream that ends in `[DONE]`, cut into chunks of `size` bytes.
 pub fn stream(data: &[Value], size: usize) -> Reply {
-    let mut text: String = data
-        .iter()
-        .map(|value| format!("data: {value}\n\n"))
-        .collect();
-    text += "data: [DONE]\n\n";
+    let events = data.iter().map(|value| format!("data: {value}\n\n"));
+    let text = events.collect::<Vec<_>>().concat() + "data: [DONE]\n\n";
     let mut pieces = vec![stream_head()];
     pieces.extend(text.as_bytes().chunks(size).map(chunk));
     pieces.push(b"0\r\n\r\n".to_vec());

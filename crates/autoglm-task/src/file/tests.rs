@@ -593,9 +593,9 @@ fn server(number: usize, model: Option<String>) -> ServerSettings {
         ][number % 4],
         votes: size,
         context_tokens: size,
-        concurrency: size.filter(|_| number % 2 == 0),
+        concurrency: size.filter(|_| number.is_multiple_of(2)),
         requests_per_minute: count,
-        tokens_per_minute: count.filter(|_| number % 2 == 0),
+        tokens_per_minute: count.filter(|_| number.is_multiple_of(2)),
         timeout_seconds: count,
     }
 }

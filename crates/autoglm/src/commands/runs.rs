@@ -42,7 +42,7 @@ enum RunsCommand {
         record: Option<u64>,
     },
     /// Answer a stored record again and compare.
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,8 @@ use autoglm_task::file::ServerSettings;
 use autoglm_token::{AnswerParser, ChatOptions};
 use clap::Args;
 
-pub use local::{LocalArgs, available_threads, quantized_type, size};
+pub(crate) use local::size;
+pub use local::{CacheTypeName, LocalArgs, available_threads, quantized_type};
 pub use remote::RemoteArgs;
 
 use crate::models::Need;

@@ -79,16 +79,15 @@ impl Scorer {
         };
         match self.way(&asked)? {
             Way::Echo { top } => echo::score(&asked, top, &self.firsts),
-            Way::First { top } => match first::score(&asked, top)? {
-                Some(scoring) => Ok(scoring),
-                None => {
-                    server.notes.add(
-                        "no label was among the most likely first tokens, votes were counted \
-                         instead",
-                    );
-                    votes::score(&asked, self.votes)
+            Way::First { top } => {
+                if let Some(scoring) = first::score(&asked, top)? {
+                    return Ok(scoring);
                 }
-            },
+                let note = "no label was among the most likely first tokens, votes were counted \
+                            instead";
+                server.notes.add(note);
+                votes::score(&asked, self.votes)
+            }
             Way::Votes => votes::score(&asked, self.votes),
         }
     }
