@@ -2,7 +2,7 @@
 //! log-probability of each of its tokens. Those of the option are cut out.
 //!
 //! Servers differ in the unit of the tokens' places, and one that is widely used is off by one
-//! token for some models; so a server is held against its own generated tokens first.
+//! token for some models; so a server's echo is held against the first tokens that it tells.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,11 +20,11 @@ use super::super::wire::TokenScore;
 use super::{Asked, log_sum_exp, normalised, plain_text};
 use crate::options::OptionPlan;
 
-/// What a server is tried with: prompts whose most likely next token is a word of its own.
-const PROBES: [&str; 2] = ["The capital of France is", "1, 2, 3, 4, 5, 6, 7,"];
+/// What a server is tried with: prompts behind which many words may come.
+const PROBES: [&str; 2] = ["The capital of France is", "She went to the"];
 
-/// How far echoed and generated log-probabilities of the same token may be apart: servers compute
-/// prompts and single tokens in different order and precision.
+/// How far the log-probabilities of the same token, echoed and as a first token, may be apart:
+/// servers compute prompts and single tokens in different order and precision.
 const PROBE_TOLERANCE: f32 = 0.25;
 
 /// Characters at a prompt's end that decide how an option behind it is cut into tokens.
@@ -63,8 +63,8 @@ struct Tails {
     is_clean: bool,
 }
 
-/// Whether a server echoes prompts with log-probabilities that agree with those of the tokens that
-/// it generates.
+/// Whether a server echoes prompts with log-probabilities that agree with those that it tells of
+/// first tokens. An unlikely token is echoed: those next to it in a wrong place are likelier.
 ///
 /// # Errors
 /// When it does not answer.
@@ -80,30 +80,45 @@ pub(super) fn is_offered(
     for probe in PROBES {
         let prompt = Prompt::Plain(probe.to_owned());
         let (_, token) = server.first_token(&prompt, top, cancel).map_err(told)?;
-        let token = token.filter(|token| !token.text.trim().is_empty() && !is_lossy(&token.text));
-        let Some((token, Some(generated))) = token.map(|t| (t.text, t.logprob)) else {
-            continue;
-        };
-        let echoed = match echo(server, probe, &token, cancel) {
-            Ok((echoed, _)) => echoed,
-            Err(lost) if lost.is_refusal() => return Ok(false),
-            Err(lost) => return Err(told(lost)),
-        };
-        let Some(echoed) = echoed else {
-            return Ok(false);
-        };
-        let tails = Tails::of(&[echoed]);
-        let tail: Option<f32> = tails.tails[0].iter().map(|piece| piece.logprob).sum();
-        let agrees = tail.is_some_and(|tail| (tail - generated).abs() <= PROBE_TOLERANCE);
-        if !agrees {
-            server.notes.state(
-                "the server echoes prompts with log-probabilities that are not those of the \
-                 tokens that it generates, they are not used",
-            );
+        for (text, first) in unlikely_words(&token.map_or_else(Vec::new, |token| token.top)) {
+            let echoed = match echo(server, probe, &text, cancel) {
+                Ok((Some(echoed), _)) => echoed,
+                Ok((None, _)) => return Ok(false),
+                Err(lost) if lost.is_refusal() => return Ok(false),
+                Err(lost) => return Err(told(lost)),
+            };
+            // A word that is cut otherwise behind the prompt says nothing.
+            if let [tail] = Tails::of(&[echoed]).tails.as_slice()
+                && let [piece] = tail.as_slice()
+                && piece.text == text
+            {
+                let agrees = piece
+                    .logprob
+                    .is_some_and(|p| (p - first).abs() <= PROBE_TOLERANCE);
+                if !agrees {
+                    server.notes.state(
+                        "the server echoes prompts with log-probabilities that are not those of \
+                         its first tokens, they are not used",
+                    );
+                }
+                return Ok(agrees);
+            }
         }
-        return Ok(agrees);
     }
     Ok(false)
+}
+
+/// The two least likely of the tokens told that are words with the space before them.
+fn unlikely_words(told: &[(String, f32)]) -> Vec<(String, f32)> {
+    let is_word = |text: &str| {
+        let word = text.strip_prefix(' ');
+        word.is_some_and(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_alphabetic()))
+    };
+    let words = told.iter().filter(|(text, _)| is_word(text));
+    let mut words: Vec<(String, f32)> = words.cloned().collect();
+    words.sort_by(|a, b| a.1.total_cmp(&b.1));
+    words.truncate(2);
+    words
 }
 
 /// Scores a request. `top` says how many first tokens the server tells: where the options are known
