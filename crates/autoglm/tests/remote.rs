@@ -234,7 +234,7 @@ fn init_asks_a_server_and_writes_it_into_the_file() {
     let url = server.url();
     desk.ok(&[
         "init",
-        "How does the tea feel?",
+        "Classify the question by topic.",
         "--ask",
         "--engine",
         &url,

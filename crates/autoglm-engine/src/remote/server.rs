@@ -243,7 +243,7 @@ impl Server {
 
     fn probe_top(&self, form: Form, cancel: &Cancel) -> Result<Option<usize>, EngineError> {
         for count in TOPS {
-            match self.first_token(&probe_prompt(form), count, cancel) {
+            match self.first_token(&probe_prompt(form), count, true, cancel) {
                 Ok((_, Some(token))) if !token.top.is_empty() => return Ok(Some(count)),
                 Ok(_) => return Ok(None),
                 Err(lost) if lost.is_refusal() => {}
@@ -253,7 +253,8 @@ impl Server {
         Ok(None)
     }
 
-    /// The most likely first token behind a prompt, with its rivals.
+    /// The most likely first token behind a prompt, with its rivals. A probe is not tried again
+    /// where the server fails, for that may be its way to refuse.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -261,13 +262,14 @@ impl Server {
         &self,
         prompt: &Prompt,
         count: usize,
+        is_probe: bool,
         cancel: &Cancel,
     ) -> Result<(Reply, Option<TokenScore>), Lost> {
         let form = Form::of(prompt);
         let mut body = self.body(prompt, 1);
         add_greedy(&mut body, self.has_extensions);
         form.ask_for_top(&mut body, count);
-        let reply = self.ask(form, body, true, cancel)?;
+        let reply = self.ask(form, body, is_probe, cancel)?;
         let token = reply
             .choices
             .first()

@@ -297,6 +297,23 @@ fn a_way_that_is_asked_for_and_not_offered_is_an_error() {
 }
 
 #[test]
+fn a_server_that_fails_now_and_then_still_scores() {
+    let turn = AtomicUsize::new(0);
+    let server = server(move |request| {
+        let is_record = request.prompt().starts_with("Record");
+        let fails = is_record && turn.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        fails.then(|| json_reply(500, &json!({"error": {"message": "busy"}})))
+    });
+    let engine = engine(&server, ScoringWay::Auto);
+    for n in 0..3 {
+        let prompt = format!("Record {n}:");
+        let request = plain(&prompt, &[" yes", " no"], Normalise::Options);
+        let wanted = [logprob(&prompt, " yes"), logprob(&prompt, " no")];
+        check(&logprobs(&engine, &request), &among(&wanted));
+    }
+}
+
+#[test]
 fn options_that_are_none_are_refused_before_anything_is_sent() {
     let server = echoing();
     let engine = engine(&server, ScoringWay::Auto);

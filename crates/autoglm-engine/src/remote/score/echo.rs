@@ -79,9 +79,11 @@ pub(super) fn is_offered(
     };
     for probe in PROBES {
         let prompt = Prompt::Plain(probe.to_owned());
-        let (_, token) = server.first_token(&prompt, top, cancel).map_err(told)?;
+        let (_, token) = server
+            .first_token(&prompt, top, true, cancel)
+            .map_err(told)?;
         for (text, first) in unlikely_words(&token.map_or_else(Vec::new, |token| token.top)) {
-            let echoed = match echo(server, probe, &text, cancel) {
+            let echoed = match echo(server, (probe, &text), true, cancel) {
                 Ok((Some(echoed), _)) => echoed,
                 Ok((None, _)) => return Ok(false),
                 Err(lost) if lost.is_refusal() => return Ok(false),
@@ -165,7 +167,7 @@ fn by_firsts(
     let begun = clock.now();
     let first = asked
         .server
-        .first_token(&asked.request.prompt, top, asked.cancel);
+        .first_token(&asked.request.prompt, top, false, asked.cancel);
     let (reply, told) = first.map_err(|lost| lost.into_error(1))?;
     let told = told.map_or_else(Vec::new, |token| token.top);
     let logprob = |wanted: &String| {
@@ -191,7 +193,7 @@ fn echo_all(asked: &Asked<'_>, text: &str, usage: &mut Usage) -> Result<Tails, E
     let begun = clock.now();
     let mut all = Vec::new();
     for option in &asked.request.options {
-        let echoed = echo(asked.server, text, option, asked.cancel);
+        let echoed = echo(asked.server, (text, option), false, asked.cancel);
         let (echoed, cost) = echoed.map_err(|lost| lost.into_error(1))?;
         *usage = added(*usage, cost);
         all.push(echoed.ok_or_else(|| {
@@ -210,8 +212,8 @@ fn echo_all(asked: &Asked<'_>, text: &str, usage: &mut Usage) -> Result<Tails, E
 /// Has the server compute a prompt with an option; none where its answer does not show the tokens.
 fn echo(
     server: &Server,
-    prompt: &str,
-    option: &str,
+    (prompt, option): (&str, &str),
+    is_probe: bool,
     cancel: &Cancel,
 ) -> Result<(Option<Echoed>, Usage), Lost> {
     // No server takes 0 everywhere, and some take it for "without limit".
@@ -219,7 +221,7 @@ fn echo(
     add_greedy(&mut body, server.has_extensions());
     body.insert("echo".to_owned(), Value::Bool(true));
     body.insert("logprobs".to_owned(), json!(1));
-    let reply = server.ask(Form::Plain, body, true, cancel)?;
+    let reply = server.ask(Form::Plain, body, is_probe, cancel)?;
     let choice = reply.choices.first();
     let echoed = choice.and_then(|c| Echoed::of(&c.tokens(), c.text(), prompt, option));
     Ok((echoed, usage_of(reply.usage, std::time::Duration::ZERO)))

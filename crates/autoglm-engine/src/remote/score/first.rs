@@ -26,7 +26,9 @@ pub(super) fn score(asked: &Asked<'_>, top: usize) -> Result<Option<Scoring>, En
     let clock = asked.server.client.clock();
     let begun = clock.now();
     let request = asked.request;
-    let first = asked.server.first_token(&request.prompt, top, asked.cancel);
+    let first = asked
+        .server
+        .first_token(&request.prompt, top, false, asked.cancel);
     let (reply, token) = first.map_err(|lost| lost.into_error(1))?;
     let told = token.map_or_else(Vec::new, |token| token.top);
     let Some(found) = find(&told, &request.options) else {

@@ -70,7 +70,7 @@ fn ask(asked: &Asked<'_>, vote: u64) -> Result<Reply, Lost> {
     if asked.server.has_extensions() && asked.server.takes_choices() {
         let mut confined = body.clone();
         confined.extend(choice(&request.options));
-        match asked.server.ask(form, confined, true, asked.cancel) {
+        match asked.server.ask(form, confined, false, asked.cancel) {
             Err(lost) if lost.is_refusal() => asked.server.refuses_choices(),
             other => return other,
         }
