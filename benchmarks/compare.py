@@ -30,6 +30,7 @@ PEERS = {
     "llama.cpp": "llama_cpp_peer.py",
     "ik_llama.cpp": "llama_cpp_peer.py",
     "openvino": "openvino_peer.py",
+    "llama.cpp-server": "llama_cpp_server_peer.py",
 }
 OURS = "autoglm"
 # The exit code of a peer that does not read the model's file.

@@ -41,7 +41,8 @@ def sample(pipeline, work, decode):
             return 1e3 / metrics.get_tpot().mean
         case {"work": "sequences", "sequences": count}:
             metrics = generate(pipeline, count, 1, decode + 1)
-            return 1e3 * count / metrics.get_tpot().mean
+            behind_first = metrics.get_generate_duration().mean - metrics.get_ttft().mean
+            return 1e3 * count * decode / behind_first
     return None
 
 

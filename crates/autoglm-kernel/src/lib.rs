@@ -31,7 +31,7 @@ mod softmax;
 #[cfg(test)]
 mod test_data;
 
-pub use activation::Activations;
+pub use activation::{Activations, ResidualNorms, RmsNorm};
 pub use attention::{
     AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
     KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,

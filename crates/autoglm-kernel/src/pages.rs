@@ -4,7 +4,7 @@
 //! every 4 KiB and its prefetcher stops there; pages of 2 MiB spare both. As most matrices of a
 //! small model are smaller than that, arrays are cut one after the other from larger regions.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -79,10 +79,8 @@ impl<T: Plain> Pages<T> {
         })
     }
 
-    /// `chunks` chunks of `chunk_len` elements, each handed to `fill` as zeros with its number.
-    ///
-    /// The memory is first touched by the thread that fills it, so that the page faults of a large
-    /// matrix are shared among the threads.
+    /// `chunks` chunks of `chunk_len` elements, each handed to `fill` as zeros with its number; see
+    /// [`Self::fill_chunks`].
     ///
     /// # Errors
     /// [`KernelError::Memory`] if there is no memory.
@@ -92,13 +90,28 @@ impl<T: Plain> Pages<T> {
         fill: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<Self, KernelError> {
         let mut pages = Self::zeroed(chunks.saturating_mul(chunk_len))?;
-        let values = DisjointMut::new(&mut pages);
-        pool.run(chunks, |chunk| {
+        pages.fill_chunks(pool, 0..chunks, chunk_len, fill);
+        Ok(pages)
+    }
+
+    /// Hands some chunks of `chunk_len` elements to `fill`, each with its number.
+    ///
+    /// Memory that was not touched before is first touched by the thread that fills it, so that
+    /// the page faults of a large matrix are shared among the threads.
+    pub(crate) fn fill_chunks(
+        &mut self,
+        pool: &Pool,
+        chunks: Range<usize>,
+        chunk_len: usize,
+        fill: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let elements = DisjointMut::new(self);
+        pool.run(chunks.len(), |task| {
+            let chunk = chunks.start + task;
             // SAFETY: every chunk number occurs in one task only, and the chunks do not overlap.
-            let part = unsafe { values.range(chunk * chunk_len..(chunk + 1) * chunk_len) };
+            let part = unsafe { elements.range(chunk * chunk_len..(chunk + 1) * chunk_len) };
             fill(chunk, part);
         });
-        Ok(pages)
     }
 }
 

@@ -1,15 +1,19 @@
 //! The inputs of a matrix product: a copy in single precision and one in blocks of 8-bit integers,
 //! laid out so that a kernel reads them in order.
 
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod tile;
 
+use std::ops::Range;
+
 use crate::pack::PackedMatrix;
 use crate::pack::coding::{BLOCK, Coding};
 use crate::pack::unpack::CHUNK;
-use crate::pool::Pool;
+use crate::pool::{DisjointMut, Pool};
 
+pub use prepared::{ResidualNorms, RmsNorm};
 pub(crate) use tile::{QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of};
 
 /// Rows (token positions) that a kernel multiplies at once: with 16 rows of weights, eight
@@ -29,8 +33,30 @@ pub struct Activations {
     records: Vec<u32>,
     /// The same tiles in single precision: for every column, the rows of the tile.
     floats: Vec<f32>,
-    has_records: bool,
-    has_floats: bool,
+    forms: Forms,
+}
+
+/// In which forms rows are taken in.
+#[derive(Clone, Copy, Default)]
+struct Forms {
+    integers: bool,
+    floats: bool,
+}
+
+impl Forms {
+    const ALL: Self = Self {
+        integers: true,
+        floats: true,
+    };
+
+    /// Those that these weights need.
+    fn of(weights: &[&PackedMatrix]) -> Self {
+        let quantised = |w: &&PackedMatrix| Coding::of(w.format()).is_some();
+        Self {
+            integers: weights.iter().any(quantised),
+            floats: !weights.iter().all(quantised),
+        }
+    }
 }
 
 /// The rows of a tile over the columns of a chunk, quantised.
@@ -63,7 +89,7 @@ impl Activations {
     /// # Panics
     /// If `cols` is 0 or `x` is not a whole number of rows.
     pub fn load(&mut self, pool: &Pool, x: &[f32], cols: usize) {
-        self.load_forms(pool, x, cols, (true, true));
+        self.load_forms(pool, x, cols, Forms::ALL);
     }
 
     /// Takes in `x` as [`Self::load`] does, but only in the forms that these weights need, which
@@ -75,45 +101,55 @@ impl Activations {
     /// # Panics
     /// If `cols` is 0 or `x` is not a whole number of rows.
     pub fn load_for(&mut self, pool: &Pool, x: &[f32], cols: usize, weights: &[&PackedMatrix]) {
-        let quantised = |w: &&PackedMatrix| Coding::of(w.format()).is_some();
-        let integers = weights.iter().any(quantised);
-        let floats = !weights.iter().all(quantised);
-        self.load_forms(pool, x, cols, (integers, floats));
+        self.load_forms(pool, x, cols, Forms::of(weights));
     }
 
-    fn load_forms(
-        &mut self,
-        pool: &Pool,
-        x: &[f32],
-        cols: usize,
-        (integers, floats): (bool, bool),
-    ) {
+    fn load_forms(&mut self, pool: &Pool, x: &[f32], cols: usize, forms: Forms) {
         assert!(
             cols > 0 && x.len().is_multiple_of(cols),
             "{} numbers are not rows of {cols}",
             x.len()
         );
-        self.rows = x.len() / cols;
-        self.cols = cols;
-        self.has_records = integers;
-        self.has_floats = floats;
-        if self.rows == 0 {
-            return;
+        let shape = (x.len() / cols, cols);
+        self.load_tiles(pool, shape, forms, |rows| &x[rows]);
+    }
+
+    /// Takes in rows tile by tile, as one task each; `rows_of` gives the numbers of a tile by their
+    /// places among those of all rows, and is called once for each tile.
+    fn load_tiles<'x>(
+        &mut self,
+        pool: &Pool,
+        (rows, cols): (usize, usize),
+        forms: Forms,
+        rows_of: impl Fn(Range<usize>) -> &'x [f32] + Sync,
+    ) {
+        (self.rows, self.cols, self.forms) = (rows, cols, forms);
+        let row_words = cols.div_ceil(BLOCK) * RECORD;
+        if forms.integers {
+            self.records.resize(rows * row_words, 0);
         }
-        if integers {
-            let row_words = cols.div_ceil(BLOCK) * RECORD;
-            self.records.resize(self.rows * row_words, 0);
-            let load_tile = crate::matmul::Kernels::best().load_tile;
-            pool.for_each_chunk(&mut self.records, TILE * row_words, |tile, records| {
-                load_tile(tile_rows(x, cols, tile), cols, records);
-            });
+        if forms.floats {
+            self.floats.resize(rows * cols, 0.0);
         }
-        if floats {
-            self.floats.resize(x.len(), 0.0);
-            pool.for_each_chunk(&mut self.floats, TILE * cols, |tile, out| {
-                interleave(tile_rows(x, cols, tile), cols, out);
-            });
-        }
+        let (records, floats) = (
+            DisjointMut::new(&mut self.records),
+            DisjointMut::new(&mut self.floats),
+        );
+        let load_tile = crate::matmul::Kernels::best().load_tile;
+        pool.run(rows.div_ceil(TILE), |tile| {
+            let (first, end) = (tile * TILE, rows.min((tile + 1) * TILE));
+            let x = rows_of(first * cols..end * cols);
+            if forms.integers {
+                // SAFETY: the records of a tile's rows belong to its task alone.
+                let records = unsafe { records.range(first * row_words..end * row_words) };
+                load_tile(x, cols, records);
+            }
+            if forms.floats {
+                // SAFETY: the columns of a tile's rows belong to its task alone.
+                let columns = unsafe { floats.range(first * cols..end * cols) };
+                interleave(x, cols, columns);
+            }
+        });
     }
 
     /// The rows: T.
@@ -138,7 +174,10 @@ impl Activations {
     /// Tile `tile` over the chunk of columns that begins at block `first`.
     #[inline]
     pub(crate) fn tile(&self, tile: usize, first: usize) -> Tile<'_> {
-        assert!(self.has_records, "activations were not loaded as integers");
+        assert!(
+            self.forms.integers,
+            "activations were not loaded as integers"
+        );
         let width = self.width(tile);
         let blocks = self.cols.div_ceil(BLOCK);
         let start = tile * TILE * blocks * RECORD + first * width * RECORD;
@@ -152,7 +191,7 @@ impl Activations {
     /// Tile `tile` in single precision.
     #[inline]
     pub(crate) fn float_tile(&self, tile: usize) -> FloatTile<'_> {
-        assert!(self.has_floats, "activations were not loaded as floats");
+        assert!(self.forms.floats, "activations were not loaded as floats");
         let width = self.width(tile);
         let start = tile * TILE * self.cols;
         FloatTile {
@@ -160,12 +199,6 @@ impl Activations {
             columns: &self.floats[start..start + width * self.cols],
         }
     }
-}
-
-/// The rows of `x` that belong to a tile.
-fn tile_rows(x: &[f32], cols: usize, tile: usize) -> &[f32] {
-    let start = tile * TILE * cols;
-    &x[start..x.len().min(start + TILE * cols)]
 }
 
 /// Turns rows of `cols` numbers into columns.

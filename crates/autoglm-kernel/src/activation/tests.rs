@@ -1,12 +1,17 @@
 use std::num::NonZeroUsize;
 
-use super::{Activations, RECORD, Record, TILE, load_tile};
+use super::{Activations, RECORD, Record, ResidualNorms, RmsNorm, TILE, load_tile};
+use crate::elementwise::add_assign;
 use crate::format::BlockFormat;
+use crate::gated::{GateActivation, gated};
 use crate::isa::Isa;
 use crate::matmul::Kernels;
+use crate::norm::{rms_norm, rms_norm_in_place};
+use crate::pack::PackedMatrix;
 use crate::pack::coding::{Coding, Meaning};
 use crate::pool::Pool;
-use crate::random::Random;
+use crate::random::{Random, random_weights};
+use crate::test_data::bits;
 
 /// One block of one row: its integers and its record.
 fn load_block(x: &[f32]) -> (Vec<i8>, Vec<u32>) {
@@ -121,4 +126,112 @@ fn a_buffer_can_be_used_again_for_another_shape() {
 fn an_input_that_is_no_whole_number_of_rows_is_refused() {
     let pool = Pool::new(NonZeroUsize::MIN);
     Activations::new().load(&pool, &[0.0; 7], 3);
+}
+
+/// Rows that are prepared in the same pass, beside the same steps one after the other.
+#[test]
+fn prepared_rows_are_those_of_the_steps_one_by_one() {
+    for (threads, rows, cols) in [(1, 1, 64), (3, 5, 32), (2, 44, 96), (2, 0, 32)] {
+        let pool = Pool::new(NonZeroUsize::new(threads).unwrap());
+        for kinds in [&["Q4_0"][..], &["F32"], &["F16", "Q8_0"]] {
+            let weights: Vec<PackedMatrix> =
+                kinds.iter().map(|kind| matrix(&pool, kind, cols)).collect();
+            let weights: Vec<&PackedMatrix> = weights.iter().collect();
+            let steps = Steps::new(&pool, rows, cols);
+            steps.normed(&weights);
+            steps.residual(&weights);
+            steps.gated(weights[0]);
+        }
+    }
+}
+
+/// Random rows, and what the steps are applied with.
+struct Steps<'a> {
+    pool: &'a Pool,
+    cols: usize,
+    x: Vec<f32>,
+    change: Vec<f32>,
+    weight: Vec<f32>,
+    other_weight: Vec<f32>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(pool: &'a Pool, rows: usize, cols: usize) -> Self {
+        let mut random = Random::new((rows + cols) as u64);
+        Self {
+            pool,
+            cols,
+            x: random.numbers(rows * cols),
+            change: random.numbers(rows * cols),
+            weight: random.numbers(cols),
+            other_weight: random.numbers(cols),
+        }
+    }
+
+    fn norm<'w>(&self, weight: &'w [f32]) -> RmsNorm<'w> {
+        RmsNorm {
+            weight,
+            epsilon: 1e-5,
+        }
+    }
+
+    fn normed(&self, weights: &[&PackedMatrix]) {
+        let (mut wanted, mut normed) = (vec![0.0; self.x.len()], vec![1.0; self.x.len()]);
+        rms_norm(self.pool, &self.x, &self.weight, 1e-5, &mut wanted);
+        let mut fused = Activations::new();
+        let norm = self.norm(&self.weight);
+        fused.load_normed(self.pool, &self.x, norm, &mut normed, weights);
+        assert_eq!(bits(&normed), bits(&wanted));
+        self.assert_loaded(&fused, &wanted, weights);
+    }
+
+    fn residual(&self, weights: &[&PackedMatrix]) {
+        for with_norm in [false, true] {
+            let (mut hidden, mut change) = (self.x.clone(), self.change.clone());
+            if with_norm {
+                rms_norm_in_place(self.pool, &mut change, &self.other_weight, 1e-5);
+            }
+            add_assign(self.pool, &mut hidden, &change);
+            rms_norm(self.pool, &hidden, &self.weight, 1e-5, &mut change);
+
+            let (mut fused_hidden, mut fused_change) = (self.x.clone(), self.change.clone());
+            let norms = ResidualNorms {
+                change: with_norm.then(|| self.norm(&self.other_weight)),
+                sum: self.norm(&self.weight),
+            };
+            let mut fused = Activations::new();
+            let rows = (&mut fused_hidden[..], &mut fused_change[..]);
+            fused.load_residual(self.pool, rows, norms, weights);
+            assert_eq!(bits(&fused_hidden), bits(&hidden));
+            assert_eq!(bits(&fused_change), bits(&change));
+            self.assert_loaded(&fused, &change, weights);
+        }
+    }
+
+    fn gated(&self, weights: &PackedMatrix) {
+        for activation in [GateActivation::Silu, GateActivation::GeluTanh] {
+            let (mut wanted, mut gate) = (self.x.clone(), self.x.clone());
+            gated(self.pool, activation, &mut wanted, &self.change);
+            let mut fused = Activations::new();
+            fused.load_gated(self.pool, activation, (&mut gate, &self.change), weights);
+            assert_eq!(bits(&gate), bits(&wanted));
+            self.assert_loaded(&fused, &wanted, &[weights]);
+        }
+    }
+
+    fn assert_loaded(&self, fused: &Activations, x: &[f32], weights: &[&PackedMatrix]) {
+        let mut loaded = Activations::new();
+        loaded.load_for(self.pool, x, self.cols, weights);
+        assert_eq!((fused.rows(), fused.cols()), (loaded.rows(), loaded.cols()));
+        assert_eq!(fused.records, loaded.records);
+        assert_eq!(bits(&fused.floats), bits(&loaded.floats));
+    }
+}
+
+/// 16 random rows in a format.
+fn matrix(pool: &Pool, format: &str, cols: usize) -> PackedMatrix {
+    let mut all = BlockFormat::ALL.into_iter();
+    let format = all.find(|known| known.name() == format).unwrap();
+    let bytes = random_weights(&mut Random::new(6), format, 16, cols);
+    PackedMatrix::pack(pool, format, 16, cols, &bytes).unwrap()
 }

@@ -39,8 +39,13 @@ fn add_assign_with(variant: Variant, pool: &Pool, x: &mut [f32], y: &[f32]) {
     let chunk_len = chunk_len(pool, x.len(), LANES);
     pool.for_each_chunk(x, chunk_len, |chunk, x| {
         let y = &y[chunk * chunk_len..][..x.len()];
-        with_simd!(variant, s => add_row(s, x, y));
+        add_rows(variant, x, y);
     });
+}
+
+/// [`add_assign`] on the calling thread.
+pub(crate) fn add_rows(variant: Variant, x: &mut [f32], y: &[f32]) {
+    with_simd!(variant, s => add_row(s, x, y));
 }
 
 fn add_bias_with(variant: Variant, pool: &Pool, x: &mut [f32], bias: &[f32]) {

@@ -48,11 +48,21 @@ fn gated_with(
     let chunk_len = chunk_len(pool, gate.len(), LANES);
     pool.for_each_chunk(gate, chunk_len, |chunk, gate| {
         let up = &up[chunk * chunk_len..][..gate.len()];
-        match activation {
-            GateActivation::Silu => with_simd!(variant, s => silu_rows(s, gate, up)),
-            GateActivation::GeluTanh => with_simd!(variant, s => gelu_rows(s, gate, up)),
-        }
+        gate_rows(variant, activation, gate, up);
     });
+}
+
+/// [`gated`] on the calling thread.
+pub(crate) fn gate_rows(
+    variant: Variant,
+    activation: GateActivation,
+    gate: &mut [f32],
+    up: &[f32],
+) {
+    match activation {
+        GateActivation::Silu => with_simd!(variant, s => silu_rows(s, gate, up)),
+        GateActivation::GeluTanh => with_simd!(variant, s => gelu_rows(s, gate, up)),
+    }
 }
 
 #[inline(always)]

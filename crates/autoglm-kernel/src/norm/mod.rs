@@ -60,12 +60,15 @@ fn rms_norm_with(
 fn rms_norm_in_place_with(variant: Variant, pool: &Pool, x: &mut [f32], weight: &[f32], eps: f32) {
     assert_rows("rms_norm_in_place", x.len(), weight.len());
     let chunk_len = chunk_len(pool, x.len(), weight.len());
-    pool.for_each_chunk(x, chunk_len, |_, x| {
-        with_simd!(variant, s => {
-            for row in x.chunks_exact_mut(weight.len()) {
-                normalise(s, row, weight, eps);
-            }
-        });
+    pool.for_each_chunk(x, chunk_len, |_, x| normalise_rows(variant, x, weight, eps));
+}
+
+/// Normalises rows in place, on the calling thread.
+pub(crate) fn normalise_rows(variant: Variant, rows: &mut [f32], weight: &[f32], eps: f32) {
+    with_simd!(variant, s => {
+        for row in rows.chunks_exact_mut(weight.len()) {
+            normalise(s, row, weight, eps);
+        }
     });
 }
 

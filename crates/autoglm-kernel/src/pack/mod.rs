@@ -10,6 +10,8 @@ mod repack;
 mod tests;
 pub(crate) mod unpack;
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::error::KernelError;
@@ -41,6 +43,63 @@ pub(crate) enum Body {
     Brain(Pages<Halves>),
 }
 
+/// Bytes of a matrix that are packed before they are given back.
+const STRIPE_BYTES: usize = 8 << 20;
+
+impl Body {
+    /// Groups of zeros.
+    fn zeroed(format: BlockFormat, groups: usize, cols: usize) -> Result<Self, KernelError> {
+        let elements = |of_group: usize| groups.saturating_mul(of_group);
+        Ok(match (Coding::of(format), format) {
+            (Some(coding), _) => {
+                let blocks = cols / BLOCK;
+                Self::Quantised(Quantised {
+                    coding,
+                    blocks,
+                    values: Pages::zeroed(elements(blocks * coding.bits))?,
+                    scales: Pages::zeroed(elements(coding.scale_words(blocks)))?,
+                })
+            }
+            (None, BlockFormat::F16) => Self::Half(Pages::zeroed(elements(cols))?),
+            (None, BlockFormat::Bf16) => Self::Brain(Pages::zeroed(elements(cols))?),
+            (None, _) => Self::Single(Pages::zeroed(elements(cols))?),
+        })
+    }
+
+    /// Packs some groups, in parallel.
+    fn fill<'a>(
+        &mut self,
+        pool: &Pool,
+        groups: Range<usize>,
+        cols: usize,
+        source: &(impl Fn(usize) -> SourceRows<'a> + Sync),
+    ) {
+        match self {
+            Self::Quantised(body) => {
+                let bits = body.coding.bits;
+                let (values, scales) = (body.blocks * bits, body.coding.scale_words(body.blocks));
+                body.values
+                    .fill_chunks(pool, groups.clone(), values, |group, out| {
+                        source(group).pack_values(bits, out);
+                    });
+                body.scales.fill_chunks(pool, groups, scales, |group, out| {
+                    source(group).pack_scales(out);
+                });
+            }
+            Self::Half(words) | Self::Brain(words) => {
+                words.fill_chunks(pool, groups, cols, |group, out| {
+                    source(group).pack_halves(out)
+                });
+            }
+            Self::Single(lines) => {
+                lines.fill_chunks(pool, groups, cols, |group, out| {
+                    source(group).pack_singles(out)
+                });
+            }
+        }
+    }
+}
+
 /// Integers and scales; every group has the same number of both.
 pub(crate) struct Quantised {
     pub(crate) coding: Coding,
@@ -64,45 +123,38 @@ impl PackedMatrix {
         cols: usize,
         bytes: &[u8],
     ) -> Result<Self, KernelError> {
+        Self::pack_in_stripes(pool, format, (rows, cols), bytes, &mut |_| {})
+    }
+
+    /// [`Self::pack`], stripe by stripe; `packed` is told of each part of `bytes` that is no longer
+    /// needed, so that a large matrix need not be in memory twice.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn pack_in_stripes(
+        pool: &Pool,
+        format: BlockFormat,
+        (rows, cols): (usize, usize),
+        bytes: &[u8],
+        packed: &mut dyn FnMut(&[u8]),
+    ) -> Result<Self, KernelError> {
         let row_bytes = checked_row_bytes(format, rows, cols, bytes.len())?;
-        let groups = rows.div_ceil(LANES);
-        let source = |group: usize| {
-            let start = group * LANES * row_bytes;
-            let end = bytes.len().min(start + LANES * row_bytes);
-            SourceRows {
-                format,
-                bytes: &bytes[start..end],
-                row_bytes,
-            }
+        let (groups, group_bytes) = (rows.div_ceil(LANES), LANES * row_bytes);
+        let bytes_of = |groups: Range<usize>| {
+            &bytes[groups.start * group_bytes..bytes.len().min(groups.end * group_bytes)]
         };
-        let halves = || {
-            Pages::filled_in_chunks(pool, (groups, cols), |group, out| {
-                source(group).pack_halves(out);
-            })
+        let source = |group: usize| SourceRows {
+            format,
+            bytes: bytes_of(group..group + 1),
+            row_bytes,
         };
-        let body = match (Coding::of(format), format) {
-            (Some(coding), _) => Body::Quantised(Quantised {
-                coding,
-                blocks: cols / BLOCK,
-                values: Pages::filled_in_chunks(
-                    pool,
-                    (groups, cols / BLOCK * coding.bits),
-                    |group, out| source(group).pack_values(coding.bits, out),
-                )?,
-                scales: Pages::filled_in_chunks(
-                    pool,
-                    (groups, coding.scale_words(cols / BLOCK)),
-                    |group, out| source(group).pack_scales(out),
-                )?,
-            }),
-            (None, BlockFormat::F16) => Body::Half(halves()?),
-            (None, BlockFormat::Bf16) => Body::Brain(halves()?),
-            (None, _) => Body::Single(Pages::filled_in_chunks(
-                pool,
-                (groups, cols),
-                |group, out| source(group).pack_singles(out),
-            )?),
-        };
+        let mut body = Body::zeroed(format, groups, cols)?;
+        let stripe_groups = (STRIPE_BYTES / group_bytes).max(1);
+        for first in (0..groups).step_by(stripe_groups) {
+            let stripe = first..groups.min(first + stripe_groups);
+            body.fill(pool, stripe.clone(), cols, &source);
+            packed(bytes_of(stripe));
+        }
         Ok(Self {
             format,
             rows,

@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
-use super::PackedMatrix;
+use super::{PackedMatrix, STRIPE_BYTES};
 use crate::error::KernelError;
 use crate::format::{BlockFormat, dequantize};
 use crate::pool::Pool;
@@ -103,5 +103,29 @@ fn packing_keeps_the_bits_of_the_format() {
         // The 12 bytes of 6-bit scales of Q4_K and Q5_K become 16.
         let limit = bytes.len() * 148 / 144;
         assert!(packed.size_bytes() <= limit, "{}", format.name());
+    }
+}
+
+#[test]
+fn a_large_matrix_gives_its_bytes_back_stripe_by_stripe() {
+    let (rows, cols) = (2 * STRIPE_BYTES / 4096 + 9, 1024);
+    let mut bytes = vec![0; rows * cols * 4];
+    for (row, bytes) in bytes.chunks_exact_mut(cols * 4).enumerate() {
+        bytes[..4].copy_from_slice(&(row as f32).to_le_bytes());
+    }
+    let (mut parts, mut given_back) = (0, 0);
+    let mut packed = |part: &[u8]| {
+        assert_eq!(part.as_ptr(), bytes[given_back..].as_ptr());
+        (parts, given_back) = (parts + 1, given_back + part.len());
+    };
+    let format = BlockFormat::F32;
+    let matrix =
+        PackedMatrix::pack_in_stripes(&pool(), format, (rows, cols), &bytes, &mut packed).unwrap();
+    assert_eq!((parts, given_back), (3, bytes.len()));
+    let mut row = vec![1.0; cols];
+    for (index, bytes) in bytes.chunks_exact(cols * 4).enumerate() {
+        matrix.dequantize_row(index, &mut row);
+        assert_eq!(row[0].to_le_bytes(), bytes[..4]);
+        assert_eq!(row[1], 0.0);
     }
 }

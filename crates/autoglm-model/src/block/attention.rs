@@ -1,8 +1,7 @@
 //! The attention half of a block: queries, keys and values, the cache, the output projection.
 
 use autoglm_kernel::{
-    AttentionParams, Gate, add_assign, attention, gated_attention, rms_norm, rms_norm_in_place,
-    rope, store_kv,
+    AttentionParams, Gate, attention, gated_attention, rms_norm_in_place, rope, store_kv,
 };
 
 use super::{Block, Rows, Workspace, linear, linears};
@@ -30,15 +29,16 @@ impl Block<'_> {
         (layer, rows): (usize, &Rows<'_>),
         attending: Attending,
     ) {
-        let Workspace { hidden, normed, .. } = workspace;
-        normed.resize(hidden.len(), 0.0);
-        rms_norm(
-            self.pool,
+        let Workspace {
             hidden,
-            &self.weights.attention_norm,
-            self.config.norm_epsilon,
             normed,
-        );
+            activations,
+            ..
+        } = workspace;
+        normed.resize(hidden.len(), 0.0);
+        let norm = self.norm(&self.weights.attention_norm);
+        let readers = self.weights.attention.inputs();
+        activations.load_normed(self.pool, hidden, norm, normed, &readers);
         match &self.weights.attention {
             AttentionWeights::Heads(heads) => {
                 self.keys_and_values(heads, workspace, (layer, rows), attending);
@@ -51,7 +51,7 @@ impl Block<'_> {
         }
     }
 
-    /// Attends from the rows to the cache and adds the result to the residual stream.
+    /// Attends from the rows to the cache and leaves the projected result in `workspace.normed`.
     pub(super) fn attend(
         &self,
         workspace: &mut Workspace,
@@ -68,11 +68,6 @@ impl Block<'_> {
                 self.attend_latent(latent, workspace, cache, (layer, rows));
             }
         }
-        let Workspace { hidden, normed, .. } = workspace;
-        if let Some(norm) = &self.weights.post_attention_norm {
-            rms_norm_in_place(self.pool, normed, norm, self.config.norm_epsilon);
-        }
-        add_assign(self.pool, hidden, normed);
     }
 
     fn latent(&self) -> &LatentConfig {
@@ -80,7 +75,7 @@ impl Block<'_> {
         latent.expect("latent attention is loaded where it is configured")
     }
 
-    /// Projects the normalised rows.
+    /// Projects the normalised rows, which are loaded.
     fn keys_and_values(
         &self,
         weights: &HeadsWeights,
@@ -88,7 +83,7 @@ impl Block<'_> {
         site: (usize, &Rows<'_>),
         attending: Attending,
     ) {
-        let Self { pool, config, .. } = *self;
+        let pool = self.pool;
         let Workspace {
             normed,
             activations,
@@ -98,9 +93,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        let readers = [&weights.query, &weights.key, &weights.value];
-        let readers = readers.map(|linear| &linear.matrix);
-        activations.load_for(pool, normed, config.width, &readers);
         match attending {
             Attending::All => {
                 let all = [

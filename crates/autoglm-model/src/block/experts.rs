@@ -31,7 +31,8 @@ pub(super) struct ExpertsBuffers {
 }
 
 impl Block<'_> {
-    /// Runs the rows of `workspace.normed` through their experts; the result takes their place.
+    /// Runs the rows of `workspace.normed`, which are loaded for the router, through their experts;
+    /// the result takes their place.
     pub(super) fn mix(
         &self,
         (weights, experts): (&ExpertsWeights, &ExpertsConfig),
@@ -46,7 +47,6 @@ impl Block<'_> {
             ..
         } = workspace;
         let width = config.width;
-        activations.load_for(pool, normed, width, &[&weights.router]);
         route(pool, (weights, experts), activations, buffers);
         let ExpertsBuffers {
             routes,

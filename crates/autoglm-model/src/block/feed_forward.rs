@@ -1,6 +1,6 @@
 //! The feed-forward half of a block.
 
-use autoglm_kernel::{Activations, PackedMatrix, add_assign, gated, rms_norm, rms_norm_in_place};
+use autoglm_kernel::{Activations, ResidualNorms, add_assign, rms_norm_in_place};
 
 use super::{Block, Rows, Workspace, linear, linears};
 use crate::adapter::Projection;
@@ -13,14 +13,9 @@ pub(super) struct GatedBuffers {
     up: Vec<f32>,
 }
 
-impl GatedWeights {
-    /// The matrices that read the rows themselves.
-    pub(super) fn inputs(&self) -> [&PackedMatrix; 2] {
-        [&self.gate.matrix, &self.up.matrix]
-    }
-}
-
 impl Block<'_> {
+    /// Adds what attention has left in `workspace.normed` to the residual stream, then what the
+    /// feed-forward part makes of the sum.
     pub(super) fn feed_forward(&self, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
         let Self {
             pool,
@@ -28,14 +23,18 @@ impl Block<'_> {
             weights,
             ..
         } = *self;
-        let Workspace { hidden, normed, .. } = workspace;
-        rms_norm(
-            pool,
+        let Workspace {
             hidden,
-            &weights.feed_forward_norm,
-            config.norm_epsilon,
             normed,
-        );
+            activations,
+            ..
+        } = workspace;
+        let norms = ResidualNorms {
+            change: weights.post_attention_norm.as_deref().map(|w| self.norm(w)),
+            sum: self.norm(&weights.feed_forward_norm),
+        };
+        let readers = weights.feed_forward.inputs();
+        activations.load_residual(pool, (hidden, normed), norms, &readers);
         match (&weights.feed_forward, &config.experts) {
             (FeedForwardWeights::Experts(weights), Some(experts)) => {
                 self.mix((weights, experts), workspace);
@@ -52,9 +51,10 @@ impl Block<'_> {
         add_assign(pool, hidden, normed);
     }
 
-    /// Runs the rows of `workspace.normed` through the gated part; the result takes their place.
+    /// Runs the rows of `workspace.normed`, which are loaded, through the gated part; the result
+    /// takes their place.
     fn dense(&self, weights: &GatedWeights, workspace: &mut Workspace, site: (usize, &Rows<'_>)) {
-        let Self { pool, config, .. } = *self;
+        let pool = self.pool;
         let Workspace {
             normed,
             activations,
@@ -62,7 +62,6 @@ impl Block<'_> {
             adapters,
             ..
         } = workspace;
-        activations.load_for(pool, normed, config.width, &weights.inputs());
         self.gate_and_up(weights, activations, buffers);
         let GatedBuffers { gate, up } = buffers;
         adapters.add(pool, site, Projection::Gate, normed, gate);
@@ -102,9 +101,8 @@ impl Block<'_> {
         out: &mut Vec<f32>,
     ) {
         let Self { pool, config, .. } = *self;
-        gated(pool, config.gate, gate, up);
         let down = &weights.down;
-        activations.load_for(pool, gate, down.matrix.cols(), &[&down.matrix]);
+        activations.load_gated(pool, config.gate, (gate, up), &down.matrix);
         linear(pool, down, activations, out);
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct LatentBuffers {
 }
 
 impl Block<'_> {
-    /// Computes the latent rows of `workspace.normed` and writes them into the cache.
+    /// Computes the latent rows of the loaded ones and writes them into the cache.
     pub(super) fn store_latent(
         &self,
         (weights, latent): (&LatentWeights, &LatentConfig),
@@ -48,15 +48,12 @@ impl Block<'_> {
         cache: &mut KvCache,
         (layer, rows): (usize, &Rows<'_>),
     ) {
-        let Self { pool, config, .. } = *self;
+        let pool = self.pool;
         let Workspace {
-            normed,
             activations,
             latent: buffers,
             ..
         } = workspace;
-        let readers = [weights.query_input(), &weights.compress.matrix];
-        activations.load_for(pool, normed, config.width, &readers);
         linear(
             pool,
             &weights.compress,

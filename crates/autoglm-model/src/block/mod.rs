@@ -14,7 +14,7 @@ mod experts;
 mod feed_forward;
 mod latent;
 
-use autoglm_kernel::{Activations, AttentionSpan, Pool, Product, RopeTable, matmul_all};
+use autoglm_kernel::{Activations, AttentionSpan, Pool, Product, RmsNorm, RopeTable, matmul_all};
 
 use crate::cache::{BLOCK_TOKENS, KvCache};
 use crate::config::{LayerConfig, ModelConfig};
@@ -103,6 +103,14 @@ impl Block<'_> {
     ) {
         self.attend(workspace, cache, layer, rows);
         self.feed_forward(workspace, (layer, rows));
+    }
+
+    /// A normalisation of rows, with these weights.
+    fn norm<'w>(&self, weight: &'w [f32]) -> RmsNorm<'w> {
+        RmsNorm {
+            weight,
+            epsilon: self.config.norm_epsilon,
+        }
     }
 }
 

@@ -251,8 +251,8 @@ impl Loader<'_> {
         self.pack(name, BlockFormat::F32, (rows, cols), &bytes)
     }
 
-    /// Packs the bytes of a matrix, which are given back to the source: weights are never in memory
-    /// twice but for one matrix.
+    /// Packs the bytes of a matrix, which are given back to the source meanwhile: weights are never
+    /// in memory twice but for a stripe.
     pub(super) fn pack(
         &self,
         name: &str,
@@ -260,13 +260,17 @@ impl Loader<'_> {
         (rows, cols): (usize, usize),
         bytes: &[u8],
     ) -> Result<PackedMatrix, ModelError> {
-        let quantized = self.quantized(name, format, (rows, cols), bytes)?;
-        let (format, unpacked) = match &quantized {
-            Some((format, bytes)) => (*format, bytes.as_slice()),
-            None => (format, bytes),
+        let shape = (rows, cols);
+        let packed = match self.quantized(name, format, shape, bytes)? {
+            Some((format, quantized)) => {
+                self.source.release(bytes);
+                PackedMatrix::pack(self.pool, format, rows, cols, &quantized)
+            }
+            None => {
+                let mut release = |part: &[u8]| self.source.release(part);
+                PackedMatrix::pack_in_stripes(self.pool, format, shape, bytes, &mut release)
+            }
         };
-        let packed = PackedMatrix::pack(self.pool, format, rows, cols, unpacked);
-        self.source.release(bytes);
         packed.map_err(|source| ModelError::Pack {
             tensor: name.to_owned(),
             source,

@@ -139,9 +139,34 @@ impl AttentionWeights {
             Self::Latent(latent) => latent.query_input(),
         }
     }
+
+    /// The matrices that read the normalised rows.
+    pub(crate) fn inputs(&self) -> Vec<&PackedMatrix> {
+        match self {
+            Self::Heads(heads) => [&heads.query, &heads.key, &heads.value]
+                .map(|linear| &linear.matrix)
+                .to_vec(),
+            Self::Latent(latent) => vec![latent.query_input(), &latent.compress.matrix],
+        }
+    }
+}
+
+impl FeedForwardWeights {
+    /// The matrices that read the normalised rows themselves.
+    pub(crate) fn inputs(&self) -> Vec<&PackedMatrix> {
+        match self {
+            Self::Dense(dense) => dense.inputs().to_vec(),
+            Self::Experts(experts) => vec![&experts.router],
+        }
+    }
 }
 
 impl GatedWeights {
+    /// The matrices that read the rows themselves.
+    pub(crate) fn inputs(&self) -> [&PackedMatrix; 2] {
+        [&self.gate.matrix, &self.up.matrix]
+    }
+
     fn matrices(&self) -> [&PackedMatrix; 3] {
         [&self.gate, &self.up, &self.down].map(|linear| &linear.matrix)
     }

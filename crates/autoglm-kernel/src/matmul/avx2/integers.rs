@@ -4,14 +4,14 @@
 //! pair of its products is at most `2·63·127 = 16,002` for 6 bits. The additions that follow wrap
 //! around, so only the last sum has to fit. It does if the weights are around zero: a block of 5
 //! bits has 16 products in a word, at most `16·16·127 = 32,512`, half a block of 6 bits eight,
-//! `8·32·127`. So the sums begin with `-2^(bits - 1)` times those of the activations. 8-bit values
-//! are cut into nibbles.
+//! `8·32·127`. So the sums begin with `-2^(bits - 1)` times those of the activations. Of 8 bits only a
+//! pair fits, with magnitudes for unsigned weights: `2·128·127 = 32,512`. It is added in 32 bits.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,
+    __m256, __m256i, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepi32_ps,
     _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_srli_epi16,
-    _mm256_sub_epi32,
+    _mm256_set1_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_sub_epi32,
+    _mm256_xor_si256,
 };
 use std::hint::black_box;
 
@@ -439,31 +439,23 @@ fn to_32_bits<const N: usize>(dots: Dots<N>) -> Dots<N> {
     dots.map(|dots| dots.map(|dot| _mm256_madd_epi16(dot, ones)))
 }
 
-/// The products of a block of 8-bit values: nibbles are 4-bit values, so that their sums fit into
-/// 16 bits.
+/// The products of a block of 8-bit values: their magnitudes times the activations with their
+/// signs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dots_of_bytes<const N: usize, X: Words<N>>(lines: &[Line], x: X) -> Dots<N> {
-    let nibble = _mm256_set1_epi8(0xf);
-    let (one, sixteen) = (_mm256_set1_epi16(1), _mm256_set1_epi16(16));
+    let (middle, one) = (_mm256_set1_epi8(-128), _mm256_set1_epi16(1));
     let mut dots = [[_mm256_setzero_si256(); 2]; N];
-    for half in 0..2 {
-        let mut low = [_mm256_setzero_si256(); N];
-        let mut high = [_mm256_setzero_si256(); N];
-        for (quad, line) in lines.iter().enumerate() {
-            let w = load(line, half);
-            let w_low = _mm256_and_si256(w, nibble);
-            let w_high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
-            for (n, x) in x.words(quad).iter().enumerate() {
-                let x = broadcast(*x);
-                low[n] = _mm256_add_epi16(low[n], _mm256_maddubs_epi16(w_low, x));
-                high[n] = _mm256_add_epi16(high[n], _mm256_maddubs_epi16(w_high, x));
+    for (quad, line) in lines.iter().enumerate() {
+        let w = [0, 1].map(|half| _mm256_xor_si256(load(line, half), middle));
+        let magnitudes = w.map(|w| _mm256_abs_epi8(w));
+        for (dots, x) in dots.iter_mut().zip(x.words(quad)) {
+            let x = broadcast(*x);
+            for half in 0..2 {
+                let signed = _mm256_sign_epi8(x, w[half]);
+                let pairs = _mm256_maddubs_epi16(magnitudes[half], signed);
+                dots[half] = _mm256_add_epi32(dots[half], _mm256_madd_epi16(pairs, one));
             }
-        }
-        let offsets = x.words(Record::offset(Meaning::Centred { shift: 7 }));
-        for (n, dots) in dots.iter_mut().enumerate() {
-            let low = _mm256_add_epi32(_mm256_madd_epi16(low[n], one), broadcast(offsets[n]));
-            dots[half] = _mm256_add_epi32(low, _mm256_madd_epi16(high[n], sixteen));
         }
     }
     dots
