@@ -2,7 +2,8 @@
 //! continuations, vectors of texts, continuous batching, sampling, constraints, streaming and
 //! cancellation.
 //!
-//! The result of a request does not depend on what else is in the batch, bit for bit.
+//! The result of a request does not depend on what else is in the batch, bit for bit. [`remote`] is
+//! the same on a server, as far as the server goes.
 
 mod adapters;
 pub mod constraint;
@@ -17,6 +18,7 @@ mod memory;
 mod options;
 mod perplexity;
 mod prefix;
+pub mod remote;
 mod request;
 mod runner;
 mod sampler;

@@ -35,6 +35,11 @@ pub fn hub() -> HubSettings {
     }
 }
 
+/// The key of the server that the command line names: `AUTOGLM_API_KEY`.
+pub fn api_key() -> Option<String> {
+    variable("AUTOGLM_API_KEY")
+}
+
 /// An environment variable that is set to something.
 #[expect(
     clippy::disallowed_methods,

@@ -14,6 +14,7 @@ use std::io;
 use std::process::ExitCode;
 
 use autoglm_engine::LocalError;
+use autoglm_engine::remote::RemoteError;
 use autoglm_model::{Fault, ModelError};
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
@@ -67,6 +68,7 @@ fn blame(error: &anyhow::Error) -> Blame {
             .or_else(|| blame_as::<RecordError>(cause))
             .or_else(|| blame_as::<EngineError>(cause))
             .or_else(|| blame_as::<LocalError>(cause))
+            .or_else(|| blame_as::<RemoteError>(cause))
             .or_else(|| blame_as::<StoreError>(cause))
             .or_else(|| cause.downcast_ref().map(file_blame))
     });

@@ -1,6 +1,7 @@
 //! Confines generated text to a JSON schema or a regular expression: before every choice it says
 //! which tokens may come next, after it it takes the chosen one in.
 
+mod check;
 mod error;
 mod token_trie;
 
@@ -13,6 +14,7 @@ use llguidance::{JsonCompileOptions, Matcher, ParserFactory};
 use serde_json::Value;
 use toktrie::SimpleVob;
 
+pub(crate) use check::ConstraintCheck;
 pub use error::ConstraintError;
 
 /// Turns constraints into states, for one vocabulary. To build it takes the tokens of the whole
@@ -51,17 +53,22 @@ impl ConstraintFactory {
     /// [`ConstraintError::Schema`] or [`ConstraintError::Regex`], with what is wrong as its source.
     pub fn start(&self, constraint: &Constraint) -> Result<ConstraintState, ConstraintError> {
         let parser = self.parsers.create_parser(grammar(constraint)?);
-        let parser = parser.map_err(|error| match constraint {
-            Constraint::JsonSchema(_) => ConstraintError::Schema {
-                source: error.into(),
-            },
-            Constraint::Regex(_) => ConstraintError::Regex {
-                source: error.into(),
-            },
-        })?;
+        let parser = parser.map_err(|error| broken_grammar(constraint, error))?;
         Ok(ConstraintState {
             matcher: Matcher::new(Ok(parser)),
         })
+    }
+}
+
+/// What is wrong with a constraint that cannot be compiled.
+fn broken_grammar(
+    constraint: &Constraint,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> ConstraintError {
+    let source = error.into();
+    match constraint {
+        Constraint::JsonSchema(_) => ConstraintError::Schema { source },
+        Constraint::Regex(_) => ConstraintError::Regex { source },
     }
 }
 

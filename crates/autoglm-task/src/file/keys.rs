@@ -74,6 +74,57 @@ pub(super) const KEYS: &[Key] = &[
         chinese: "模型的名称或路径；不写则用默认模型",
     },
     Key {
+        path: "engine.url",
+        english: "the address of a server that runs the task, in place of a model on this machine; \
+                  its key stands in a file or in the environment, never here",
+        chinese: "运行任务的服务器地址，代替本机模型；密钥放在文件或环境变量中，绝不写在这里",
+    },
+    Key {
+        path: "engine.model",
+        english: "the model by the server's name; without it, the server's first",
+        chinese: "服务器上的模型名称；不写则用服务器的第一个模型",
+    },
+    Key {
+        path: "engine.prompts",
+        english: "chat or plain; without it, turns where the server takes them",
+        chinese: "提示词的形式：chat 对话、plain 纯文本；不写则服务器支持对话时用对话",
+    },
+    Key {
+        path: "engine.scoring",
+        english: "how labels are scored: echo, first or votes; without it, the best that the server offers",
+        chinese: "标签如何打分：echo 回显、first 首个 token、votes 投票；不写则用服务器支持的最好方式",
+    },
+    Key {
+        path: "engine.votes",
+        english: "answers that are asked for where labels are scored by votes",
+        chinese: "投票打分时生成多少个答案",
+    },
+    Key {
+        path: "engine.context_tokens",
+        english: "tokens that the model's context holds, where the server does not tell",
+        chinese: "模型上下文的 token 数，用于服务器未告知时",
+    },
+    Key {
+        path: "engine.concurrency",
+        english: "requests at once",
+        chinese: "同时发送的请求数",
+    },
+    Key {
+        path: "engine.requests_per_minute",
+        english: "requests in any 60 seconds at most",
+        chinese: "任意 60 秒内最多多少个请求",
+    },
+    Key {
+        path: "engine.tokens_per_minute",
+        english: "tokens of prompts and answers in any 60 seconds at most",
+        chinese: "任意 60 秒内提示词和答案最多多少个 token",
+    },
+    Key {
+        path: "engine.timeout_seconds",
+        english: "seconds for which the server may be silent",
+        chinese: "服务器最多可以沉默多少秒",
+    },
+    Key {
         path: "input.fields",
         english: "the fields of a record that go into the prompt; { name = \"…\", title = \"…\" } \
                   where the prompt shall call one otherwise",

@@ -12,5 +12,5 @@ mod write;
 
 pub use error::FileError;
 pub use read::read_task_file;
-pub use settings::{TaskFile, TaskSettings};
+pub use settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
 pub use write::write_task_file;

@@ -1,5 +1,6 @@
 //! TOML to a task.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 
 use autoglm_spec::{
@@ -12,7 +13,7 @@ use toml::de::DeTable;
 use super::entry::{Entry, Section};
 use super::error::FileError;
 use super::keys::closest;
-use super::settings::{TaskFile, TaskSettings};
+use super::settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
 use crate::parse::{KINDS, Known, NO_LABELS, field_title, kind_name, parse_known};
 use crate::remark::{Remark, line_of};
 
@@ -65,6 +66,15 @@ const FORMS: [(&str, Form); 4] = [
     ("code", Form::Code),
 ];
 const LANGUAGES: [(&str, Language); 2] = [("en", Language::English), ("zh", Language::Chinese)];
+const SERVER_PROMPTS: [(&str, ServerPrompts); 2] = [
+    ("chat", ServerPrompts::Chat),
+    ("plain", ServerPrompts::Plain),
+];
+const SERVER_SCORINGS: [(&str, ServerScoring); 3] = [
+    ("echo", ServerScoring::Echo),
+    ("first", ServerScoring::First),
+    ("votes", ServerScoring::Votes),
+];
 const CALIBRATIONS: [(&str, Calibration); 3] = [
     ("batch", Calibration::Batch),
     ("contextual", Calibration::Contextual),
@@ -339,6 +349,7 @@ impl Reader {
             }
             settings.model = Some(name.to_owned());
         }
+        settings.server = self.server(root)?;
         if let Some(entry) = root.get("decoding") {
             let table = entry.section("a table")?;
             self.remarks.extend(table.unknown_keys("decoding"));
@@ -359,6 +370,79 @@ impl Reader {
         }
         Ok(settings)
     }
+}
+
+impl Reader {
+    /// The server that runs the task.
+    fn server(&mut self, root: &Section<'_>) -> Result<Option<ServerSettings>, FileError> {
+        let Some(entry) = root.get("engine") else {
+            return Ok(None);
+        };
+        let table = entry.section("a table with `url`")?;
+        refuse_key(&table)?;
+        self.remarks.extend(table.unknown_keys("engine"));
+        let wanted = "the server's address, such as \"http://127.0.0.1:8000/v1\"";
+        let url = table
+            .get("url")
+            .ok_or_else(|| table.missing("url", wanted))?;
+        let model = table.get("model");
+        let model = model
+            .map(|entry| entry.string("a model's name"))
+            .transpose()?;
+        let prompts = table
+            .get("prompts")
+            .map(|e| one_of(&e, &SERVER_PROMPTS))
+            .transpose()?;
+        let scoring = table
+            .get("scoring")
+            .map(|e| one_of(&e, &SERVER_SCORINGS))
+            .transpose()?;
+        let count = |name| -> Result<Option<NonZeroU32>, FileError> {
+            let number = table
+                .get(name)
+                .map(|entry| entry.whole(1..=u64::from(u32::MAX)));
+            Ok(number
+                .transpose()?
+                .and_then(|number| NonZeroU32::new(number as u32)))
+        };
+        let size = |name| Ok(count(name)?.and_then(|n| NonZeroUsize::try_from(n).ok()));
+        Ok(Some(ServerSettings {
+            url: server_url(&url, wanted)?,
+            model: model.map(str::to_owned),
+            prompts,
+            scoring,
+            votes: size("votes")?,
+            context_tokens: size("context_tokens")?,
+            concurrency: size("concurrency")?,
+            requests_per_minute: count("requests_per_minute")?,
+            tokens_per_minute: count("tokens_per_minute")?,
+            timeout_seconds: count("timeout_seconds")?,
+        }))
+    }
+}
+
+/// An address without a password in it; the error does not repeat it.
+fn server_url(entry: &Entry<'_>, wanted: &str) -> Result<String, FileError> {
+    let url = entry.string(wanted)?;
+    if url.contains('@') {
+        return Err(entry.got("an address with a user or password", wanted));
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(entry.not(wanted));
+    }
+    Ok(url.to_owned())
+}
+
+/// A key in a file that is shared would be everybody's; the error does not repeat it.
+fn refuse_key(table: &Section<'_>) -> Result<(), FileError> {
+    for name in ["key", "api_key", "token", "api_token", "authorization"] {
+        if let Some(entry) = table.get(name) {
+            let wanted = "no key in a task file: --api-key-file names a file with it, or \
+                          AUTOGLM_API_KEY holds it";
+            return Err(entry.got("a key", wanted));
+        }
+    }
+    Ok(())
 }
 
 fn instruction(root: &Section<'_>) -> Result<(String, std::ops::Range<usize>), FileError> {

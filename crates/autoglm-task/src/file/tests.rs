@@ -1,5 +1,7 @@
 //! Task files as people write them, and what they are told when something is wrong.
 
+use std::num::{NonZeroU32, NonZeroUsize};
+
 use autoglm_spec::{
     AdaptiveTemperature, Calibration, Decoding, Example, Field, Label, Language, Output, Record,
     Sampling, TaskKind, TaskSpec,
@@ -393,6 +395,55 @@ fn the_document_explains_every_key() {
     }
 }
 
+#[test]
+fn a_task_file_may_name_a_server() {
+    let text = "instruction = \"x\"\n[engine]\nurl = \"https://gpu.test/v1\"\nmodel = \"m\"\n\
+                scoring = \"votes\"\nvotes = 5\ntimeout_seconds = 30\n";
+    let (file, remarks) = read_task_file(text).unwrap();
+    let server = file.settings.server.unwrap();
+    assert_eq!(server.url, "https://gpu.test/v1");
+    assert_eq!(server.model.as_deref(), Some("m"));
+    assert_eq!(server.scoring, Some(ServerScoring::Votes));
+    assert_eq!(server.votes, NonZeroUsize::new(5));
+    assert_eq!(server.timeout_seconds, NonZeroU32::new(30));
+    assert_eq!(server.prompts, None);
+    assert!(
+        remarks
+            .iter()
+            .all(|remark| !remark.message.contains("unknown")),
+        "{remarks:?}"
+    );
+}
+
+#[test]
+fn a_key_in_a_task_file_is_refused_and_not_repeated() {
+    for line in [
+        "api_key = \"sk-1\"",
+        "key = \"sk-1\"",
+        "token = \"sk-1\"",
+        "url = \"http://me:sk-1@gpu/v1\"",
+    ] {
+        let error = error(&format!("instruction = \"x\"\n[engine]\n{line}\n"));
+        assert!(!error.contains("sk-1"), "{error}");
+        assert!(error.starts_with("line 3: `engine."), "{error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_server_is_named_by_its_line() {
+    let check = |lines: &str, wanted: &str| {
+        let error = error(&format!("instruction = \"x\"\n[engine]\n{lines}\n"));
+        assert!(error.contains(wanted), "{error}");
+    };
+    check("model = \"m\"", "`engine.url` is missing");
+    check("url = \"gpu:8000\"", "line 3: `engine.url`");
+    check("url = \"http://gpu\"\nvotes = 0", "line 4: `engine.votes`");
+    check(
+        "url = \"http://gpu\"\nscoring = \"vote\"",
+        "did you mean `votes`?",
+    );
+}
+
 /// The TOML blocks of the document.
 fn blocks(document: &str) -> Vec<&str> {
     let parts = document.split("```toml\n").skip(1);
@@ -526,6 +577,29 @@ fn any_spec() -> impl Strategy<Value = TaskSpec> {
     })
 }
 
+/// A server whose settings follow a number.
+fn server(number: usize, model: Option<String>) -> ServerSettings {
+    let size = NonZeroUsize::new(number);
+    let count = NonZeroU32::new(number as u32);
+    ServerSettings {
+        url: "http://127.0.0.1:8000/v1".to_owned(),
+        model,
+        prompts: [None, Some(ServerPrompts::Chat), Some(ServerPrompts::Plain)][number % 3],
+        scoring: [
+            None,
+            Some(ServerScoring::Echo),
+            Some(ServerScoring::First),
+            Some(ServerScoring::Votes),
+        ][number % 4],
+        votes: size,
+        context_tokens: size,
+        concurrency: size.filter(|_| number.is_multiple_of(2)),
+        requests_per_minute: count,
+        tokens_per_minute: count.filter(|_| number.is_multiple_of(2)),
+        timeout_seconds: count,
+    }
+}
+
 fn any_settings() -> impl Strategy<Value = TaskSettings> {
     let sampling = (
         0.1..10f32,
@@ -547,6 +621,7 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
     );
     (sampling, fraction.clone(), fraction, texts, calibration).prop_map(
         |(numbers, top_p, min_p, (model, stop), calibration)| TaskSettings {
+            server: (numbers.1 % 3 == 0).then(|| server(numbers.3, model.clone())),
             model,
             sampling: Sampling {
                 repetition_penalty: numbers.0,

@@ -1,6 +1,7 @@
 //! A task to TOML that a person reads: every key explained, in the task's language.
 
 use std::fmt::Write as _;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use autoglm_spec::{
     AdaptiveTemperature, Calibration, Example, Field, Label, Language, Output, Record, Sampling,
@@ -8,7 +9,7 @@ use autoglm_spec::{
 use serde_json::Value;
 
 use super::keys::meaning;
-use super::settings::{TaskFile, TaskSettings};
+use super::settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
 use crate::parse::{is_han, kind_name};
 
 /// Lists up to this many characters stand on one line.
@@ -44,6 +45,9 @@ pub fn write_task_file(file: &TaskFile) -> String {
     );
     if let Some(model) = &file.settings.model {
         out.key("model", &basic(model));
+    }
+    if let Some(server) = &file.settings.server {
+        out.server(server);
     }
     out.table("input");
     out.key("input.fields", &list(spec.fields.iter().map(field)));
@@ -84,6 +88,41 @@ impl Out {
         }
         let name = path.rsplit('.').next().unwrap_or(path);
         self.line(&format!("{name} = {value}"));
+    }
+
+    fn server(&mut self, server: &ServerSettings) {
+        self.table("engine");
+        self.key("engine.url", &basic(&server.url));
+        let prompts = server.prompts.map(|prompts| match prompts {
+            ServerPrompts::Chat => "chat",
+            ServerPrompts::Plain => "plain",
+        });
+        let scoring = server.scoring.map(|scoring| match scoring {
+            ServerScoring::Echo => "echo",
+            ServerScoring::First => "first",
+            ServerScoring::Votes => "votes",
+        });
+        let number = |value: Option<NonZeroU32>| value.map(|value| value.to_string());
+        let size = |value: Option<NonZeroUsize>| value.map(|value| value.to_string());
+        let rows = [
+            ("engine.model", server.model.as_deref().map(basic)),
+            ("engine.prompts", prompts.map(basic)),
+            ("engine.scoring", scoring.map(basic)),
+            ("engine.votes", size(server.votes)),
+            ("engine.context_tokens", size(server.context_tokens)),
+            ("engine.concurrency", size(server.concurrency)),
+            (
+                "engine.requests_per_minute",
+                number(server.requests_per_minute),
+            ),
+            ("engine.tokens_per_minute", number(server.tokens_per_minute)),
+            ("engine.timeout_seconds", number(server.timeout_seconds)),
+        ];
+        for (key, value) in rows {
+            if let Some(value) = value {
+                self.key(key, &value);
+            }
+        }
     }
 
     fn output(&mut self, output: &Output) {

@@ -4,7 +4,6 @@ use std::io::{BufRead, IsTerminal, StdoutLock, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use autoglm_engine::LocalEngine;
 use autoglm_spec::{
     Decoding, FinishReason, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
 };
@@ -16,7 +15,7 @@ use rustyline::error::ReadlineError;
 use super::attention::AttentionArgs;
 use super::generate::report;
 use super::sampling::{DecodingArgs, SamplingArgs};
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, OpenEngine};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 
@@ -65,20 +64,20 @@ pub struct ChatArgs {
 /// # Errors
 /// A model that cannot be used or that has no chat template.
 pub fn run(args: &ChatArgs, home: &Path) -> anyhow::Result<()> {
-    let engine = args.engine.open(home, Need::Open)?;
+    let options = ChatOptions {
+        thinking: args.no_thinking.then_some(false),
+        ..ChatOptions::default()
+    };
+    let engine = args.engine.open_for_chat(home, Need::Open, options)?;
     anyhow::ensure!(
         engine.facts().chat,
         "the model {} has no chat template and cannot follow a conversation\n\
          hint: `autoglm generate` continues a text with it",
         engine.facts().name
     );
-    let options = ChatOptions {
-        thinking: args.no_thinking.then_some(false),
-        ..ChatOptions::default()
-    };
     let mut chat = Chat {
         args,
-        engine: engine.with_chat(options),
+        engine,
         system: args.system.clone(),
         turns: Vec::new(),
     };
@@ -92,7 +91,7 @@ pub fn run(args: &ChatArgs, home: &Path) -> anyhow::Result<()> {
 /// A conversation.
 struct Chat<'a> {
     args: &'a ChatArgs,
-    engine: LocalEngine,
+    engine: OpenEngine,
     system: Option<String>,
     turns: Vec<Segment>,
 }
@@ -107,6 +106,7 @@ impl Chat<'_> {
             "{} · /help lists the commands",
             self.engine.facts().name
         ));
+        self.engine.tell_notes();
         while let Some(line) = read_message(&mut editor)? {
             if line.trim().is_empty() {
                 continue;

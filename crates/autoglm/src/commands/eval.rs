@@ -91,6 +91,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             None => return Ok(exit::interrupted()),
         }
     }
+    engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use autoglm_engine::{EngineStats, LocalEngine};
+use autoglm_engine::EngineStats;
 use autoglm_spec::{
     Completion, Constraint, Decoding, Generate, GenerateRequest, Prompt, Role, Sampling, Segment,
     Usage,
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::attention::AttentionArgs;
 use super::sampling::{DecodingArgs, SamplingArgs};
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, OpenEngine};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 
@@ -89,13 +89,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         tools: read_tools(args)?,
         thinking: args.no_thinking.then_some(false),
     };
-    let engine = args.engine.open(home, Need::Open)?;
-    anyhow::ensure!(
-        options.tools.is_empty() || engine.takes_tools(),
-        "the chat template of the model {} has no tools",
-        engine.facts().name
-    );
-    let engine = engine.with_chat(options);
+    let engine = args.engine.open_for_chat(home, Need::Open, options)?;
     let request = GenerateRequest {
         prompt: shape_prompt(args, &engine, prompt),
         max_tokens: args.max_tokens,
@@ -122,11 +116,12 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         .into_iter()
         .next()
         .context("the engine gave no result")??;
+    engine.tell_notes();
     if args.json {
         let answer = engine
             .answer_parser(&request.prompt)?
             .parse(&completion.text);
-        writeln!(out, "{}", describe(&completion, &answer, &engine.stats()))?;
+        writeln!(out, "{}", describe(&completion, &answer, engine.stats()))?;
     } else {
         writeln!(out)?;
         report(&completion.usage);
@@ -185,7 +180,7 @@ fn read_tools(args: &GenerateArgs) -> anyhow::Result<Vec<ToolDefinition>> {
 }
 
 /// Turns where the model follows turns, plain text where it does not or must not.
-fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Prompt {
+fn shape_prompt(args: &GenerateArgs, engine: &OpenEngine, prompt: String) -> Prompt {
     if args.raw || !engine.facts().chat {
         let system = args.system.as_ref().map(|system| format!("{system}\n\n"));
         return Prompt::Plain(system.unwrap_or_default() + &prompt);
@@ -204,8 +199,12 @@ fn shape_prompt(args: &GenerateArgs, engine: &LocalEngine, prompt: String) -> Pr
     )
 }
 
-fn describe(completion: &Completion, answer: &Answer, stats: &EngineStats) -> serde_json::Value {
-    json!({
+fn describe(
+    completion: &Completion,
+    answer: &Answer,
+    stats: Option<EngineStats>,
+) -> serde_json::Value {
+    let mut described = json!({
         "text": completion.text,
         "reasoning": answer.reasoning,
         "content": answer.content,
@@ -215,12 +214,16 @@ fn describe(completion: &Completion, answer: &Answer, stats: &EngineStats) -> se
         "tokens": completion.tokens,
         "logprobs": completion.logprobs,
         "usage": completion.usage,
-        "passes": stats.passes,
-        "computed_tokens": stats.computed_tokens,
-        "proposed_tokens": stats.proposed_tokens,
-        "accepted_tokens": stats.accepted_tokens,
-        "forced_tokens": stats.forced_tokens,
-    })
+    });
+    // A server does not tell how it went about it.
+    if let Some(stats) = stats {
+        described["passes"] = json!(stats.passes);
+        described["computed_tokens"] = json!(stats.computed_tokens);
+        described["proposed_tokens"] = json!(stats.proposed_tokens);
+        described["accepted_tokens"] = json!(stats.accepted_tokens);
+        described["forced_tokens"] = json!(stats.forced_tokens);
+    }
+    described
 }
 
 /// Tokens and speed on standard error, when a person looks at it.

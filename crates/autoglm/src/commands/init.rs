@@ -65,8 +65,13 @@ pub fn run(args: &InitArgs, home: &Path) -> anyhow::Result<()> {
             say(&remark.tell(&words));
         }
     }
+    let server = args
+        .engine
+        .remote
+        .server_settings(args.engine.local.model.as_ref());
     let settings = TaskSettings {
-        model: args.engine.model.clone(),
+        model: args.engine.local.model.clone().filter(|_| server.is_none()),
+        server,
         ..TaskSettings::default()
     };
     if let Some(target) = target {

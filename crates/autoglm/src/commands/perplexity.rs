@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::attention::AttentionArgs;
-use crate::engine::EngineArgs;
+use crate::engine::LocalArgs;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 
@@ -52,7 +52,7 @@ pub struct PerplexityArgs {
     #[command(flatten)]
     attention: AttentionArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    engine: LocalArgs,
 }
 
 /// Runs the command.

@@ -129,6 +129,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
         RunStatus::Interrupted => exit::interrupted(),

@@ -42,7 +42,7 @@ enum RunsCommand {
         record: Option<u64>,
     },
     /// Answer a stored record again and compare.
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -94,11 +94,13 @@ fn again(
     let (stored, given) = (&info.key.model.name, &engine.facts().name);
     anyhow::ensure!(
         stored == given,
-        "run {} was made with the model {stored}, this is {given}\nhint: name it with --model",
+        "run {} was made with the model {stored}, this is {given}\nhint: name it with --model, \
+         and its server with --engine",
         replayed.id
     );
     let cancel = cancel_on_interrupt();
     let outcome = replay(store, info.id, replayed.record, &engine, &cancel)?;
+    engine.tell_notes();
     print(args, &outcome, replay_text)
 }
 

@@ -59,6 +59,7 @@ pub fn run(args: &ScoreArgs, home: &Path) -> anyhow::Result<()> {
         .into_iter()
         .next()
         .context("the engine gave no result")??;
+    engine.tell_notes();
     let mut out = std::io::stdout().lock();
     let scored = args.options.iter().zip(&scoring.options);
     if args.json {

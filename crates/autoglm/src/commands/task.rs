@@ -80,13 +80,10 @@ pub(crate) fn need(spec: &TaskSpec) -> Need {
     }
 }
 
-/// The engine that is asked for: the command line's model, or else the task's.
+/// The engine that is asked for: the command line's, or else the task's.
 pub(crate) fn engine_args(args: &EngineArgs, task: &TaskFile) -> EngineArgs {
-    let model = args.model.clone().or_else(|| task.settings.model.clone());
-    EngineArgs {
-        model,
-        ..args.clone()
-    }
+    let settings = &task.settings;
+    args.or(settings.model.as_ref(), settings.server.as_ref())
 }
 
 /// Where runs are kept.

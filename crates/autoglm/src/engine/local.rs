@@ -1,4 +1,4 @@
-//! Opening the engine that a command asks for.
+//! The engine on this machine.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::models::{Need, resolve_model};
 
 /// Which model runs, and with what of the machine.
 #[derive(Debug, Clone, Args)]
-pub struct EngineArgs {
+pub struct LocalArgs {
     /// A GGUF file, a folder with `config.json` and safetensors, or the name of a model that
     /// `autoglm model list` shows. Without it the default for the kind of answer is used, and
-    /// fetched when it is first needed.
+    /// fetched when it is first needed. With --engine URL, the model by the server's name.
     #[arg(long, short = 'm', value_name = "MODEL")]
     pub model: Option<String>,
     /// Compute threads; all processors when not given.
@@ -72,7 +72,7 @@ impl From<CacheTypeName> for CacheType {
     }
 }
 
-impl EngineArgs {
+impl LocalArgs {
     /// Opens the engine, fetching the model where that is needed.
     ///
     /// # Errors
