@@ -186,6 +186,7 @@ fn the_cache_of_a_model_of_embeddings_holds_one_layer() {
         cache_type: autoglm_engine::CacheType::Q8,
         memory_limit: None,
         quantize: None,
+        adapter_bytes: 0,
     };
     let plan = MemoryPlan::new(&*source, settings).unwrap();
     assert_eq!(

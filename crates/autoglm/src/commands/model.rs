@@ -436,6 +436,19 @@ impl<'a> Facts<'a> {
         })
     }
 
+    /// How positions are rotated into queries and keys.
+    fn rotary(&self) -> String {
+        if self.learnt_positions {
+            return "no, positions are learnt".to_owned();
+        }
+        let base = self.rope_base.map(|base| base.to_string());
+        format!(
+            "{} dimensions, base {}",
+            self.rotated.map_or("all".to_owned(), |n| n.to_string()),
+            base.unwrap_or("not stated".to_owned())
+        )
+    }
+
     fn write(&self, path: &Path, out: &mut dyn Write) -> io::Result<()> {
         let number = |n: Option<usize>| n.map_or("not stated".to_owned(), |n| n.to_string());
         let text = |t: Option<&str>| t.unwrap_or("not stated").to_owned();
@@ -469,19 +482,7 @@ impl<'a> Facts<'a> {
                     number(self.head_width)
                 ),
             ),
-            (
-                "rotary",
-                if self.learnt_positions {
-                    "no, positions are learnt".to_owned()
-                } else {
-                    format!(
-                        "{} dimensions, base {}",
-                        self.rotated.map_or("all".to_owned(), |n| n.to_string()),
-                        self.rope_base
-                            .map_or("not stated".to_owned(), |base| base.to_string())
-                    )
-                },
-            ),
+            ("rotary", self.rotary()),
             ("licence", text(self.licence)),
             (
                 "tokenizer",

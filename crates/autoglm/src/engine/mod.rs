@@ -15,8 +15,8 @@ use autoglm_task::file::ServerSettings;
 use autoglm_token::{AnswerParser, ChatOptions};
 use clap::Args;
 
-pub(crate) use local::size;
 pub use local::{CacheTypeName, LocalArgs, available_threads, quantized_type};
+pub(crate) use local::{adapter_bytes, size};
 pub use remote::RemoteArgs;
 
 use crate::models::Need;

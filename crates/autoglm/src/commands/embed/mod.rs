@@ -16,7 +16,7 @@ use autoglm_task::run::Progress;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::engine::EngineArgs;
+use crate::engine::LocalArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
@@ -58,7 +58,7 @@ pub struct EmbedArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    engine: LocalArgs,
 }
 
 /// [`Pooling`] by the names of the command line.
