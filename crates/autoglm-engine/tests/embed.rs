@@ -1,8 +1,6 @@
 //! Vectors of texts: beside those of `transformers` (`tools/reference/tiny_bert.py`), and whatever
 //! else is asked for with them.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 #[expect(dead_code, reason = "these tests need a part of it")]
 mod fixture;
 
