@@ -119,7 +119,7 @@ fn any_model_gives_its_own_hidden_states() {
         rows(&desk.ok(&args)).remove(0)["vector"].clone()
     };
     assert_ne!(vector("mean"), vector("last"));
-    assert_eq!(vector("mean").as_array().unwrap().len(), 64);
+    assert_eq!(vector("mean").as_array().unwrap().len(), 32);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::catalog::{DEFAULTS, DefaultModel, default_named};
+use super::content::Content;
 use super::content::Measure;
 use super::manifest::Manifest;
 use super::{ModelStore, Need, StoreError};
@@ -51,10 +52,21 @@ impl ModelStore {
 
     /// Reads a whole model and compares its SHA-256 with the one on record.
     pub fn verify(&self, name: &str) -> Result<Standing, StoreError> {
-        let content = self.content(name);
-        let wanted = self.wanted_sha256(name);
+        self.check(name, &self.content(name), self.wanted_sha256(name))
+    }
+
+    /// Reads the content of a model, where it is here and its SHA-256 is known.
+    fn check(
+        &self,
+        name: &str,
+        content: &Content,
+        wanted: Option<String>,
+    ) -> Result<Standing, StoreError> {
         let (Some(measure), Some(wanted)) = (content.measure(), wanted) else {
-            return self.standing(name);
+            return Ok(match self.glance(name, content) {
+                Glance::Told(standing) => standing,
+                Glance::Touched => Standing::Unrecorded,
+            });
         };
         let bar = self
             .talk
@@ -91,7 +103,7 @@ impl ModelStore {
     /// How a model stands, by size and time where those suffice; a file that was touched is
     /// hashed.
     pub(super) fn standing(&self, name: &str) -> Result<Standing, StoreError> {
-        match self.glance(name) {
+        match self.glance(name, &self.content(name)) {
             Glance::Told(standing) => Ok(standing),
             Glance::Touched => self.verify(name),
         }
@@ -99,7 +111,11 @@ impl ModelStore {
 
     /// How a default model stands, whose SHA-256 is known without a record.
     pub(super) fn default_standing(&self, model: &DefaultModel) -> Result<Standing, StoreError> {
-        let standing = self.standing(model.name)?;
+        let content = self.content_of(model);
+        let standing = match self.glance(model.name, &content) {
+            Glance::Told(standing) => standing,
+            Glance::Touched => self.check(model.name, &content, Some(model.sha256.to_owned()))?,
+        };
         let recorded = Manifest::read(&self.manifest_file(model.name)).map(|m| m.sha256);
         match standing {
             Standing::Sound if recorded.as_deref() != Some(model.sha256) => Ok(Standing::Damaged {
@@ -129,8 +145,8 @@ impl ModelStore {
     }
 
     /// What can be told of a model without reading it.
-    fn glance(&self, name: &str) -> Glance {
-        let Some(measure) = self.content(name).measure() else {
+    fn glance(&self, name: &str, content: &Content) -> Glance {
+        let Some(measure) = content.measure() else {
             return Glance::Told(Standing::Missing);
         };
         let Some(manifest) = Manifest::read(&self.manifest_file(name)) else {
@@ -185,7 +201,7 @@ impl ModelStore {
             size_bytes: size.or(default.map(|m| m.size_bytes)).unwrap_or(0),
             licence: licence.or(default.map(|m| m.licence.to_owned())),
             source,
-            standing: match self.glance(name) {
+            standing: match self.glance(name, &self.content(name)) {
                 Glance::Told(standing) => standing,
                 Glance::Touched => Standing::Unrecorded,
             },
