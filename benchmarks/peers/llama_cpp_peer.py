@@ -8,12 +8,13 @@ work is first run with and without flash attention: that is the warm-up, and the
 two is then measured.
 """
 
-import argparse
 import importlib.metadata
 import json
 import random
 import sys
 import time
+
+from options import parser as options_of
 
 
 def load_api():
@@ -294,13 +295,7 @@ def measure(model, work, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--works", required=True, type=json.loads, help="a JSON array")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--decode", type=int, default=32, help="tokens of one measurement")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser = options_of(__doc__)
     parser.add_argument("--no-flash", action="store_true", help="never use flash attention")
     options = parser.parse_args()
     random.seed(1)

@@ -9,7 +9,6 @@ over loopback, as it is for AutoGLM, whose requests go through its engine withou
 needs the package's extra `server`. It keeps the keys and values of the request before.
 """
 
-import argparse
 import concurrent.futures
 import importlib.metadata
 import json
@@ -21,6 +20,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+
+from options import parser as options_of
 
 SUFFIX_TOKENS = 8
 START_SECONDS = 120
@@ -100,14 +101,7 @@ def measure(server, work, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--works", required=True, type=json.loads, help="a JSON array")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--decode", type=int, default=32, help="tokens of one measurement")
-    parser.add_argument("--repetitions", type=int, default=3)
-    options = parser.parse_args()
+    options = options_of(__doc__).parse_args()
     random.seed(1)
     works = [work for work in options.works if work["work"] in ("clients", "next-first-token")]
     if not works:

@@ -6,7 +6,6 @@ Prints one JSON object for each kind of work, as `autoglm model bench --json` ha
 the pipeline itself reports, without Python: up to the first token, and between tokens.
 """
 
-import argparse
 import importlib.metadata
 import json
 import random
@@ -15,6 +14,8 @@ import sys
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
+
+from options import parser as options_of
 
 # The exit code that compare.py knows.
 UNREAD = 3
@@ -47,14 +48,7 @@ def sample(pipeline, work, decode):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("--works", required=True, type=json.loads, help="a JSON array")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--decode", type=int, default=32, help="tokens of one measurement")
-    parser.add_argument("--repetitions", type=int, default=3)
-    options = parser.parse_args()
+    options = options_of(__doc__).parse_args()
     random.seed(1)
     settings = {"INFERENCE_NUM_THREADS": options.threads, "PERFORMANCE_HINT": "LATENCY"}
     try:
