@@ -38,9 +38,9 @@ impl KvViewMut<'_> {
 /// Stores the keys and values of T positions in the given slots; slot `block · block_tokens +
 /// offset` is position `offset` of `block`. Of equal slots the last counts.
 ///
-/// In single precision elements stay as they are; in half precision each is rounded to nearest. As integers, the D elements of a position
-/// and head share the scale `s = max|x|/127` and become `round(x/s)`; where one of them is infinite
-/// or NaN, `s` is NaN, and so is all that is read.
+/// In single precision elements stay as they are; in half precision each is rounded to nearest. As
+/// integers, the D elements of a position and head share the scale `s = max|x|/127` and become
+/// `round(x/s)`; where one of them is infinite or NaN, `s` is NaN, and so is all that is read.
 ///
 /// # Shapes
 /// `k, v: [T, G, D]`, `slots: [T]`.
