@@ -1,5 +1,6 @@
 //! What comes back from a model.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,15 @@ pub struct Usage {
     /// Time from the first to the last step that worked on the request, queueing excluded.
     /// Requests of one batch share steps, so these times add up to more than the batch took.
     pub compute: Duration,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.compute += other.compute;
+    }
 }
 
 /// Generated text.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use autoglm_spec::Cancel;
 
 /// How long the caller's thread does not look whether it is cancelled.
 const NAP: Duration = Duration::from_millis(20);
+
+/// News that wait for the caller's thread at most; then the crew waits for it.
+const MOST_NEWS: usize = 64;
 
 /// What the threads of a call do.
 pub(crate) trait Work<T>: Send + Sync {
@@ -50,7 +53,7 @@ pub(crate) fn answer_all<T: Send + 'static>(
     cancel: &Cancel,
     on_text: &mut dyn FnMut(usize, &str),
 ) -> Vec<(Ended<T>, String)> {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(MOST_NEWS);
     let next = Arc::new(AtomicUsize::new(0));
     let stopped = Arc::new(AtomicBool::new(false));
     for _ in 0..threads.min(count) {
@@ -112,7 +115,7 @@ struct Hand<T> {
     stopped: Arc<AtomicBool>,
     count: usize,
     cancel: Cancel,
-    sender: Sender<News<T>>,
+    sender: SyncSender<News<T>>,
 }
 
 impl<T> Hand<T> {

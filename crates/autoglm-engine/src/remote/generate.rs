@@ -151,7 +151,7 @@ impl Generator<'_> {
                     self.once(request, body, None)
                 });
             let mut completion = completion.map_err(|lost| lost.into_error(request.max_tokens))?;
-            usage = added(usage, completion.usage);
+            usage += completion.usage;
             completion.usage = usage;
             if completion.finish != FinishReason::Stop {
                 return Ok(completion);
@@ -203,15 +203,6 @@ fn satisfying(check: &ConstraintCheck, constraint: &Constraint, text: &str) -> O
     let inner = text.trim().strip_prefix("```")?.strip_suffix("```")?;
     let inner = inner.strip_prefix("json").unwrap_or(inner).trim();
     check.is_satisfied_by(inner).then(|| inner.to_owned())
-}
-
-pub(crate) fn added(one: Usage, other: Usage) -> Usage {
-    Usage {
-        prompt_tokens: one.prompt_tokens + other.prompt_tokens,
-        cached_tokens: one.cached_tokens + other.cached_tokens,
-        completion_tokens: one.completion_tokens + other.completion_tokens,
-        compute: one.compute + other.compute,
-    }
 }
 
 /// What a request cost as the server tells it.

@@ -5,7 +5,7 @@ mod prior;
 #[cfg(test)]
 mod tests;
 
-use autoglm_spec::{FinishReason, Label, Output, Usage, Verdict};
+use autoglm_spec::{FinishReason, Label, Output, Verdict};
 
 pub use prior::{BATCH_FULL_RECORDS, BATCH_RECORDS, Prior};
 
@@ -123,15 +123,5 @@ fn usable_text(output: &Output, text: &str, finish: FinishReason) -> Result<Stri
         // Blanks at the start of code are indentation.
         Output::Code { .. } => Ok(text.trim_end().to_owned()),
         Output::Text { .. } | Output::Labels { .. } => Ok(text.trim().to_owned()),
-    }
-}
-
-/// Adds what several requests cost.
-pub(crate) fn add_usage(total: Usage, one: Usage) -> Usage {
-    Usage {
-        prompt_tokens: total.prompt_tokens + one.prompt_tokens,
-        cached_tokens: total.cached_tokens + one.cached_tokens,
-        completion_tokens: total.completion_tokens + one.completion_tokens,
-        compute: total.compute + one.compute,
     }
 }

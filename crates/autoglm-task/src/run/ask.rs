@@ -10,7 +10,7 @@ use super::survey::hexadecimal;
 use super::{Engine, Job};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed, Composer};
-use crate::judge::{add_usage, mean_logprob};
+use crate::judge::mean_logprob;
 use crate::row::Raw;
 
 /// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
@@ -175,14 +175,15 @@ fn scored(scoring: &Scoring) -> (Raw, Usage) {
 
 /// Two orders' scores of a record added up, or the first error.
 fn added(one: Answer, other: Answer) -> Answer {
-    let ((one, usage), (other, more)) = (one?, other?);
+    let ((one, mut usage), (other, more)) = (one?, other?);
     let raw = match (one, other) {
         (Raw::Scores { logprobs: a }, Raw::Scores { logprobs: b }) => Raw::Scores {
             logprobs: a.iter().zip(b).map(|(a, b)| a + b).collect(),
         },
         (one, _) => one,
     };
-    Ok((raw, add_usage(usage, more)))
+    usage += more;
+    Ok((raw, usage))
 }
 
 fn divided(raw: Raw, by: f32) -> Raw {

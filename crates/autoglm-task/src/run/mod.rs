@@ -20,7 +20,7 @@ use autoglm_spec::{
 use serde::Serialize;
 
 use crate::TaskError;
-use crate::judge::{BATCH_RECORDS, Judge, Prior, add_usage};
+use crate::judge::{BATCH_RECORDS, Judge, Prior};
 use crate::records::{NumberedRecord, RecordError, RowSink};
 use crate::row::{Raw, Row};
 use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
@@ -380,7 +380,7 @@ impl<'a> Runner<'a> {
         }
         let (rows, stop) = self.answerer.answer(window, self.parts.hooks.cancel);
         for row in &rows {
-            self.report.usage = add_usage(self.report.usage, row.usage);
+            self.report.usage += row.usage;
         }
         if self.judge.is_some() {
             self.judge_and_write(rows)?;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use autoglm_model::log_sum_exp;
 use autoglm_spec::{
     Cancel, EngineError, Normalise, OptionScore, Prompt, ScoreRequest, Scoring, Usage,
 };
@@ -14,10 +15,10 @@ use autoglm_token::TokenId;
 use serde_json::{Value, json};
 
 use super::super::client::Lost;
-use super::super::generate::{added, usage_of};
+use super::super::generate::usage_of;
 use super::super::server::{Form, Server, add_greedy};
 use super::super::wire::TokenScore;
-use super::{Asked, log_sum_exp, normalised, plain_text};
+use super::{Asked, normalised, plain_text};
 use crate::options::OptionPlan;
 
 /// What a server is tried with: prompts behind which many words may come.
@@ -29,6 +30,10 @@ const PROBE_TOLERANCE: f32 = 0.25;
 
 /// Characters at a prompt's end that decide how an option behind it is cut into tokens.
 const SEAM_CHARS: usize = 8;
+
+/// Seams whose first tokens are remembered at most. A task has one; beyond so many, all are found
+/// out anew.
+const MOST_SEAMS: usize = 256;
 
 /// The options' first tokens, by options and by what stands before them, where all of them differ.
 #[derive(Debug, Default)]
@@ -143,7 +148,7 @@ pub(super) fn score(
     if let (true, Some(top), Some(tokens)) = (wants_firsts, top, firsts.of(&key))
         && let Some(mut scoring) = by_firsts(asked, top, &tokens)?
     {
-        scoring.usage = added(usage, scoring.usage);
+        scoring.usage += usage;
         return Ok(scoring);
     }
     let tails = match full {
@@ -195,7 +200,7 @@ fn echo_all(asked: &Asked<'_>, text: &str, usage: &mut Usage) -> Result<Tails, E
     for option in &asked.request.options {
         let echoed = echo(asked.server, (text, option), false, asked.cancel);
         let (echoed, cost) = echoed.map_err(|lost| lost.into_error(1))?;
-        *usage = added(*usage, cost);
+        *usage += cost;
         all.push(echoed.ok_or_else(|| {
             let found = "an echo in which the option cannot be found";
             let failure = asked
@@ -436,6 +441,9 @@ impl Firsts {
 
     fn learn(&self, key: Seam, firsts: Option<Vec<String>>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_SEAMS {
+            known.clear();
+        }
         known.insert(key, firsts);
     }
 }
@@ -585,6 +593,17 @@ mod tests {
         ]);
         check(&scores(&tails, Normalise::Options), &[2.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(tails.firsts(), None);
+    }
+
+    #[test]
+    fn no_more_seams_are_remembered_than_are_bounded() {
+        let firsts = Firsts::default();
+        for number in 0..3 * MOST_SEAMS {
+            let key = (Vec::new(), number.to_string());
+            firsts.learn(key.clone(), None);
+            assert!(firsts.knows(&key));
+            assert!(firsts.0.lock().unwrap().len() <= MOST_SEAMS);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod votes;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
+use autoglm_model::log_sum_exp;
 use autoglm_spec::{Cancel, EngineError, Prompt, ScoreRequest, Scoring};
 
 use super::server::{Form, Server};
@@ -178,16 +179,6 @@ fn plain_text(prompt: &Prompt) -> String {
         Prompt::Plain(text) => text.clone(),
         Prompt::Chat(_) => prompt.display_text(),
     }
-}
-
-/// Natural logarithm of the sum of the exponentials.
-fn log_sum_exp(values: &[f32]) -> f32 {
-    let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        return most;
-    }
-    let sum: f64 = values.iter().map(|&v| f64::from(v - most).exp()).sum();
-    most + sum.ln() as f32
 }
 
 /// Values less the logarithm of the sum of their exponentials, so that probabilities add up to 1.

@@ -3,14 +3,15 @@
 
 use std::num::NonZeroUsize;
 
+use autoglm_model::log_sum_exp;
 use autoglm_spec::{EngineError, Normalise, OptionScore, Sampling, Scoring, Usage};
 use serde_json::{Map, Value, json};
 
 use super::super::client::Lost;
-use super::super::generate::{added, usage_of};
+use super::super::generate::usage_of;
 use super::super::server::Form;
 use super::super::wire::Reply;
-use super::{Asked, log_sum_exp};
+use super::Asked;
 
 /// What each option has before anybody votes, so that one without votes is not impossible.
 ///
@@ -33,7 +34,7 @@ pub(super) fn score(asked: &Asked<'_>, votes: NonZeroUsize) -> Result<Scoring, E
     let mut usage = Usage::default();
     for vote in 0..votes.get() {
         let reply = ask(asked, vote as u64).map_err(|lost| lost.into_error(MOST_TOKENS))?;
-        usage = added(usage, usage_of(reply.usage, std::time::Duration::ZERO));
+        usage += usage_of(reply.usage, std::time::Duration::ZERO);
         let text = reply.choices.first().map_or("", |choice| choice.text());
         match named(text, options) {
             Some(option) => counts[option] += 1,
