@@ -451,6 +451,7 @@ impl LocalEngine {
             prompt,
             options,
             plan,
+            wants_state: request.state,
             adapter,
         })
     }

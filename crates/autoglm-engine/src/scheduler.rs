@@ -381,8 +381,12 @@ impl Scheduler {
                     item.release_runs(&mut self.runner.cache);
                 }
                 Work::Score(item) => {
-                    let root = rows.iter().filter(|rows| !rows.is_empty());
-                    needs.extend(root.flat_map(|rows| item.root_needs(index, rows.start)));
+                    for rows in rows.iter().filter(|rows| !rows.is_empty()) {
+                        needs.extend(item.root_needs(index, rows.start));
+                        if item.wants_state() {
+                            item.keep_state(self.runner.hidden_states(machine, rows.clone()));
+                        }
+                    }
                 }
             }
         }

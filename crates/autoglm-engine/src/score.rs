@@ -17,6 +17,8 @@ pub(crate) struct ScoreJob {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) options: Vec<Vec<TokenId>>,
     pub(crate) plan: OptionPlan,
+    /// Whether the hidden state behind the prompt is wanted.
+    pub(crate) wants_state: bool,
     pub(crate) adapter: Option<Arc<Adapter>>,
 }
 
@@ -32,6 +34,7 @@ pub(crate) struct Scored {
     /// The sequences of the runs of this pass.
     forks: Vec<Sequence>,
     logprobs: Vec<f32>,
+    state: Option<Vec<f32>>,
     started: Instant,
 }
 
@@ -54,6 +57,7 @@ impl Scored {
             fed: 0,
             forks: Vec::new(),
             logprobs: vec![0.0; job.options.len()],
+            state: None,
             job,
             started: Instant::now(),
         }
@@ -66,6 +70,16 @@ impl Scored {
     /// Tokens of the prompt that the model has not seen.
     pub(crate) fn pending(&self) -> usize {
         self.job.prompt.len() - self.sequence.len()
+    }
+
+    /// Whether the hidden state of the last row of the prompt is to be kept.
+    pub(crate) fn wants_state(&self) -> bool {
+        self.job.wants_state
+    }
+
+    /// Keeps the hidden state of the last row of the prompt.
+    pub(crate) fn keep_state(&mut self, state: &[f32]) {
+        self.state = Some(state.to_vec());
     }
 
     pub(crate) fn is_in_prompt(&self) -> bool {
@@ -166,6 +180,7 @@ impl Scored {
                     tokens: tokens.len(),
                 })
                 .collect(),
+            state: self.state.clone(),
             usage: Usage {
                 prompt_tokens: self.job.prompt.len(),
                 cached_tokens: self.cached_tokens,

@@ -41,6 +41,7 @@ fn scores(caller: usize) -> Vec<ScoreRequest> {
             } else {
                 Normalise::Vocabulary
             },
+            state: false,
             adapter: None,
         })
         .collect()

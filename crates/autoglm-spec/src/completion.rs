@@ -71,6 +71,9 @@ pub struct OptionScore {
 pub struct Scoring {
     /// One score an option.
     pub options: Vec<OptionScore>,
+    /// The model's last hidden state behind the prompt, before the first token of an option; none
+    /// where the request does not want it or the engine does not tell.
+    pub state: Option<Vec<f32>>,
     /// What it cost.
     pub usage: Usage,
 }

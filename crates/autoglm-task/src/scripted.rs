@@ -156,6 +156,7 @@ impl Score for Scripted {
             };
             Ok(Scoring {
                 options: weights.iter().map(score).collect(),
+                state: None,
                 usage: usage(),
             })
         };

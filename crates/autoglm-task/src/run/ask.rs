@@ -163,6 +163,7 @@ fn score_request(composed: &Composed) -> ScoreRequest {
         prompt: composed.prompt.clone(),
         options: composed.options.clone().unwrap_or_default(),
         normalise: Normalise::Options,
+        state: false,
         adapter: None,
     }
 }

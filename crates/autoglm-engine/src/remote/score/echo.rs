@@ -159,7 +159,11 @@ pub(super) fn score(
         let wanted = "log-probabilities of all tokens";
         EngineError::engine(*asked.server.client.odd(found, wanted).error)
     })?;
-    Ok(Scoring { options, usage })
+    Ok(Scoring {
+        options,
+        state: None,
+        usage,
+    })
 }
 
 /// Scores by one request for the first token, where all options' tokens are told.
@@ -184,6 +188,7 @@ fn by_firsts(
     };
     let options = normalised(&logprobs);
     Ok(Some(Scoring {
+        state: None,
         options: options
             .into_iter()
             .map(|logprob| OptionScore { logprob, tokens: 1 })
@@ -548,6 +553,7 @@ mod tests {
             prompt: Prompt::Plain(String::new()),
             options: Vec::new(),
             normalise,
+            state: false,
             adapter: None,
         };
         let scores = tails.scores(&request).unwrap();
@@ -614,6 +620,7 @@ mod tests {
             prompt: Prompt::Plain(String::new()),
             options: Vec::new(),
             normalise: Normalise::Options,
+            state: false,
             adapter: None,
         };
         assert!(tails.scores(&request).is_err());
