@@ -90,6 +90,14 @@ pub enum Output {
 }
 
 impl Output {
+    /// The labels of a closed set; none where the answer is open.
+    pub fn labels(&self) -> &[Label] {
+        match self {
+            Self::Labels { labels } => labels,
+            Self::Json { .. } | Self::Text { .. } | Self::Code { .. } => &[],
+        }
+    }
+
     /// The most tokens that an answer may have; 0 for a closed set, whose labels are scored.
     pub fn max_tokens(&self) -> usize {
         match self {

@@ -12,6 +12,8 @@ pub enum Calibration {
     Contextual,
     /// By the mean over a batch of unlabelled records (batch calibration).
     Batch,
+    /// By what labelled records have taught.
+    Fitted,
 }
 
 /// An answer with how sure it is and where that comes from.

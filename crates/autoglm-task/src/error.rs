@@ -162,6 +162,14 @@ pub enum TaskError {
         /// What they lack.
         reason: String,
     },
+    /// A labelled record's answer is no label of the task.
+    #[error("the answer {answer:?} is no label of the task, want one of {}", labels.join(", "))]
+    UnknownLabel {
+        /// The answer.
+        answer: String,
+        /// The labels.
+        labels: Vec<String>,
+    },
     /// The examples file lacks rows of a label.
     #[error("label {label:?} has {found} usable examples, {wanted} were asked for")]
     TooFewExamples {
@@ -171,6 +179,25 @@ pub enum TaskError {
         found: usize,
         /// Rows that were asked for.
         wanted: usize,
+    },
+    /// A task has no labelled record with a number.
+    #[error(
+        "the task {task:?} has no example {id}\nhint: `autoglm examples list` shows their numbers"
+    )]
+    NoSuchExample {
+        /// The task's name.
+        task: String,
+        /// The number that was asked for.
+        id: i64,
+    },
+    /// A stored judge or labelled record does not read back.
+    #[error("the store holds an unreadable {what}")]
+    StoredExample {
+        /// What it is.
+        what: &'static str,
+        /// What happened.
+        #[source]
+        source: serde_json::Error,
     },
     /// The task has no closed set of labels, which the operation needs.
     #[error("{operation} needs a task with labels, {task:?} has open answers")]
@@ -193,11 +220,14 @@ impl Blamed for TaskError {
             | Self::StoreContent { .. }
             | Self::InputChanged { .. }
             | Self::NothingToEvaluate { .. }
+            | Self::UnknownLabel { .. }
+            | Self::StoredExample { .. }
             | Self::TooFewExamples { .. } => Blame::Data,
             Self::Write { .. } | Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
             Self::Compose { .. }
             | Self::NoSuchRun { .. }
             | Self::NoSuchRecord { .. }
+            | Self::NoSuchExample { .. }
             | Self::ResumeMismatch { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),

@@ -2,15 +2,18 @@
 //! a prompt, an answer becomes a verdict.
 
 pub mod compose;
+pub mod ensemble;
 pub mod eval;
 pub mod file;
 pub mod judge;
+pub mod library;
 pub mod parse;
 pub mod records;
 pub mod run;
 pub mod store;
 
 mod error;
+mod numeric;
 mod remark;
 mod row;
 

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, generate, init, model, perplexity, run, runs, score, tokenize,
+    chat, embed, eval, examples, generate, init, model, perplexity, run, runs, score, tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -35,6 +35,7 @@ enum Command {
     Init(init::InitArgs),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
+    Examples(examples::ExamplesArgs),
     Runs(runs::RunsArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
@@ -58,6 +59,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(args, home)?,
         Command::Run(args) => return run::run(args, home),
         Command::Eval(args) => return eval::run(args, home),
+        Command::Examples(args) => examples::run(args, home)?,
         Command::Runs(args) => runs::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use autoglm_spec::{Example, Output, Record, TaskSpec};
 use sha2::{Digest, Sha256};
 
-use super::gold;
 use crate::TaskError;
+use crate::library::{example_of, task_fields};
 
 /// How examples are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -79,38 +79,28 @@ fn candidates(
     let ticket_of = |input: &Record| ticket(draw.seed, input);
     let mut taken: BTreeSet<[u8; 32]> = held_out
         .iter()
-        .filter_map(|record| Some(ticket_of(&task_fields(spec, record)?)))
+        .filter_map(|record| Some(ticket_of(&task_fields(spec, record).ok()?)))
         .collect();
     let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     for record in pool {
-        let answer = gold::gold_text(spec, draw.gold_field, &record);
-        let answer = answer.and_then(|text| gold::known(spec, &text));
-        let (Some(input), Some(output)) = (task_fields(spec, &record), answer) else {
+        let Ok(example) = example_of(spec, draw.gold_field, &record) else {
             continue;
         };
-        let ticket = ticket_of(&input);
+        let ticket = ticket_of(&example.input);
         if !taken.insert(ticket) {
             continue;
         }
         let group = if closed {
-            output.clone()
+            example.output.clone()
         } else {
             String::new()
         };
-        groups.entry(group).or_default().push(Candidate {
-            ticket,
-            example: Example { input, output },
-        });
+        groups
+            .entry(group)
+            .or_default()
+            .push(Candidate { ticket, example });
     }
     groups
-}
-
-/// The fields of a record that the task reads, in the task's order, where it has them all.
-fn task_fields(spec: &TaskSpec, record: &Record) -> Option<Record> {
-    let fields = spec.fields.iter();
-    fields
-        .map(|field| Some((field.name.clone(), record.get(&field.name)?.clone())))
-        .collect()
 }
 
 fn ticket(seed: u64, input: &Record) -> [u8; 32] {

@@ -19,6 +19,7 @@ use crate::judge::{Judge, Prior};
 use crate::row::Row;
 use closed::{Answer, Closed};
 use gold::Sorted;
+pub(crate) use gold::{gold_text, known_answer};
 
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;

@@ -170,7 +170,8 @@ impl Out {
         if settings.calibration != usual.calibration {
             self.table("judge");
             let name = match settings.calibration {
-                Calibration::Batch => "batch",
+                // What labelled records teach is in the store, not in the file.
+                Calibration::Batch | Calibration::Fitted => "batch",
                 Calibration::Contextual => "contextual",
                 Calibration::None => "none",
             };

@@ -3,6 +3,8 @@
 use autoglm_spec::Calibration;
 use serde::{Deserialize, Serialize};
 
+use crate::numeric::softmax;
+
 /// How many of the first records the batch prior is estimated on. More change it little (the
 /// standard error of a mean probability over 256 records is at most 0.03), and nothing can be
 /// written before they are scored.
@@ -211,15 +213,4 @@ fn mean(values: &[f64]) -> f64 {
 
 fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
-}
-
-/// Probabilities from log-probabilities up to a constant. Where all are −∞, every one is equal.
-fn softmax(logs: &[f64]) -> Vec<f64> {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !top.is_finite() {
-        return vec![1.0 / logs.len() as f64; logs.len()];
-    }
-    let exps: Vec<f64> = logs.iter().map(|l| (l - top).exp()).collect();
-    let total: f64 = exps.iter().sum();
-    exps.into_iter().map(|e| e / total).collect()
 }

@@ -1,11 +1,12 @@
 //! One window of records: composed, answered by the engine, made into rows.
 
-use autoglm_spec::{Blame, Blamed, Cancel, EngineError};
+use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Record, Verdict};
 
 use super::Job;
 use super::ask::{Answer, Asker, prompt_hash};
+use super::taught::{Question, TaughtAsker};
 use crate::TaskError;
-use crate::compose::Composed;
+use crate::compose::{ComposeError, Composed};
 use crate::records::{NumberedRecord, RecordError};
 use crate::row::{Raw, Row};
 
@@ -32,6 +33,8 @@ pub(super) struct Numbered {
 /// Answers records of one task.
 pub(super) struct Answerer<'a> {
     asker: Asker<'a>,
+    /// Asks in place of it where labelled records have taught a judge.
+    taught: Option<TaughtAsker<'a>>,
     strict: bool,
 }
 
@@ -39,6 +42,10 @@ impl<'a> Answerer<'a> {
     pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
         Ok(Self {
             asker: Asker::new(job)?,
+            taught: job
+                .taught
+                .map(|taught| TaughtAsker::new(job.spec, job.engine, taught))
+                .transpose()?,
             strict: job.settings.strict,
         })
     }
@@ -75,24 +82,48 @@ impl<'a> Answerer<'a> {
         }
         let drafts: Vec<Draft> = window.into_iter().map(|n| self.draft(n)).collect();
         let asked = |draft: &Draft| !draft.prompts.is_empty();
-        let prompts: Vec<&[Composed]> = drafts
-            .iter()
-            .filter(|draft| asked(draft))
-            .map(|draft| draft.prompts.as_slice())
-            .collect();
-        let mut answers = match self.asker.ask(&prompts, cancel) {
+        let mut answers = match self.ask(&drafts, cancel) {
             Ok(answers) => answers.into_iter(),
             Err(error) => return (Vec::new(), Some(Stop::Failed(error))),
         };
         let mut rows = Vec::new();
         for draft in drafts {
             let answer = asked(&draft).then(|| answers.next()).flatten();
-            match self.finish(draft.row, answer) {
+            let (answer, verdict) = answer.unzip();
+            match self.finish(draft.row, answer, verdict.flatten()) {
                 Ok(row) => rows.push(row),
                 Err(stop) => return (rows, Some(stop)),
             }
         }
         (rows, None)
+    }
+
+    /// The answers to those drafts that have prompts, with the verdicts of a taught judge.
+    fn ask(
+        &self,
+        drafts: &[Draft],
+        cancel: &Cancel,
+    ) -> Result<Vec<(Answer, Option<Verdict>)>, TaskError> {
+        let questions = drafts.iter().filter_map(|draft| {
+            let record = draft.row.input.as_ref()?;
+            (!draft.prompts.is_empty()).then_some(Question {
+                record,
+                prompts: &draft.prompts,
+            })
+        });
+        if let Some(taught) = &self.taught {
+            return taught.ask(&questions.collect::<Vec<_>>(), cancel);
+        }
+        let prompts: Vec<&[Composed]> = questions.map(|question| question.prompts).collect();
+        let answers = self.asker.ask(&prompts, cancel)?.into_iter();
+        Ok(answers.map(|answer| (answer, None)).collect())
+    }
+
+    fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
+        match &self.taught {
+            Some(taught) => taught.prompts(record),
+            None => self.asker.prompts(record),
+        }
     }
 
     fn draft(&self, numbered: Numbered) -> Draft {
@@ -104,7 +135,7 @@ impl<'a> Answerer<'a> {
                 return Draft::failed(Row::failed(index, error.line(), None, message));
             }
         };
-        match self.asker.prompts(&record) {
+        match self.prompts(&record) {
             Err(error) => Draft::failed(Row::failed(index, line, Some(record), chain(&error))),
             Ok(prompts) => Draft {
                 row: Row {
@@ -117,13 +148,19 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// A draft's row with the engine's answer in it.
-    fn finish(&self, mut row: Row, answer: Option<Answer>) -> Result<Row, Stop> {
+    /// A draft's row with the engine's answer in it, and the verdict where there is one.
+    fn finish(
+        &self,
+        mut row: Row,
+        answer: Option<Answer>,
+        verdict: Option<Verdict>,
+    ) -> Result<Row, Stop> {
         match answer {
             None => {}
             Some(Ok((raw, usage))) => {
                 row.raw = Some(raw);
                 row.usage = usage;
+                row.verdict = verdict;
             }
             Some(Err(EngineError::Cancelled)) => return Err(Stop::Cancelled),
             Some(Err(error)) if error.blame() == Blame::Data => row.error = Some(chain(&error)),

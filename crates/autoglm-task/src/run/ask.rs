@@ -10,11 +10,9 @@ use super::survey::hexadecimal;
 use super::{Engine, Job};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed, Composer};
+use crate::ensemble::LOGPROB_FLOOR;
 use crate::judge::mean_logprob;
 use crate::row::Raw;
-
-/// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
-const LOGPROB_FLOOR: f32 = -1e4;
 
 /// What the engine said to one record.
 pub(super) type Answer = Result<(Raw, Usage), EngineError>;
@@ -136,7 +134,7 @@ impl<'a> Asker<'a> {
 }
 
 /// A composer's error as this crate's.
-pub(super) fn cannot_compose(error: ComposeError) -> TaskError {
+pub(crate) fn cannot_compose(error: ComposeError) -> TaskError {
     TaskError::Compose {
         source: Box::new(error),
     }

@@ -9,6 +9,7 @@ mod progress;
 mod replay;
 mod resume;
 mod survey;
+mod taught;
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +27,13 @@ use crate::row::{Raw, Row};
 use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
+pub(crate) use ask::cannot_compose;
 pub use progress::Progress;
 pub use replay::{Replay, Shown, replay, show};
 pub use resume::Resume;
+pub(crate) use survey::hexadecimal;
 pub use survey::{Survey, survey};
+pub use taught::Taught;
 
 /// Records of a closed set that are given to the engine together: enough to keep batches full,
 /// few enough that an interruption loses seconds.
@@ -53,6 +57,8 @@ pub struct Job<'a> {
     pub spec: &'a TaskSpec,
     /// The engine that answers.
     pub engine: &'a dyn Engine,
+    /// The judge of labels that labelled records have taught, where there is one.
+    pub taught: Option<Taught<'a>>,
     /// How it is run.
     pub settings: RunSettings,
     /// Where the records come from: an absolute path, or `-`.
@@ -173,6 +179,7 @@ impl Job<'_> {
             fingerprint: self.survey.as_ref().map(|s| s.fingerprint.clone()),
             output: self.output.clone(),
             calibration: self.calibration(),
+            ensemble: self.taught.map(|taught| taught.ensemble.hash()),
             sampling: self.settings.sampling,
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
@@ -183,6 +190,7 @@ impl Job<'_> {
     /// The calibration that applies: open answers have no label bias.
     fn calibration(&self) -> Calibration {
         match self.spec.output {
+            Output::Labels { .. } if self.taught.is_some() => Calibration::Fitted,
             Output::Labels { .. } => self.settings.calibration,
             Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Calibration::None,
         }
@@ -280,7 +288,7 @@ impl<'a> Runner<'a> {
         let prior = match (stored, self.job.calibration()) {
             (Some(prior), _) => prior,
             (None, Calibration::Batch) => return Ok(()),
-            (None, Calibration::None) => Prior::none(),
+            (None, Calibration::None | Calibration::Fitted) => Prior::none(),
             (None, Calibration::Contextual) => {
                 Prior::contextual(&self.answerer.content_free(self.parts.hooks.cancel)?)
             }

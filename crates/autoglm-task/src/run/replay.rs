@@ -1,15 +1,17 @@
 //! Looks at a stored record again, and answers it again to see whether the same comes out.
 
-use autoglm_spec::{Cancel, Prompt, Record, Verdict};
+use autoglm_spec::{Cancel, EngineError, Prompt, Record, TaskSpec, Verdict};
 use serde::Serialize;
 
 use super::ask::{Asker, cannot_compose, prompt_hash};
+use super::taught::{Question, Taught, TaughtAsker};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::compose::{Composed, Composer};
+use crate::ensemble::{Engines, Ensemble};
 use crate::judge::{Judge, Prior};
 use crate::row::Row;
-use crate::store::{RunId, RunInfo, Store};
+use crate::store::{Archive, RunId, RunInfo};
 
 /// A stored record with its prompt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,53 +41,112 @@ pub struct Replay {
 ///
 /// # Errors
 /// When the run has no such record, or its task has no prompts.
-pub fn show(store: &dyn Store, run: RunId, index: u64) -> Result<Shown, TaskError> {
+pub fn show(store: &dyn Archive, run: RunId, index: u64) -> Result<Shown, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
-    let composer = Composer::new(&info.spec, &info.key.model).map_err(cannot_compose)?;
+    let spec = shown_spec(store, &info)?;
+    let composer = Composer::new(&spec, &info.key.model).map_err(cannot_compose)?;
     let compose = |record: &Record| composer.compose(record).ok();
     let composed = row.input.as_ref().and_then(compose);
     Ok(shown(row, composed))
 }
 
 /// Composes, answers and judges a stored record once more, with the run's task, settings and
-/// prior and the engine given.
+/// prior or taught judge and the engines given.
 ///
 /// # Errors
 /// When the run has no such record with an input, its task has no prompt for it, or the engine
 /// fails.
 pub fn replay(
-    store: &dyn Store,
+    store: &dyn Archive,
     run: RunId,
     index: u64,
-    engine: &dyn Engine,
+    engines: Engines<'_>,
     cancel: &Cancel,
 ) -> Result<Replay, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
-    let asker = Asker::new(&job_of(&info, engine))?;
-    let prompts = asker.prompts(record).map_err(cannot_compose)?;
-    let failed = |source| TaskError::Engine {
+    let (prompt, verdict) = match ensemble_of(store, &info)? {
+        Some(ensemble) => answer_as_taught(&info, record, (&ensemble, engines), cancel),
+        None => answer(&info, record, engines.language, cancel),
+    }?;
+    let verdict = verdict.map_err(|source| TaskError::Engine {
         line: row.line,
         source,
-    };
-    let mut answers = asker.ask(&[prompts.as_slice()], cancel)?;
-    let (raw, _) = answers.remove(0).map_err(failed)?;
-    let prior = info.prior.clone().unwrap_or_else(Prior::none);
-    let verdict = Judge::new(&info.spec.output, prior).verdict(&raw);
+    })?;
     Ok(Replay {
         same_verdict: verdict.as_ref().ok() == row.verdict.as_ref(),
         error: verdict.as_ref().err().cloned(),
         verdict: verdict.ok(),
-        shown: shown(row, prompts.into_iter().next()),
+        shown: shown(row, prompt),
     })
+}
+
+/// The first prompt of a record, and the verdict or why the answer cannot be used.
+type Answered = (
+    Option<Composed>,
+    Result<Result<Verdict, String>, EngineError>,
+);
+
+fn answer(
+    info: &RunInfo,
+    record: &Record,
+    engine: &dyn Engine,
+    cancel: &Cancel,
+) -> Result<Answered, TaskError> {
+    let asker = Asker::new(&job_of(info, engine))?;
+    let prompts = asker.prompts(record).map_err(cannot_compose)?;
+    let mut answers = asker.ask(&[prompts.as_slice()], cancel)?;
+    let prior = info.prior.clone().unwrap_or_else(Prior::none);
+    let judge = Judge::new(&info.spec.output, prior);
+    let verdict = answers.remove(0).map(|(raw, _)| judge.verdict(&raw));
+    Ok((prompts.into_iter().next(), verdict))
+}
+
+fn answer_as_taught(
+    info: &RunInfo,
+    record: &Record,
+    (ensemble, engines): (&Ensemble, Engines<'_>),
+    cancel: &Cancel,
+) -> Result<Answered, TaskError> {
+    let taught = Taught {
+        ensemble,
+        embedder: engines.embedder,
+    };
+    let asker = TaughtAsker::new(&info.spec, engines.language, taught)?;
+    let prompts = asker.prompts(record).map_err(cannot_compose)?;
+    let question = Question {
+        record,
+        prompts: &prompts,
+    };
+    let (answer, verdict) = asker.ask(&[question], cancel)?.remove(0);
+    let verdict = answer.map(|_| verdict.ok_or_else(|| "there is no verdict".to_owned()));
+    Ok((prompts.into_iter().next(), verdict))
+}
+
+/// The judge that labelled records had taught for a run, where one had.
+fn ensemble_of(store: &dyn Archive, info: &RunInfo) -> Result<Option<Ensemble>, TaskError> {
+    match &info.key.ensemble {
+        Some(hash) => store.ensemble(hash),
+        None => Ok(None),
+    }
+}
+
+/// The run's task with the examples of its first prompt.
+fn shown_spec(store: &dyn Archive, info: &RunInfo) -> Result<TaskSpec, TaskError> {
+    let mut spec = info.spec.clone();
+    if let Some(ensemble) = ensemble_of(store, info)? {
+        spec.examples.clone_from(&ensemble.sets()[0]);
+    }
+    Ok(spec)
 }
 
 fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
     Job {
         spec: &info.spec,
         engine,
+        taught: None,
         settings: RunSettings {
             calibration: info.key.calibration,
             sampling: info.key.sampling,
@@ -109,7 +170,7 @@ fn shown(row: Row, composed: Option<Composed>) -> Shown {
     }
 }
 
-fn stored_row(store: &dyn Store, info: &RunInfo, index: u64) -> Result<Row, TaskError> {
+fn stored_row(store: &dyn Archive, info: &RunInfo, index: u64) -> Result<Row, TaskError> {
     let row = store.rows(info.id, index, 1)?.pop();
     row.filter(|row| row.index == index)
         .ok_or_else(|| missing(info, index))

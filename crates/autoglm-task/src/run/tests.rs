@@ -6,6 +6,7 @@ use autoglm_spec::{Calibration, Cancel, Output, TaskSpec};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ensemble::Engines;
 use crate::records::{InputFormat, OutputFormat, Records, RowWriter};
 use crate::scripted::{Script, Scripted, review_task};
 use crate::store::{RunStart, SqliteStore};
@@ -65,6 +66,7 @@ impl Bench {
         let job = Job {
             spec: &self.spec,
             engine,
+            taught: None,
             settings: self.settings.clone(),
             source: "/in.jsonl".to_owned(),
             survey: Some(survey(self.input.as_bytes(), InputFormat::Jsonl)?),
@@ -396,6 +398,7 @@ fn a_stream_with_other_records_is_not_resumed() {
     let mut job = Job {
         spec: &bench.spec,
         engine: &engine,
+        taught: None,
         settings: bench.settings.clone(),
         source: "-".to_owned(),
         survey: None,
@@ -544,14 +547,18 @@ fn a_replayed_record_gives_the_stored_answer() {
     let (_, report) = Bench::new(300).run(&engine, &mut store);
     let run = report.unwrap().run;
     let cancel = Cancel::default();
-    let replayed = replay(&store, run, 299, &engine, &cancel).unwrap();
+    let engines = Engines {
+        language: &engine,
+        embedder: None,
+    };
+    let replayed = replay(&store, run, 299, engines, &cancel).unwrap();
     assert!(replayed.shown.same_prompt && replayed.same_verdict);
     let shown = show(&store, run, 299).unwrap();
     assert_eq!(shown, replayed.shown);
     assert!(shown.prompt.unwrap().display_text().contains("评论 299"));
     let malformed = show(&store, run, 17).unwrap();
     assert!(malformed.prompt.is_none() && malformed.row.error.is_some());
-    let error = replay(&store, run, 300, &engine, &cancel).unwrap_err();
+    let error = replay(&store, run, 300, engines, &cancel).unwrap_err();
     assert!(matches!(
         error,
         TaskError::NoSuchRecord { records: 300, .. }

@@ -1,5 +1,6 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
+mod library;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::judge::Prior;
+use crate::library::Ensembles;
 use crate::row::Row;
 
 pub use sqlite::SqliteStore;
@@ -49,6 +51,9 @@ pub struct RunKey {
     pub output: String,
     /// How label bias is removed.
     pub calibration: Calibration,
+    /// The hash of the judge that labelled records have taught, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<String>,
     /// How tokens of generated answers are chosen.
     pub sampling: Sampling,
     /// Texts that end a generated answer, besides those of the template.
@@ -144,3 +149,8 @@ pub trait Store {
     /// When the store cannot be read.
     fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError>;
 }
+
+/// Runs with the judges that labelled records had taught for them.
+pub trait Archive: Store + Ensembles {}
+
+impl<T: Store + Ensembles + ?Sized> Archive for T {}

@@ -19,6 +19,7 @@ fn key() -> RunKey {
         fingerprint: Some("f".to_owned()),
         output: "/out".to_owned(),
         calibration: Calibration::Batch,
+        ensemble: None,
         sampling: Sampling::GREEDY,
         stop: Vec::new(),
         both_orders: false,

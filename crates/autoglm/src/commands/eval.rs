@@ -5,19 +5,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
-use autoglm_spec::{Cancel, Record, TaskSpec};
+use autoglm_spec::{Cancel, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
 use autoglm_task::file::TaskFile;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
-use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, run as run_job};
+use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
 use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
+use super::teach::{Lesson, TeachArgs, Teacher, open_embedder};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -40,6 +41,11 @@ pub(crate) struct EvalArgs {
     /// Examples of each label.
     #[arg(long, value_name = "K", default_value_t = 2, requires = "examples")]
     per_label: usize,
+    /// Let the drawn examples teach a judge, in place of putting all of them into the prompt.
+    #[arg(long, requires = "examples")]
+    fit: bool,
+    #[command(flatten)]
+    teach: TeachArgs,
     /// Decides which examples are drawn; several, as in 1,2,3, give a report each and the mean.
     #[arg(
         long,
@@ -79,14 +85,39 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
+    let embedder = if args.fit {
+        open_embedder(&args.engine, &task.spec, home)?
+    } else {
+        None
+    };
+    let teacher = Teacher {
+        engine: &engine,
+        embedder: embedder.as_ref(),
+        cancel: &cancel,
+    };
     let mut reports = Vec::new();
     for &seed in &args.seed {
-        let spec = with_examples(args, &task.spec, seed)?;
+        let mut spec = with_examples(args, &task.spec, seed)?;
+        let ensemble = if args.fit {
+            {
+                let lesson = Lesson {
+                    spec: &task.spec,
+                    rows: &spec.examples,
+                };
+                teacher.teach(lesson, args.teach.settings(), &mut store)?
+            }
+        } else {
+            None
+        };
+        if ensemble.is_some() {
+            spec.examples.clear();
+        }
         let task = TaskFile {
             spec,
             settings: task.settings.clone(),
         };
-        match evaluate(args, &task, &engine, &mut store, &cancel)? {
+        let taught = ensemble.as_ref().map(|e| teacher.taught(e));
+        match evaluate(args, &task, (&engine, taught), &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -115,26 +146,11 @@ fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<
     })
 }
 
-/// The records of a file that can be read.
-fn readable(path: &Path, spec: &TaskSpec) -> anyhow::Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for item in OpenInput::of_file(path, &spec.fields)?.records {
-        match item {
-            Ok(numbered) => records.push(numbered.record),
-            Err(error) if error.is_fatal() => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(records)
-}
-
 /// Answers the data and measures the answers; nothing where the user stopped it.
 fn evaluate(
     args: &EvalArgs,
     task: &TaskFile,
-    engine: &dyn Engine,
+    (engine, taught): (&dyn Engine, Option<Taught<'_>>),
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
@@ -147,6 +163,7 @@ fn evaluate(
     let job = Job {
         spec: &task.spec,
         engine,
+        taught,
         settings: RunSettings {
             limit: args.limit,
             ..args.calibration.settings(&task.settings)

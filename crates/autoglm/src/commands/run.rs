@@ -9,12 +9,15 @@ use std::str::FromStr;
 
 use autoglm_spec::{Calibration, Cancel};
 use autoglm_task::file::{TaskFile, TaskSettings};
-use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run as run_job};
+use autoglm_task::run::{
+    Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
+};
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
 
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
+use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -47,6 +50,11 @@ pub(crate) struct RunArgs {
     limit: Option<u64>,
     #[command(flatten)]
     calibration: CalibrationArgs,
+    /// Answer as the task is written, without what its examples in the store teach.
+    #[arg(long)]
+    untaught: bool,
+    #[command(flatten)]
+    teach: TeachArgs,
     /// Rows as JSON lines even on a terminal, and the report as JSON: on standard output where
     /// the rows go to a file, on standard error otherwise.
     #[arg(long)]
@@ -128,7 +136,32 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
-    let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    let lessons = if args.untaught {
+        Vec::new()
+    } else {
+        lessons(&task.spec, &store)?
+    };
+    let embedder = if lessons.is_empty() {
+        None
+    } else {
+        open_embedder(&args.engine, &task.spec, home)?
+    };
+    let teacher = Teacher {
+        engine: &engine,
+        embedder: embedder.as_ref(),
+        cancel: &cancel,
+    };
+    let lesson = Lesson {
+        spec: &task.spec,
+        rows: &lessons,
+    };
+    let ensemble = if lessons.is_empty() {
+        None
+    } else {
+        teacher.teach(lesson, args.teach.settings(), &mut store)?
+    };
+    let taught = ensemble.as_ref().map(|e| teacher.taught(e));
+    let report = answer(args, &task, (&engine, taught), &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -140,7 +173,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
 fn answer(
     args: &RunArgs,
     task: &TaskFile,
-    engine: &dyn Engine,
+    (engine, taught): (&dyn Engine, Option<Taught<'_>>),
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
@@ -151,6 +184,7 @@ fn answer(
     let job = Job {
         spec: &task.spec,
         engine,
+        taught,
         settings: RunSettings {
             strict: args.strict,
             limit: args.limit,

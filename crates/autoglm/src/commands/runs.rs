@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use autoglm_spec::Generate;
+use autoglm_spec::{Embed, Generate};
+use autoglm_task::ensemble::Engines;
 use autoglm_task::eval::table;
 use autoglm_task::run::{Replay, Shown, replay, show};
-use autoglm_task::store::{RunId, RunInfo, RunStatus, SqliteStore, Store};
+use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::task::{need, store_path};
+use super::teach::open_embedder;
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
 
@@ -86,7 +88,7 @@ fn list(args: &RunsArgs, store: &dyn Store, last: usize) -> anyhow::Result<()> {
 fn again(
     args: &RunsArgs,
     replayed: &ReplayArgs,
-    store: &dyn Store,
+    store: &dyn Archive,
     home: &Path,
 ) -> anyhow::Result<()> {
     let info = store.run(RunId(replayed.id))?;
@@ -99,7 +101,15 @@ fn again(
         replayed.id
     );
     let cancel = cancel_on_interrupt();
-    let outcome = replay(store, info.id, replayed.record, &engine, &cancel)?;
+    let embedder = match info.key.ensemble {
+        Some(_) => open_embedder(&replayed.engine, &info.spec, home)?,
+        None => None,
+    };
+    let engines = Engines {
+        language: &engine,
+        embedder: embedder.as_ref().map(|e| e as &dyn Embed),
+    };
+    let outcome = replay(store, info.id, replayed.record, engines, &cancel)?;
     engine.tell_notes();
     print(args, &outcome, replay_text)
 }

@@ -1,0 +1,466 @@
+//! From labelled rows to an ensemble.
+
+use std::collections::BTreeSet;
+
+use autoglm_spec::{Blame, Blamed, Cancel, Embed, EngineError, Example, Record, TaskSpec};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::discriminant::Discriminant;
+use super::halves::{LabelledRow, deal, examples, most_of_a_label};
+use super::panel::{Engines, Panel, PromptEvidence};
+use super::pool::{Opinions, Pool, accuracy, log_loss};
+use super::view::{Centre, View, Views};
+use super::{Ensemble, FitReport, ViewReport};
+use crate::TaskError;
+use crate::run::hexadecimal;
+
+/// Raised whenever the same rows give another ensemble.
+const REVISION: u32 = 1;
+/// Rows that are asked together.
+const WINDOW_ROWS: usize = 64;
+/// Rows that numbers of examples are compared on.
+const TRIAL_ROWS: usize = 96;
+/// Examples of each label that are tried.
+const SHOTS: [usize; 4] = [1, 2, 4, 8];
+/// Examples of a prompt at most, unless one of each label is more.
+const PROMPT_EXAMPLES: usize = 40;
+/// Labels of which a prompt holds examples at most.
+const SHOWN_LABELS: usize = 100;
+/// Rows at most: each costs a pass of the model.
+const ROWS: usize = 12_000;
+/// Parts of the rows, each judged by a probe that is fitted to the others.
+const FOLDS_OF_FEW: usize = 10;
+const FOLDS_OF_MANY: usize = 5;
+/// From how many rows on they are many.
+const MANY_ROWS: usize = 500;
+
+/// What an ensemble is fitted with.
+pub struct Fitting<'a> {
+    /// The task; its own examples count as labelled rows.
+    pub spec: &'a TaskSpec,
+    /// The engines.
+    pub engines: Engines<'a>,
+    /// What may take part.
+    pub settings: FitSettings,
+    /// Raised to stop.
+    pub cancel: &'a Cancel,
+    /// Called as the fit goes on.
+    pub progress: &'a dyn Fn(&FitProgress),
+}
+
+/// What may take part in an ensemble.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FitSettings {
+    /// The views that are tried.
+    pub views: BTreeSet<View>,
+    /// Examples of each label in a prompt; the number that does best where none is given.
+    pub shots: Option<usize>,
+}
+
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self {
+            views: BTreeSet::from([View::Scores, View::States, View::Vectors]),
+            shots: None,
+        }
+    }
+}
+
+/// How far a fit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FitProgress {
+    /// Rows that were asked, over all prompts.
+    pub asked: usize,
+    /// Rows that are to be asked, as far as it is known.
+    pub total: usize,
+}
+
+/// A hash in hexadecimal of all that determines the ensemble that a fit to these rows gives.
+pub fn key(fitting: &Fitting<'_>, rows: &[Example]) -> String {
+    let spec = TaskSpec {
+        name: String::new(),
+        ..fitting.spec.clone()
+    };
+    let mut rows: Vec<String> = rows.iter().map(|row| json!(row).to_string()).collect();
+    rows.sort_unstable();
+    let all = json!({
+        "revision": REVISION,
+        "task": spec,
+        "model": fitting.engines.language.facts(),
+        "embedder": fitting.engines.embedder.map(Embed::space),
+        "settings": fitting.settings,
+        "rows": rows,
+    });
+    hexadecimal(&Sha256::digest(all.to_string())[..16])
+}
+
+/// Fits an ensemble to labelled rows; none where there are fewer than two labels with two rows
+/// each, of which nothing can be learnt that could be checked.
+///
+/// # Errors
+/// An answer that is no label, a task without prompt, an engine that fails, a raised flag.
+pub fn fit(fitting: &Fitting<'_>, rows: &[Example]) -> Result<Option<Ensemble>, TaskError> {
+    let label_count = fitting.spec.output.labels().len();
+    let mut rows = labelled(fitting.spec, rows)?;
+    rows.truncate(ROWS);
+    let rows = deal(rows, label_count);
+    if !can_be_checked(&rows, label_count) {
+        return Ok(None);
+    }
+    let mut work = Work {
+        fitting,
+        rows: &rows,
+        label_count,
+        asked: 0,
+        total: 0,
+    };
+    work.fit().map(Some)
+}
+
+/// The rows with the places of their labels, once each, in an order that depends on nothing but
+/// the rows; the labels take turns.
+fn labelled(spec: &TaskSpec, rows: &[Example]) -> Result<Vec<(Example, usize)>, TaskError> {
+    let labels = spec.output.labels();
+    let place = |example: &Example| {
+        let found = labels.iter().position(|l| l.name == example.output);
+        found.ok_or_else(|| TaskError::UnknownLabel {
+            answer: example.output.clone(),
+            labels: labels.iter().map(|label| label.name.clone()).collect(),
+        })
+    };
+    let mut seen = BTreeSet::new();
+    let mut tickets = Vec::new();
+    for example in spec.examples.iter().chain(rows) {
+        let ticket = ticket(&example.input);
+        if seen.insert(ticket) {
+            tickets.push((ticket, example, place(example)?));
+        }
+    }
+    tickets.sort_by_key(|(ticket, ..)| *ticket);
+    let mut turns = vec![0usize; labels.len()];
+    let mut ordered: Vec<(usize, &Example, usize)> = tickets
+        .into_iter()
+        .map(|(_, example, label)| {
+            turns[label] += 1;
+            (turns[label], example, label)
+        })
+        .collect();
+    ordered.sort_by_key(|(turn, ..)| *turn);
+    let owned = ordered.into_iter().map(|(_, e, label)| (e.clone(), label));
+    Ok(owned.collect())
+}
+
+fn ticket(record: &Record) -> [u8; 32] {
+    let json = serde_json::Value::Object(record.clone());
+    Sha256::digest(json.to_string()).into()
+}
+
+/// Whether at least two labels have a row in each half.
+fn can_be_checked(rows: &[LabelledRow], label_count: usize) -> bool {
+    let has = |label, half| rows.iter().any(|r| r.label == label && r.half == half);
+    let both = (0..label_count).filter(|&label| has(label, 0) && has(label, 1));
+    both.count() >= 2
+}
+
+/// A fit that goes on.
+struct Work<'a> {
+    fitting: &'a Fitting<'a>,
+    rows: &'a [LabelledRow],
+    label_count: usize,
+    asked: usize,
+    total: usize,
+}
+
+/// A row with what was said behind the other half's prompt.
+struct Told<'a> {
+    row: &'a LabelledRow,
+    evidence: PromptEvidence,
+}
+
+/// What views say of rows that they were not fitted to, and the views fitted to all rows.
+struct Fitted {
+    views: Views,
+    opinions: Vec<Opinions>,
+    /// Labels of the rows of the opinions.
+    labels: Vec<usize>,
+}
+
+impl Fitted {
+    fn pool(&self) -> Pool {
+        let views = self.opinions.len();
+        let expected = vec![1.0 / views as f64; views];
+        Pool::fit(&self.opinions, &self.labels, &expected)
+    }
+}
+
+impl<'a> Work<'a> {
+    fn fit(&mut self) -> Result<Ensemble, TaskError> {
+        let tried = self.shots();
+        self.total = self.rows.len();
+        if tried.len() > 1 {
+            self.total += tried.len() * self.rows.len().min(TRIAL_ROWS);
+        }
+        let shots = self.best_shots(&tried)?;
+        let sets = self.sets(shots);
+        let rows: Vec<&LabelledRow> = self.rows.iter().collect();
+        let told = self.tell(&sets, &rows)?;
+        let vectors = self.vectors(&told)?;
+        let fitted = self.fit_views(&told, vectors.as_deref());
+        let pool = fitted.pool();
+        let report = self.report(&fitted, &pool, shots);
+        Ok(Ensemble {
+            sets,
+            views: fitted.views,
+            pool,
+            report,
+        })
+    }
+
+    /// Numbers of examples of each label to try.
+    fn shots(&self) -> Vec<usize> {
+        if let Some(shots) = self.fitting.settings.shots {
+            return vec![shots];
+        }
+        if self.label_count > SHOWN_LABELS {
+            return vec![0];
+        }
+        let most = most_of_a_label(self.rows, self.label_count);
+        let fits = |shots: &usize| {
+            *shots == 1 || (*shots <= most && shots * self.label_count <= PROMPT_EXAMPLES)
+        };
+        SHOTS.into_iter().filter(fits).collect()
+    }
+
+    fn sets(&self, shots: usize) -> Vec<Vec<Example>> {
+        vec![examples(self.rows, 0, shots), examples(self.rows, 1, shots)]
+    }
+
+    /// The number of examples with the least log loss on some of the rows. One whose prompts do
+    /// not fit into the model's context is none of them, unless it is the first.
+    fn best_shots(&mut self, tried: &[usize]) -> Result<usize, TaskError> {
+        let rows: Vec<&LabelledRow> = self.rows.iter().take(TRIAL_ROWS).collect();
+        let mut best = (f64::INFINITY, tried[0]);
+        // Without a view of what stands behind prompts, their examples do not matter.
+        let sees_prompts = self.tries(View::Scores) || self.tries(View::States);
+        if tried.len() == 1 || !sees_prompts {
+            return Ok(tried[0]);
+        }
+        for &shots in tried {
+            let told = self.tell(&self.sets(shots), &rows)?;
+            if told.len() < rows.len() && shots > tried[0] {
+                continue;
+            }
+            let fitted = self.fit_views(&told, None);
+            let loss = log_loss(&fitted.pool().opinions(&fitted.opinions), &fitted.labels);
+            if loss < best.0 {
+                best = (loss, shots);
+            }
+        }
+        Ok(best.1)
+    }
+
+    /// What the model says to rows behind the other half's prompt; rows that it cannot read are
+    /// left out.
+    fn tell(
+        &mut self,
+        sets: &[Vec<Example>],
+        rows: &[&'a LabelledRow],
+    ) -> Result<Vec<Told<'a>>, TaskError> {
+        let panel = Panel::new(self.fitting.spec, sets, self.fitting.engines.language)?;
+        let mut told = Vec::with_capacity(rows.len());
+        for half in 0..sets.len() {
+            let of_half: Vec<&&LabelledRow> = rows.iter().filter(|r| r.half == half).collect();
+            for window in of_half.chunks(WINDOW_ROWS) {
+                self.tell_window(&panel, window, &mut told)?;
+                self.asked += window.len();
+                (self.fitting.progress)(&FitProgress {
+                    asked: self.asked,
+                    total: self.total,
+                });
+            }
+        }
+        Ok(told)
+    }
+
+    fn tell_window(
+        &self,
+        panel: &Panel<'_>,
+        window: &[&&'a LabelledRow],
+        told: &mut Vec<Told<'a>>,
+    ) -> Result<(), TaskError> {
+        let mut asked = Vec::with_capacity(window.len());
+        for row in window {
+            if let Ok(prompt) = panel.prompt(1 - row.half, &row.example.input) {
+                asked.push((**row, prompt));
+            }
+        }
+        let prompts: Vec<_> = asked.iter().map(|(_, prompt)| prompt).collect();
+        let answers = panel.ask(&prompts, self.fitting.cancel)?;
+        for ((row, _), answer) in asked.iter().zip(answers) {
+            match answer {
+                Ok(evidence) => told.push(Told { row, evidence }),
+                Err(error) if error.blame() == Blame::Data => {}
+                Err(source) => return Err(TaskError::Engine { line: 0, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows' own vectors, where there is an embedder that may take part.
+    fn vectors(&self, told: &[Told<'_>]) -> Result<Option<Vec<Vec<f32>>>, TaskError> {
+        let Some(embedder) = self.fitting.engines.embedder else {
+            return Ok(None);
+        };
+        if !self.tries(View::Vectors) {
+            return Ok(None);
+        }
+        let mut vectors = Vec::with_capacity(told.len());
+        for window in told.chunks(WINDOW_ROWS) {
+            let texts: Vec<String> = window
+                .iter()
+                .map(|told| record_text(self.fitting.spec, &told.row.example.input))
+                .collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            for embedding in embedder.embed(&texts, self.fitting.cancel) {
+                let failed = |source: EngineError| TaskError::Engine { line: 0, source };
+                vectors.push(embedding.map_err(failed)?.vector);
+            }
+        }
+        Ok(Some(vectors))
+    }
+
+    fn tries(&self, view: View) -> bool {
+        self.fitting.settings.views.contains(&view)
+    }
+
+    fn fit_views(&self, told: &[Told<'_>], vectors: Option<&[Vec<f32>]>) -> Fitted {
+        let labels: Vec<usize> = told.iter().map(|told| told.row.label).collect();
+        let centres = centres(told);
+        let centre = |told: &Told<'_>| &centres[1 - told.row.half];
+        let has_scores =
+            self.tries(View::Scores) && told.iter().all(|told| !told.evidence.logprobs.is_empty());
+        let mut opinions: Vec<Opinions> = Vec::new();
+        if has_scores {
+            opinions.push(told.iter().map(|t| centre(t).scores(&t.evidence)).collect());
+        }
+        let has_states =
+            self.tries(View::States) && told.iter().all(|told| told.evidence.state.is_some());
+        let states = has_states.then(|| {
+            let states: Vec<Vec<f32>> = told.iter().map(|t| centre(t).state(&t.evidence)).collect();
+            self.probe(&states, &labels, &mut opinions)
+        });
+        let vectors = vectors.map(|vectors| self.probe(vectors, &labels, &mut opinions));
+        let checked = self.checked(&labels);
+        let only = |view: &Opinions| keep(view, &checked);
+        Fitted {
+            views: Views {
+                centres,
+                has_scores,
+                states,
+                vectors,
+            },
+            opinions: opinions.iter().map(only).collect(),
+            labels: keep(&labels, &checked),
+        }
+    }
+
+    /// A probe on all rows; what probes on the other parts say of each part is added to the
+    /// opinions.
+    fn probe(
+        &self,
+        vectors: &[Vec<f32>],
+        labels: &[usize],
+        opinions: &mut Vec<Opinions>,
+    ) -> Discriminant {
+        let folds = self.folds(labels);
+        let mut unseen: Opinions = vec![Vec::new(); vectors.len()];
+        let fold_count = folds.iter().max().map_or(0, |last| last + 1);
+        for fold in 0..fold_count {
+            let others: Vec<usize> = (0..vectors.len()).filter(|&i| folds[i] != fold).collect();
+            let rows: Vec<&[f32]> = others.iter().map(|&i| vectors[i].as_slice()).collect();
+            let of_rows: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
+            let probe = Discriminant::fit(&rows, &of_rows, self.label_count);
+            for row in (0..vectors.len()).filter(|&i| folds[i] == fold) {
+                unseen[row] = probe.log_probabilities(&vectors[row]);
+            }
+        }
+        opinions.push(unseen);
+        let all: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+        Discriminant::fit(&all, labels, self.label_count)
+    }
+
+    /// The part of each row: the rows of a label go to the parts in turn.
+    fn folds(&self, labels: &[usize]) -> Vec<usize> {
+        let folds = if labels.len() < MANY_ROWS {
+            FOLDS_OF_FEW
+        } else {
+            FOLDS_OF_MANY
+        };
+        let mut turns = vec![0usize; self.label_count];
+        let fold = |&label: &usize| {
+            turns[label] += 1;
+            (turns[label] - 1) % folds
+        };
+        labels.iter().map(fold).collect()
+    }
+
+    /// The rows whose label has others, so that a probe without them can know it.
+    fn checked(&self, labels: &[usize]) -> Vec<usize> {
+        let mut counts = vec![0usize; self.label_count];
+        for &label in labels {
+            counts[label] += 1;
+        }
+        (0..labels.len())
+            .filter(|&i| counts[labels[i]] > 1)
+            .collect()
+    }
+
+    fn report(&self, fitted: &Fitted, pool: &Pool, shots: usize) -> FitReport {
+        let views = fitted.views.list().into_iter();
+        let parts = views.zip(&fitted.opinions).zip(&pool.weights);
+        FitReport {
+            rows: self.rows.len(),
+            shots,
+            accuracy: accuracy(&pool.opinions(&fitted.opinions), &fitted.labels),
+            views: parts
+                .map(|((view, opinions), &weight)| ViewReport {
+                    view,
+                    accuracy: accuracy(opinions, &fitted.labels),
+                    weight,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// One centre a prompt.
+fn centres(told: &[Told<'_>]) -> Vec<Centre> {
+    let of_set = |set: usize| {
+        let behind = told.iter().filter(|told| 1 - told.row.half == set);
+        let rows: Vec<_> = behind
+            .map(|told| (&told.evidence, told.row.label))
+            .collect();
+        Centre::of(&rows)
+    };
+    (0..2).map(of_set).collect()
+}
+
+fn keep<T: Clone>(items: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().map(|&place| items[place].clone()).collect()
+}
+
+/// The text of a record's fields, of which its vector is made.
+pub(crate) fn record_text(spec: &TaskSpec, record: &Record) -> String {
+    let texts = spec
+        .fields
+        .iter()
+        .filter_map(|field| record.get(&field.name));
+    let texts: Vec<String> = texts
+        .map(|value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    texts.join("\n")
+}

@@ -1,0 +1,56 @@
+//! Labelled rows in two halves, and the examples that each half gives its prompt.
+
+use autoglm_spec::Example;
+
+/// A labelled row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LabelledRow {
+    pub(super) example: Example,
+    /// Place of its label in the task.
+    pub(super) label: usize,
+    /// Which half it belongs to: 0 or 1. It is judged behind the other half's prompt.
+    pub(super) half: usize,
+}
+
+/// Deals the rows of each label to the halves in turn. The label of an odd row decides which half
+/// gets it, so that halves stay even over many labels.
+pub(super) fn deal(rows: Vec<(Example, usize)>, label_count: usize) -> Vec<LabelledRow> {
+    let mut dealt = vec![0usize; label_count];
+    rows.into_iter()
+        .map(|(example, label)| {
+            let half = (dealt[label] + label) % 2;
+            dealt[label] += 1;
+            LabelledRow {
+                example,
+                label,
+                half,
+            }
+        })
+        .collect()
+}
+
+/// The first `shots` rows of each label in a half, in turns over the labels.
+pub(super) fn examples(rows: &[LabelledRow], half: usize, shots: usize) -> Vec<Example> {
+    let mut taken: Vec<(usize, usize, &Example)> = Vec::new();
+    for row in rows.iter().filter(|row| row.half == half) {
+        let turn = taken
+            .iter()
+            .filter(|(_, label, _)| *label == row.label)
+            .count();
+        if turn < shots {
+            taken.push((turn, row.label, &row.example));
+        }
+    }
+    // Stable: within a turn, labels stand in the order in which their rows came.
+    taken.sort_by_key(|(turn, ..)| *turn);
+    taken.into_iter().map(|(.., e)| e.clone()).collect()
+}
+
+/// The most rows that one label has in a half.
+pub(super) fn most_of_a_label(rows: &[LabelledRow], label_count: usize) -> usize {
+    let mut counts = vec![[0usize; 2]; label_count];
+    for row in rows {
+        counts[row.label][row.half] += 1;
+    }
+    counts.into_iter().flatten().max().unwrap_or(0)
+}

@@ -1,0 +1,214 @@
+//! Several opinions of one record, and one that rests on all of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::numeric::{log_softmax, place_of_max};
+
+/// How much rows must say before weights leave what is expected of them: as much as this many
+/// rows, each worth the square of the difference.
+const PRIOR_ROWS: f64 = 4.0;
+/// Steps of the search for weights; it settles within some dozens.
+const STEPS: usize = 300;
+/// A step that brings less than this in log loss is the last.
+const SETTLED: f64 = 1e-7;
+/// Scales of a view that are tried: from flat to sharp.
+const SCALES: std::ops::RangeInclusive<i32> = -20..=8;
+/// The ratio of one scale to the next.
+const SCALE_STEP: f64 = 1.25;
+
+/// The opinions of one view on all rows: `[n, K]` log-probabilities.
+pub(super) type Opinions = Vec<Vec<f64>>;
+
+/// A logarithmic opinion pool: `softmax(Σ weight · opinion + bias)`.
+///
+/// # Source
+/// Genest and Zidek 1986, Combining probability distributions, section 3; Wolpert 1992, Stacked
+/// generalization, for weights found on opinions about rows that a view was not fitted to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pool {
+    /// One a view.
+    pub(super) weights: Vec<f64>,
+    /// One a label.
+    bias: Vec<f64>,
+}
+
+impl Pool {
+    /// Finds the weights with the least log loss. Each view is first brought to the scale at which
+    /// it alone has the least; then weights that differ from `expected` cost, the less the more
+    /// rows there are.
+    ///
+    /// # Shapes
+    /// `views`: V of n of K; `labels`: n; `expected`: V.
+    pub(super) fn fit(views: &[Opinions], labels: &[usize], expected: &[f64]) -> Self {
+        let scales: Vec<f64> = views.iter().map(|view| best_scale(view, labels)).collect();
+        let scaled: Vec<Opinions> = views
+            .iter()
+            .zip(&scales)
+            .map(|(view, scale)| view.iter().map(|row| times(row, *scale)).collect())
+            .collect();
+        let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
+        let search = Search {
+            views: &scaled,
+            labels,
+            expected,
+        };
+        let mut pool = search.descend(Self {
+            weights: expected.to_vec(),
+            bias: vec![0.0; label_count],
+        });
+        for (weight, scale) in pool.weights.iter_mut().zip(scales) {
+            *weight *= scale;
+        }
+        pool
+    }
+
+    /// The pooled log-probabilities of one row, from one opinion a view.
+    pub(super) fn log_probabilities<'a>(
+        &self,
+        opinions: impl IntoIterator<Item = &'a Vec<f64>>,
+    ) -> Vec<f64> {
+        let mut sum = self.bias.clone();
+        for (weight, opinion) in self.weights.iter().zip(opinions) {
+            for (sum, log) in sum.iter_mut().zip(opinion) {
+                *sum += weight * log;
+            }
+        }
+        log_softmax(&sum)
+    }
+
+    /// The pooled log-probabilities of all rows.
+    pub(super) fn opinions(&self, views: &[Opinions]) -> Opinions {
+        let rows = views.first().map_or(0, Vec::len);
+        (0..rows)
+            .map(|row| self.log_probabilities(views.iter().map(|view| &view[row])))
+            .collect()
+    }
+}
+
+/// The mean negative log-probability of the right labels.
+pub(super) fn log_loss(opinions: &Opinions, labels: &[usize]) -> f64 {
+    let of_row = |(row, &label): (&Vec<f64>, &usize)| -row[label];
+    let sum: f64 = opinions.iter().zip(labels).map(of_row).sum();
+    sum / labels.len().max(1) as f64
+}
+
+/// The share of rows whose most likely label is the right one.
+pub(super) fn accuracy(opinions: &Opinions, labels: &[usize]) -> f64 {
+    let right = |(row, label): (&Vec<f64>, &usize)| place_of_max(row) == Some(*label);
+    let count = opinions
+        .iter()
+        .zip(labels)
+        .filter(|&pair| right(pair))
+        .count();
+    count as f64 / labels.len().max(1) as f64
+}
+
+fn times(row: &[f64], scale: f64) -> Vec<f64> {
+    row.iter().map(|log| log * scale).collect()
+}
+
+/// What log-probabilities are multiplied with for the least log loss.
+fn best_scale(view: &Opinions, labels: &[usize]) -> f64 {
+    let loss = |scale: f64| {
+        let scaled = view.iter().map(|row| log_softmax(&times(row, scale)));
+        log_loss(&scaled.collect(), labels)
+    };
+    let scales = SCALES.map(|step| SCALE_STEP.powi(step));
+    let tried = scales.map(|scale| (loss(scale), scale));
+    let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
+    best.map_or(1.0, |(_, scale)| scale)
+}
+
+/// The search for weights and biases: both enter linearly, so that there is one minimum.
+struct Search<'a> {
+    views: &'a [Opinions],
+    labels: &'a [usize],
+    expected: &'a [f64],
+}
+
+impl Search<'_> {
+    /// Descends along the gradient; weights stay at 0 or above.
+    fn descend(&self, mut at: Pool) -> Pool {
+        let (mut cost, mut slope) = self.cost(&at);
+        let mut pace = 1.0;
+        for _ in 0..STEPS {
+            let Some((next, next_cost, next_slope)) = self.step(&at, cost, &slope, &mut pace)
+            else {
+                break;
+            };
+            let gain = cost - next_cost;
+            (at, cost, slope) = (next, next_cost, next_slope);
+            if gain < SETTLED {
+                break;
+            }
+            pace *= 2.0;
+        }
+        at
+    }
+
+    /// The next point, with a pace that is halved until the cost falls.
+    fn step(
+        &self,
+        at: &Pool,
+        cost: f64,
+        slope: &Pool,
+        pace: &mut f64,
+    ) -> Option<(Pool, f64, Pool)> {
+        while *pace > 1e-9 {
+            let moved = |from: &[f64], along: &[f64]| -> Vec<f64> {
+                from.iter().zip(along).map(|(x, g)| x - *pace * g).collect()
+            };
+            let next = Pool {
+                weights: moved(&at.weights, &slope.weights)
+                    .into_iter()
+                    .map(|weight| weight.max(0.0))
+                    .collect(),
+                bias: moved(&at.bias, &slope.bias),
+            };
+            let (next_cost, next_slope) = self.cost(&next);
+            if next_cost < cost {
+                return Some((next, next_cost, next_slope));
+            }
+            *pace /= 2.0;
+        }
+        None
+    }
+
+    /// The log loss with what weights and biases cost, and its gradient.
+    fn cost(&self, at: &Pool) -> (f64, Pool) {
+        let rows = self.labels.len().max(1) as f64;
+        let mut slope = Pool {
+            weights: vec![0.0; at.weights.len()],
+            bias: vec![0.0; at.bias.len()],
+        };
+        let mut loss = 0.0;
+        for (row, &label) in self.labels.iter().enumerate() {
+            let opinions = || self.views.iter().map(|view| &view[row]);
+            let logs = at.log_probabilities(opinions());
+            loss -= logs[label];
+            let surplus: Vec<f64> = logs
+                .iter()
+                .enumerate()
+                .map(|(k, log)| log.exp() - f64::from(u8::from(k == label)))
+                .collect();
+            for (slope, opinion) in slope.weights.iter_mut().zip(opinions()) {
+                *slope += surplus.iter().zip(opinion).map(|(s, o)| s * o).sum::<f64>() / rows;
+            }
+            for (slope, surplus) in slope.bias.iter_mut().zip(&surplus) {
+                *slope += surplus / rows;
+            }
+        }
+        let price = PRIOR_ROWS / rows;
+        let mut cost = loss / rows;
+        let apart = at.weights.iter().zip(self.expected).map(|(w, e)| w - e);
+        for (slope, apart) in slope.weights.iter_mut().zip(apart) {
+            cost += price * apart * apart;
+            *slope += 2.0 * price * apart;
+        }
+        for (slope, bias) in slope.bias.iter_mut().zip(&at.bias) {
+            cost += price * bias * bias;
+            *slope += 2.0 * price * bias;
+        }
+        (cost, slope)
+    }
+}

@@ -1,0 +1,157 @@
+//! The ways in which an ensemble looks at a record, each giving an opinion on its label.
+
+use serde::{Deserialize, Serialize};
+
+use super::discriminant::Discriminant;
+use super::panel::{Evidence, PromptEvidence};
+use super::pool::Opinions;
+use crate::numeric::log_softmax;
+
+/// Probabilities are kept this far from 0, so that no single row decides on a lean.
+const PROBABILITY_MARGIN: f64 = 1e-4;
+
+/// A way to look at a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum View {
+    /// The labels' scores behind the prompts, without the model's lean.
+    Scores,
+    /// A probe on the model's hidden states behind the prompts.
+    States,
+    /// A probe on the record's own vector.
+    Vectors,
+}
+
+/// The views of an ensemble.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Views {
+    /// One a prompt: what is taken off before its evidence is used.
+    pub(super) centres: Vec<Centre>,
+    pub(super) has_scores: bool,
+    pub(super) states: Option<Discriminant>,
+    pub(super) vectors: Option<Discriminant>,
+}
+
+/// What the evidence behind one prompt has in common, whatever the record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Centre {
+    /// The labels' log-probabilities.
+    lean: Vec<f64>,
+    /// The mean hidden state.
+    state: Vec<f32>,
+}
+
+impl Centre {
+    /// The mean over rows, each label counting the same.
+    ///
+    /// # Source
+    /// For the lean: Zhou et al. 2023, Batch Calibration, equation 5, over labelled rows.
+    pub(super) fn of(rows: &[(&PromptEvidence, usize)]) -> Self {
+        let probabilities = rows.iter().map(|(evidence, label)| {
+            let wide: Vec<f64> = evidence.logprobs.iter().map(|&p| f64::from(p)).collect();
+            let within = |log: f64| log.exp().max(PROBABILITY_MARGIN);
+            (log_softmax(&wide).into_iter().map(within).collect(), *label)
+        });
+        let states = rows.iter().filter_map(|(evidence, label)| {
+            let state = evidence.state.as_ref()?;
+            Some((state.iter().map(|&x| f64::from(x)).collect(), *label))
+        });
+        let lean = balanced_mean(probabilities.collect());
+        let state = balanced_mean(states.collect());
+        Self {
+            lean: lean.into_iter().map(f64::ln).collect(),
+            state: state.into_iter().map(|x| x as f32).collect(),
+        }
+    }
+
+    /// The scores without the lean.
+    pub(super) fn scores(&self, evidence: &PromptEvidence) -> Vec<f64> {
+        let logs = evidence.logprobs.iter().zip(&self.lean);
+        let off: Vec<f64> = logs.map(|(&p, lean)| f64::from(p) - lean).collect();
+        log_softmax(&off)
+    }
+
+    /// The hidden state as it differs from the mean.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub(super) fn state(&self, evidence: &PromptEvidence) -> Vec<f32> {
+        let state = evidence.state.as_ref();
+        let state = state.expect("an ensemble with states is asked with an engine that has them");
+        state.iter().zip(&self.state).map(|(x, m)| x - m).collect()
+    }
+}
+
+/// The mean of the labels' means.
+fn balanced_mean(rows: Vec<(Vec<f64>, usize)>) -> Vec<f64> {
+    let Some(width) = rows.first().map(|(row, _)| row.len()) else {
+        return Vec::new();
+    };
+    let labels = rows.iter().map(|(_, label)| label + 1).max().unwrap_or(0);
+    let mut counts = vec![0usize; labels];
+    for (_, label) in &rows {
+        counts[*label] += 1;
+    }
+    let seen = counts.iter().filter(|&&count| count > 0).count();
+    let mut mean = vec![0.0; width];
+    for (row, label) in rows {
+        let share = 1.0 / (seen * counts[label]) as f64;
+        for (mean, x) in mean.iter_mut().zip(row) {
+            *mean += share * x;
+        }
+    }
+    mean
+}
+
+impl Views {
+    pub(super) fn uses_vectors(&self) -> bool {
+        self.vectors.is_some()
+    }
+
+    /// The views that take part, in the order of their opinions.
+    pub(super) fn list(&self) -> Vec<View> {
+        let parts = [
+            (self.has_scores, View::Scores),
+            (self.states.is_some(), View::States),
+            (self.vectors.is_some(), View::Vectors),
+        ];
+        let taking_part = parts.into_iter().filter(|(takes_part, _)| *takes_part);
+        taking_part.map(|(_, view)| view).collect()
+    }
+
+    /// One opinion a view: the mean over the prompts, where it looks at what stands behind them.
+    ///
+    /// # Panics
+    /// When the evidence lacks what the views were fitted to.
+    pub(super) fn opinions(&self, evidence: &Evidence) -> Opinions {
+        let behind = || self.centres.iter().zip(&evidence.prompts);
+        let mut opinions = Vec::new();
+        if self.has_scores {
+            opinions.push(mean(
+                &behind().map(|(centre, e)| centre.scores(e)).collect(),
+            ));
+        }
+        if let Some(probe) = &self.states {
+            let of_prompt =
+                |(centre, e): (&Centre, &PromptEvidence)| probe.log_probabilities(&centre.state(e));
+            opinions.push(mean(&behind().map(of_prompt).collect()));
+        }
+        if let Some(probe) = &self.vectors {
+            let vector = evidence.vector.as_ref();
+            let vector = vector.expect("an ensemble with vectors is asked with an embedder");
+            opinions.push(probe.log_probabilities(vector));
+        }
+        opinions
+    }
+}
+
+/// The mean of log-probabilities, made to add up to 1 again.
+fn mean(opinions: &Opinions) -> Vec<f64> {
+    let mut sum = vec![0.0; opinions.first().map_or(0, Vec::len)];
+    for opinion in opinions {
+        for (sum, log) in sum.iter_mut().zip(opinion) {
+            *sum += log / opinions.len() as f64;
+        }
+    }
+    log_softmax(&sum)
+}

@@ -1,0 +1,80 @@
+//! Records with right answers as a file holds them, made into labelled records of a task.
+
+use autoglm_spec::{Example, Record, TaskSpec};
+
+use crate::eval::{gold_text, known_answer};
+
+/// What a file of records gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intake {
+    /// The labelled records.
+    pub examples: Vec<Example>,
+    /// Those that cannot be used.
+    pub refused: Vec<Refused>,
+}
+
+/// A record that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in the file, counted from 1.
+    pub number: usize,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Takes records in: those with all fields of the task and an answer that it knows.
+pub fn take_in(
+    spec: &TaskSpec,
+    gold_field: Option<&str>,
+    records: impl IntoIterator<Item = Record>,
+) -> Intake {
+    let mut intake = Intake::default();
+    for (index, record) in records.into_iter().enumerate() {
+        match example_of(spec, gold_field, &record) {
+            Ok(example) => intake.examples.push(example),
+            Err(reason) => intake.refused.push(Refused {
+                number: index + 1,
+                reason,
+            }),
+        }
+    }
+    intake
+}
+
+/// The labelled record that a record is.
+///
+/// # Errors
+/// Why it is none, as a sentence's end.
+pub(crate) fn example_of(
+    spec: &TaskSpec,
+    gold_field: Option<&str>,
+    record: &Record,
+) -> Result<Example, String> {
+    let input = task_fields(spec, record)?;
+    let text = gold_text(spec, gold_field, record)
+        .ok_or_else(|| "it has no right answer, want a field label, answer or output".to_owned())?;
+    let output = known_answer(spec, &text).ok_or_else(|| {
+        let labels = spec.output.labels().iter().map(|l| l.name.as_str());
+        let labels: Vec<&str> = labels.collect();
+        format!(
+            "its answer {text:?} is no label, want one of {}",
+            labels.join(", ")
+        )
+    })?;
+    Ok(Example { input, output })
+}
+
+/// The fields of a record that the task reads, in the task's order.
+///
+/// # Errors
+/// The first that it lacks, as a sentence's end.
+pub(crate) fn task_fields(spec: &TaskSpec, record: &Record) -> Result<Record, String> {
+    let of_field = |name: &String| match record.get(name) {
+        Some(value) => Ok((name.clone(), value.clone())),
+        None => Err(format!("it has no field {name:?}")),
+    };
+    spec.fields
+        .iter()
+        .map(|field| of_field(&field.name))
+        .collect()
+}
