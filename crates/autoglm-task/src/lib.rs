@@ -13,10 +13,11 @@ pub mod store;
 mod error;
 mod remark;
 mod row;
+mod words;
 
 #[cfg(test)]
 mod scripted;
 
 pub use error::TaskError;
 pub use remark::{Remark, Severity};
-pub use row::{Raw, Row};
+pub use row::{Raw, Row, Sample};

@@ -1,7 +1,5 @@
 //! The measures for open answers. Formulas stand in `docs/evaluation.md`.
 
-use std::collections::BTreeMap;
-
 use autoglm_spec::Output;
 use serde_json::Value;
 
@@ -9,6 +7,7 @@ use super::closed::mean;
 use super::gold::Sorted;
 use super::interval::wilson_interval;
 use super::report::OpenQuality;
+use crate::words::{answer_words, shared_words, words};
 
 pub(super) fn quality(output: &Output, sorted: &Sorted<'_>) -> OpenQuality {
     let pairs: Vec<(&str, &str)> = sorted
@@ -69,17 +68,7 @@ pub fn token_f1(answer: &str, gold: &str) -> f64 {
     if answer.is_empty() || gold.is_empty() {
         return f64::from(u8::from(answer == gold));
     }
-    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
-    for word in &gold {
-        *left.entry(word).or_default() += 1;
-    }
-    let mut shared = 0;
-    for word in &answer {
-        if let Some(count) = left.get_mut(word.as_str()).filter(|count| **count > 0) {
-            *count -= 1;
-            shared += 1;
-        }
-    }
+    let shared = shared_words(&answer, &gold);
     harmonic(shared, answer.len(), gold.len())
 }
 
@@ -116,44 +105,4 @@ fn common_length(a: &[String], b: &[String]) -> usize {
         }
     }
     lengths[b.len()]
-}
-
-/// Words as question answering compares them: punctuation is deleted, articles are left out.
-fn answer_words(text: &str) -> Vec<String> {
-    let bare: String = text
-        .chars()
-        .filter(|c| c.is_alphanumeric() || c.is_whitespace())
-        .collect();
-    let mut words = words(&bare);
-    words.retain(|word| !matches!(word.as_str(), "a" | "an" | "the"));
-    words
-}
-
-/// Runs of letters and digits in lower case; each character of Chinese, Japanese kana and the
-/// like alone.
-fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut run = String::new();
-    for c in text.to_lowercase().chars() {
-        if c.is_alphanumeric() && !stands_alone(c) {
-            run.push(c);
-            continue;
-        }
-        if !run.is_empty() {
-            words.push(std::mem::take(&mut run));
-        }
-        if c.is_alphanumeric() {
-            words.push(c.to_string());
-        }
-    }
-    if !run.is_empty() {
-        words.push(run);
-    }
-    words
-}
-
-/// Whether a character belongs to a script that does not separate words: kana and CJK ideographs.
-fn stands_alone(c: char) -> bool {
-    matches!(u32::from(c),
-        0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff)
 }

@@ -3,7 +3,7 @@
 use autoglm_spec::{Blame, Blamed, Cancel, EngineError};
 
 use super::Job;
-use super::ask::{Answer, Asker, prompt_hash};
+use super::ask::{Answer, Asked, Asker, prompt_hash};
 use crate::TaskError;
 use crate::compose::Composed;
 use crate::records::{NumberedRecord, RecordError};
@@ -51,7 +51,8 @@ impl<'a> Answerer<'a> {
     /// The scores of records without content.
     pub(super) fn content_free(&self, cancel: &Cancel) -> Result<Vec<Vec<f32>>, Stop> {
         let blanks = self.asker.content_free();
-        let blanks: Vec<&[Composed]> = blanks.iter().map(Vec::as_slice).collect();
+        let asked = |prompts| Asked { index: 0, prompts };
+        let blanks: Vec<Asked<'_>> = blanks.iter().map(|blank| asked(blank.as_slice())).collect();
         let mut scores = Vec::new();
         for answer in self.asker.ask(&blanks, cancel)? {
             match answer {
@@ -75,10 +76,13 @@ impl<'a> Answerer<'a> {
         }
         let drafts: Vec<Draft> = window.into_iter().map(|n| self.draft(n)).collect();
         let asked = |draft: &Draft| !draft.prompts.is_empty();
-        let prompts: Vec<&[Composed]> = drafts
+        let prompts: Vec<Asked<'_>> = drafts
             .iter()
             .filter(|draft| asked(draft))
-            .map(|draft| draft.prompts.as_slice())
+            .map(|draft| Asked {
+                index: draft.row.index,
+                prompts: &draft.prompts,
+            })
             .collect();
         let mut answers = match self.asker.ask(&prompts, cancel) {
             Ok(answers) => answers.into_iter(),

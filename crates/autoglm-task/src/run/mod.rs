@@ -6,8 +6,12 @@
 mod answer;
 mod ask;
 mod progress;
+mod repair;
 mod replay;
 mod resume;
+mod sample;
+#[cfg(test)]
+mod sampled_tests;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -15,11 +19,12 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 use autoglm_spec::{
-    Calibration, Cancel, Decoding, Generate, Output, Sampling, Score, TaskSpec, Usage,
+    Calibration, Cancel, Decoding, Generate, Output, Sampling, Score, TaskSpec, Usage, Verdict,
 };
 use serde::Serialize;
 
 use crate::TaskError;
+use crate::judge::agreement::{Agreement, Compare, SamplingPlan};
 use crate::judge::{BATCH_RECORDS, Judge, Prior};
 use crate::records::{NumberedRecord, RecordError, RowSink};
 use crate::row::{Raw, Row};
@@ -72,6 +77,12 @@ pub struct RunSettings {
     pub calibration: Calibration,
     /// How tokens of open answers are chosen.
     pub sampling: Sampling,
+    /// How many samples an open answer gets.
+    pub plan: SamplingPlan,
+    /// By what open answers are compared; what suits the task where nothing is said.
+    pub compare: Option<Compare>,
+    /// Answers that are less sure than this are withheld.
+    pub min_confidence: Option<f32>,
     /// What may be done to answer sooner.
     pub decoding: Decoding,
     /// Texts that end an open answer, besides those of the template.
@@ -93,6 +104,9 @@ impl Default for RunSettings {
         Self {
             calibration: Calibration::Batch,
             sampling: Sampling::GREEDY,
+            plan: SamplingPlan::default(),
+            compare: None,
+            min_confidence: None,
             decoding: Decoding::default(),
             stop: Vec::new(),
             both_orders: true,
@@ -127,6 +141,10 @@ pub struct RunReport {
     pub resumed: u64,
     /// Of the written, rows with an error.
     pub errors: u64,
+    /// Of the written, rows whose answer is withheld because it is not sure enough.
+    pub abstained: u64,
+    /// Samples of the written rows that were taken, where answers are sampled.
+    pub samples: u64,
     /// Of the written, open answers that reached the token limit.
     pub cut: u64,
     /// What was divided out of labels' probabilities; none where it is not known yet.
@@ -174,6 +192,9 @@ impl Job<'_> {
             output: self.output.clone(),
             calibration: self.calibration(),
             sampling: self.settings.sampling,
+            plan: self.plan(),
+            compare: self.settings.compare,
+            min_confidence: self.settings.min_confidence,
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
@@ -192,6 +213,26 @@ impl Job<'_> {
     fn uses_both_orders(&self) -> bool {
         let closed = matches!(self.spec.output, Output::Labels { .. });
         self.settings.both_orders && closed && self.spec.examples.len() >= 2
+    }
+
+    /// How records are sampled: labels are scored, and never sampled.
+    fn plan(&self) -> SamplingPlan {
+        let closed = matches!(self.spec.output, Output::Labels { .. });
+        if closed || self.settings.plan.samples <= 1 {
+            return SamplingPlan::default();
+        }
+        self.settings.plan
+    }
+
+    /// How open answers are compared.
+    fn agreement(&self) -> Agreement {
+        let compare = self.settings.compare;
+        let compare = compare.unwrap_or_else(|| Compare::of(self.spec));
+        Agreement::new(&self.spec.output, compare)
+    }
+
+    fn judge(&self, prior: Prior) -> Judge {
+        Judge::new(&self.spec.output, prior).sampled(self.agreement(), self.plan())
     }
 
     fn window_records(&self) -> usize {
@@ -243,6 +284,8 @@ impl<'a> Runner<'a> {
                 waiting: 0,
                 resumed: 0,
                 errors: 0,
+                abstained: 0,
+                samples: 0,
                 cut: 0,
                 prior: None,
                 usage: Usage::default(),
@@ -291,7 +334,7 @@ impl<'a> Runner<'a> {
     fn freeze(&mut self, prior: Prior) -> Result<(), Stop> {
         self.parts.store.put_prior(self.run, &prior)?;
         self.report.prior = Some(prior.clone());
-        self.judge = Some(Judge::new(&self.job.spec.output, prior));
+        self.judge = Some(self.job.judge(prior));
         Ok(())
     }
 
@@ -410,7 +453,10 @@ impl<'a> Runner<'a> {
             let row = &mut rows[place];
             if let (false, Some(raw)) = (row.is_final(), &row.raw) {
                 match judge.verdict(raw) {
-                    Ok(verdict) => row.verdict = Some(verdict),
+                    Ok(verdict) => {
+                        row.abstained = self.doubt(&verdict);
+                        row.verdict = Some(verdict);
+                    }
                     Err(message) => row.error = Some(message),
                 }
             }
@@ -426,10 +472,20 @@ impl<'a> Runner<'a> {
         (rows, None)
     }
 
+    /// Why an answer is withheld.
+    fn doubt(&self, verdict: &Verdict) -> Option<String> {
+        let least = self.job.settings.min_confidence?;
+        let confidence = verdict.confidence;
+        let doubted = confidence < least;
+        doubted.then(|| format!("the confidence {confidence:.4} is below {least}"))
+    }
+
     fn write(&mut self, rows: &[Row]) -> Result<(), Stop> {
         self.report.written += rows.len() as u64;
         self.report.errors += count(rows, |row| row.error.is_some());
         self.report.cut += count(rows, is_cut);
+        self.report.abstained += count(rows, |row| row.abstained.is_some());
+        self.report.samples += rows.iter().map(samples_of).sum::<u64>();
         let written = self.parts.sink.write_rows(rows);
         written.map_err(|source| Stop::Failed(TaskError::Write { source }))
     }
@@ -494,6 +550,15 @@ fn scores_of(row: &Row) -> Option<Vec<f32>> {
         Some(Raw::Scores { logprobs }) => Some(logprobs.clone()),
         Some(Raw::Text { .. }) | None => None,
     }
+}
+
+/// Samples that voted on a row.
+fn samples_of(row: &Row) -> u64 {
+    let vote = row
+        .verdict
+        .as_ref()
+        .and_then(|verdict| verdict.vote.as_ref());
+    vote.map_or(0, |vote| vote.samples as u64)
 }
 
 fn is_cut(row: &Row) -> bool {

@@ -3,11 +3,11 @@
 use autoglm_spec::{Cancel, Prompt, Record, Verdict};
 use serde::Serialize;
 
-use super::ask::{Asker, cannot_compose, prompt_hash};
+use super::ask::{Asked, Asker, cannot_compose, prompt_hash};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::compose::{Composed, Composer};
-use crate::judge::{Judge, Prior};
+use crate::judge::Prior;
 use crate::row::Row;
 use crate::store::{RunId, RunInfo, Store};
 
@@ -64,16 +64,21 @@ pub fn replay(
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
-    let asker = Asker::new(&job_of(&info, engine))?;
+    let job = job_of(&info, engine);
+    let asker = Asker::new(&job)?;
     let prompts = asker.prompts(record).map_err(cannot_compose)?;
     let failed = |source| TaskError::Engine {
         line: row.line,
         source,
     };
-    let mut answers = asker.ask(&[prompts.as_slice()], cancel)?;
+    let asked = Asked {
+        index: row.index,
+        prompts: &prompts,
+    };
+    let mut answers = asker.ask(&[asked], cancel)?;
     let (raw, _) = answers.remove(0).map_err(failed)?;
     let prior = info.prior.clone().unwrap_or_else(Prior::none);
-    let verdict = Judge::new(&info.spec.output, prior).verdict(&raw);
+    let verdict = job.judge(prior).verdict(&raw);
     Ok(Replay {
         same_verdict: verdict.as_ref().ok() == row.verdict.as_ref(),
         error: verdict.as_ref().err().cloned(),
@@ -91,6 +96,8 @@ fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
             sampling: info.key.sampling,
             stop: info.key.stop.clone(),
             both_orders: info.key.both_orders,
+            plan: info.key.plan,
+            compare: info.key.compare,
             ..RunSettings::default()
         },
         source: info.key.source.clone(),

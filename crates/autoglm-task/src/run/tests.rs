@@ -11,16 +11,16 @@ use crate::scripted::{Script, Scripted, review_task};
 use crate::store::{RunStart, SqliteStore};
 
 /// One bench: a task, an input, and what comes out.
-struct Bench {
-    spec: TaskSpec,
-    settings: RunSettings,
+pub(super) struct Bench {
+    pub(super) spec: TaskSpec,
+    pub(super) settings: RunSettings,
     input: String,
     format: OutputFormat,
-    resume: Resume,
+    pub(super) resume: Resume,
 }
 
 impl Bench {
-    fn new(records: usize) -> Self {
+    pub(super) fn new(records: usize) -> Self {
         Self {
             spec: review_task(),
             settings: RunSettings::default(),
@@ -30,9 +30,17 @@ impl Bench {
         }
     }
 
-    fn run(
+    pub(super) fn run(
         &self,
         engine: &Scripted,
+        store: &mut dyn Store,
+    ) -> (String, Result<RunReport, TaskError>) {
+        self.run_by(engine, store)
+    }
+
+    pub(super) fn run_by(
+        &self,
+        engine: &dyn Engine,
         store: &mut dyn Store,
     ) -> (String, Result<RunReport, TaskError>) {
         let (out, report) = self.run_torn(engine, store, usize::MAX);
@@ -41,7 +49,7 @@ impl Bench {
 
     fn run_torn(
         &self,
-        engine: &Scripted,
+        engine: &dyn Engine,
         store: &mut dyn Store,
         budget_bytes: usize,
     ) -> (Vec<u8>, Result<RunReport, TaskError>) {
@@ -57,7 +65,7 @@ impl Bench {
 
     fn run_into(
         &self,
-        engine: &Scripted,
+        engine: &dyn Engine,
         store: &mut dyn Store,
         sink: &mut dyn RowSink,
         cancel: &Cancel,
@@ -162,6 +170,14 @@ impl Store for Dying<'_> {
     fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError> {
         self.store.rows(run, first, count)
     }
+}
+
+/// What a run comes to that nothing interrupts.
+pub(super) fn whole_by(bench: &Bench, script: Script) -> String {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let (out, report) = bench.run(&Scripted::new(script), &mut store);
+    report.unwrap();
+    out
 }
 
 fn whole(bench: &Bench) -> (String, RunReport) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::judge::Prior;
+use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::row::Row;
 
 pub use sqlite::SqliteStore;
@@ -51,6 +52,15 @@ pub struct RunKey {
     pub calibration: Calibration,
     /// How tokens of generated answers are chosen.
     pub sampling: Sampling,
+    /// How many samples an open answer gets.
+    #[serde(default)]
+    pub plan: SamplingPlan,
+    /// By what open answers are compared; what suits the task where nothing was said.
+    #[serde(default)]
+    pub compare: Option<Compare>,
+    /// Answers that are less sure than this are withheld.
+    #[serde(default)]
+    pub min_confidence: Option<f32>,
     /// Texts that end a generated answer, besides those of the template.
     pub stop: Vec<String>,
     /// Whether scores are the mean over the examples in their order and in reverse.
