@@ -140,17 +140,19 @@ fn evaluate(
 ) -> anyhow::Result<Option<Report>> {
     let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
+    let settings = RunSettings {
+        limit: args.limit,
+        ..args.calibration.settings(&task.settings)
+    };
+    let abstaining = settings.min_confidence.is_some();
     let mut sink = Kept {
         rows: Vec::new(),
-        file: open_rows(args, &task.spec, &input.source)?,
+        file: open_rows(args, &task.spec, &input.source, abstaining)?,
     };
     let job = Job {
         spec: &task.spec,
         engine,
-        settings: RunSettings {
-            limit: args.limit,
-            ..args.calibration.settings(&task.settings)
-        },
+        settings,
         source: input.source,
         survey: input.survey,
         output: args
@@ -174,15 +176,24 @@ fn evaluate(
         spec: &task.spec,
         model: &engine.facts().name,
         gold_field: args.gold.as_deref(),
+        plan: job.settings.plan,
+        compare: job.settings.compare,
         elapsed: ended.elapsed,
     };
     Ok(Some(evaluation.of(&sink.rows)?))
 }
 
-fn open_rows(args: &EvalArgs, spec: &TaskSpec, source: &str) -> anyhow::Result<Option<FileRows>> {
+fn open_rows(
+    args: &EvalArgs,
+    spec: &TaskSpec,
+    source: &str,
+    abstaining: bool,
+) -> anyhow::Result<Option<FileRows>> {
     let open = |path: &PathBuf| {
         let format = OutputFormat::from_path(path).unwrap_or(OutputFormat::Jsonl);
-        let writer = |file: BufWriter<File>| RowWriter::new(file, format, &spec.output, true);
+        let writer = |file: BufWriter<File>| {
+            RowWriter::new(file, format, &spec.output, true).with_abstentions(abstaining)
+        };
         FileRows::open(path, source, writer)
     };
     args.output.as_ref().map(open).transpose()

@@ -13,12 +13,13 @@ use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run 
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
 
+use super::agreement::AgreementArgs;
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
-use crate::streams::{InputArgs, Meter, OutputArgs, now, open_output, span};
+use crate::streams::{InputArgs, Meter, OutputArgs, RowsOf, now, open_output, span};
 
 /// Answer every record of a file.
 #[derive(Debug, Args)]
@@ -85,6 +86,8 @@ pub(crate) struct CalibrationArgs {
     #[arg(long)]
     one_order: bool,
     #[command(flatten)]
+    agreement: AgreementArgs,
+    #[command(flatten)]
     decoding: DecodingArgs,
 }
 
@@ -107,14 +110,15 @@ impl CalibrationArgs {
             Some(CalibrationChoice::Contextual) => Calibration::Contextual,
             Some(CalibrationChoice::Batch) => Calibration::Batch,
         };
-        RunSettings {
+        let settings = RunSettings {
             calibration,
             sampling: task.sampling,
             decoding: self.decoding.decoding(task.decoding),
             stop: task.stop.clone(),
             both_orders: !self.one_order,
             ..RunSettings::default()
-        }
+        };
+        self.agreement.settings(task, settings)
     }
 }
 
@@ -146,16 +150,21 @@ fn answer(
 ) -> anyhow::Result<RunReport> {
     let mut input = args.input.open(&task.spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
-    let (mut sink, output) =
-        open_output(&args.output, &task.spec, &input.source, args.json, &meter)?;
+    let settings = RunSettings {
+        strict: args.strict,
+        limit: args.limit,
+        ..args.calibration.settings(&task.settings)
+    };
+    let rows = RowsOf {
+        spec: &task.spec,
+        abstaining: settings.min_confidence.is_some(),
+        for_machines: args.json,
+    };
+    let (mut sink, output) = open_output(&args.output, rows, &input.source, &meter)?;
     let job = Job {
         spec: &task.spec,
         engine,
-        settings: RunSettings {
-            strict: args.strict,
-            limit: args.limit,
-            ..args.calibration.settings(&task.settings)
-        },
+        settings,
         source: input.source,
         survey: input.survey,
         output,
@@ -216,6 +225,13 @@ fn summary(report: &RunReport) -> String {
     if report.errors > 0 {
         let _ = write!(text, ", {} with errors", report.errors);
     }
+    if report.samples > 0 && report.written > 0 {
+        let mean = report.samples as f64 / report.written as f64;
+        let _ = write!(text, ", {mean:.1} samples a record");
+    }
+    if report.abstained > 0 {
+        let _ = write!(text, ", {} withheld as unsure", report.abstained);
+    }
     if report.cut > 0 {
         let _ = write!(text, ", {} cut at the token limit", report.cut);
     }
@@ -254,6 +270,8 @@ mod tests {
             waiting: 0,
             resumed: 100,
             errors: 2,
+            abstained: 30,
+            samples: 900,
             cut: 0,
             prior: None,
             usage: Usage::default(),
@@ -262,7 +280,7 @@ mod tests {
         assert_eq!(
             summary(&report),
             "run 7: 300 records, 100 of them from the store, 20 s (10.0 records/s), \
-             2 with errors\ninterrupted\nhint: the same command with --resume=7 goes on"
+             2 with errors, 3.0 samples a record, 30 withheld as unsure\ninterrupted\nhint: the same command with --resume=7 goes on"
         );
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use autoglm_spec::Generate;
+use autoglm_spec::{Generate, Vote};
+use autoglm_task::Sample;
 use autoglm_task::eval::table;
 use autoglm_task::run::{Replay, Shown, replay, show};
 use autoglm_task::store::{RunId, RunInfo, RunStatus, SqliteStore, Store};
@@ -192,12 +193,22 @@ fn record_text(shown: &Shown) -> String {
         };
         let _ = writeln!(text, "--- prompt, {same}\n{}\n---", prompt.display_text());
     }
-    if let Some(raw) = &row.raw {
-        let _ = writeln!(text, "model      {}", json_text(raw));
+    match &row.raw {
+        Some(raw) if raw.samples().len() > 1 => text += &samples_text(&raw.samples()),
+        Some(raw) => {
+            let _ = writeln!(text, "model      {}", json_text(raw));
+        }
+        None => {}
     }
     if let Some(verdict) = &row.verdict {
         let _ = writeln!(text, "answer     {}", verdict.answer);
         let _ = writeln!(text, "confidence {:.4}", verdict.confidence);
+        if let Some(reason) = &row.abstained {
+            let _ = writeln!(text, "withheld   {reason}");
+        }
+        if let Some(vote) = &verdict.vote {
+            text += &vote_text(vote);
+        }
         for (label, probability) in &verdict.distribution {
             let _ = writeln!(text, "           {probability:.4} {label}");
         }
@@ -214,6 +225,45 @@ fn record_text(shown: &Shown) -> String {
         usage.completion_tokens,
         usage.compute.as_secs_f64() * 1e3
     );
+    text
+}
+
+/// Each sample with how probable its tokens were.
+fn samples_text(samples: &[Sample]) -> String {
+    let mut text = String::new();
+    for (number, sample) in samples.iter().enumerate() {
+        let how = match (number, sample.repair) {
+            (_, true) => "repair",
+            (0, false) => "most likely",
+            _ => "drawn",
+        };
+        let _ = writeln!(
+            text,
+            "--- sample {}, {how}, {} tokens of mean log-probability {:.3}\n{}",
+            number + 1,
+            sample.tokens,
+            sample.mean_logprob,
+            sample.text.trim_end()
+        );
+    }
+    text + "---\n"
+}
+
+fn vote_text(vote: &Vote) -> String {
+    let mut text = format!(
+        "vote       {} of {} samples agree, stopped: {}, entropy {:.3}\n",
+        vote.agreed,
+        vote.samples,
+        vote.stopped.name(),
+        vote.entropy
+    );
+    if vote.unusable > 0 {
+        let _ = writeln!(text, "           {} samples cannot be used", vote.unusable);
+    }
+    for alternative in &vote.alternatives {
+        let answer = alternative.answer.lines().last().unwrap_or_default();
+        let _ = writeln!(text, "           {:.4} {answer}", alternative.share);
+    }
     text
 }
 
