@@ -12,12 +12,13 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoglm_spec::{Calibration, Output, TaskSpec};
 
 use crate::TaskError;
-use crate::judge::agreement::{Agreement, Compare, SamplingPlan};
+use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
 use crate::row::Row;
 use closed::{Answer, Closed};
@@ -48,6 +49,8 @@ pub struct Evaluation<'a> {
     /// By what open answers are compared to the right ones; what suits the task where nothing is
     /// said.
     pub compare: Option<Compare>,
+    /// How near texts are, where they are compared by meaning; by their words where none is given.
+    pub similar: Option<&'a Arc<dyn Similar>>,
     /// How long the answers took.
     pub elapsed: Duration,
 }
@@ -100,7 +103,10 @@ impl Evaluation<'_> {
             return Ok((Quality::Closed(closed), claims));
         }
         let compare = self.compare.unwrap_or_else(|| Compare::of(self.spec));
-        let agreement = Agreement::new(&self.spec.output, compare);
+        let mut agreement = Agreement::new(&self.spec.output, compare);
+        if let Some(similar) = self.similar {
+            agreement = agreement.with_similar(Arc::clone(similar));
+        }
         let measured = open::quality(&self.spec.output, sorted, &agreement, self.plan);
         let (open, claims) = measured.map_err(|source| TaskError::Engine { line: 0, source })?;
         Ok((Quality::Open(open), claims))

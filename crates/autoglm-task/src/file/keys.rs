@@ -237,6 +237,11 @@ pub(super) const KEYS: &[Key] = &[
         chinese: "如何判断答案相同：number 数值、json、code 代码、words 词语、meaning 含义；不写则按任务选择",
     },
     Key {
+        path: "sampling.embedder",
+        english: "the model whose vectors tell which texts mean the same; without it, their words do",
+        chinese: "用哪个模型的向量判断含义相同；不写则比较词语",
+    },
+    Key {
         path: "sampling.repair",
         english: "true asks a chat model once more, with what is wrong, where samples disagree or \
                   none can be used",

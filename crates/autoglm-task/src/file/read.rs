@@ -354,14 +354,7 @@ impl Reader {
 
     fn settings(&mut self, root: &Section<'_>) -> Result<TaskSettings, FileError> {
         let mut settings = TaskSettings::default();
-        if let Some(entry) = root.get("model") {
-            let wanted = "a model's name or path";
-            let name = entry.string(wanted)?;
-            if name.trim().is_empty() {
-                return Err(entry.not(wanted));
-            }
-            settings.model = Some(name.to_owned());
-        }
+        settings.model = root.get("model").map(|e| model_name(&e)).transpose()?;
         settings.server = self.server(root)?;
         if let Some(entry) = root.get("decoding") {
             let table = entry.section("a table")?;
@@ -413,6 +406,8 @@ impl Reader {
         if let Some(entry) = table.get("repair") {
             plan.repair = entry.truth()?;
         }
+        let embedder = table.get("embedder");
+        settings.embedder = embedder.map(|entry| model_name(&entry)).transpose()?;
         let compare = table.get("compare");
         settings.compare = compare.map(|e| one_of(&e, &COMPARISONS)).transpose()?;
         Ok(())
@@ -464,6 +459,15 @@ impl Reader {
             timeout_seconds: count("timeout_seconds")?,
         }))
     }
+}
+
+fn model_name(entry: &Entry<'_>) -> Result<String, FileError> {
+    let wanted = "a model's name or path";
+    let name = entry.string(wanted)?;
+    if name.trim().is_empty() {
+        return Err(entry.not(wanted));
+    }
+    Ok(name.to_owned())
 }
 
 /// An address without a password in it; the error does not repeat it.

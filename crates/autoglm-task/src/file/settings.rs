@@ -34,6 +34,8 @@ pub struct TaskSettings {
     pub plan: SamplingPlan,
     /// By what open answers are compared; what suits the task where nothing is said.
     pub compare: Option<Compare>,
+    /// The model whose vectors tell which texts mean the same.
+    pub embedder: Option<String>,
     /// Answers that are less sure than this are withheld.
     pub min_confidence: Option<f32>,
 }
@@ -49,6 +51,7 @@ impl Default for TaskSettings {
             calibration: Calibration::Batch,
             plan: SamplingPlan::default(),
             compare: None,
+            embedder: None,
             min_confidence: None,
         }
     }

@@ -659,6 +659,7 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
                 Some(Compare::Words),
                 Some(Compare::Meaning),
             ][numbers.1 % 6],
+            embedder: (numbers.1 % 4 == 0).then(|| "all-minilm-l6-v2".to_owned()),
             min_confidence: (numbers.1 % 2 == 0).then_some(min_p),
         },
     )

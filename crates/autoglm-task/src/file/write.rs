@@ -174,7 +174,8 @@ impl Out {
 
     fn samples(&mut self, settings: &TaskSettings) {
         let usual = TaskSettings::default();
-        if (settings.plan, settings.compare) == (usual.plan, usual.compare) {
+        let same = (settings.plan, settings.compare) == (usual.plan, usual.compare);
+        if same && settings.embedder.is_none() {
             return;
         }
         self.table("sampling");
@@ -206,6 +207,7 @@ impl Out {
                 ),
             ),
             ("compare", compare.map(basic)),
+            ("embedder", settings.embedder.as_deref().map(basic)),
             (
                 "repair",
                 unless(plan.repair == usual.repair, plan.repair.to_string()),

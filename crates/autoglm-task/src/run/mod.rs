@@ -16,6 +16,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use autoglm_spec::{
@@ -24,7 +25,7 @@ use autoglm_spec::{
 use serde::Serialize;
 
 use crate::TaskError;
-use crate::judge::agreement::{Agreement, Compare, SamplingPlan};
+use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{BATCH_RECORDS, Judge, Prior};
 use crate::records::{NumberedRecord, RecordError, RowSink};
 use crate::row::{Raw, Row};
@@ -32,7 +33,7 @@ use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
 pub use progress::Progress;
-pub use replay::{Replay, Shown, replay, show};
+pub use replay::{Again, Replay, Shown, replay, show};
 pub use resume::Resume;
 pub use survey::{Survey, survey};
 
@@ -60,6 +61,8 @@ pub struct Job<'a> {
     pub engine: &'a dyn Engine,
     /// How it is run.
     pub settings: RunSettings,
+    /// How near texts are, where they are compared by meaning; by their words where none is given.
+    pub similar: Option<Arc<dyn Similar>>,
     /// Where the records come from: an absolute path, or `-`.
     pub source: String,
     /// What was found out about the input beforehand, where it could be read twice.
@@ -194,6 +197,7 @@ impl Job<'_> {
             sampling: self.settings.sampling,
             plan: self.plan(),
             compare: self.settings.compare,
+            similar: self.similar.as_ref().map(|similar| similar.name()),
             min_confidence: self.settings.min_confidence,
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
@@ -228,7 +232,11 @@ impl Job<'_> {
     fn agreement(&self) -> Agreement {
         let compare = self.settings.compare;
         let compare = compare.unwrap_or_else(|| Compare::of(self.spec));
-        Agreement::new(&self.spec.output, compare)
+        let agreement = Agreement::new(&self.spec.output, compare);
+        match &self.similar {
+            Some(similar) => agreement.with_similar(Arc::clone(similar)),
+            None => agreement,
+        }
     }
 
     fn judge(&self, prior: Prior) -> Judge {

@@ -1,5 +1,7 @@
 //! Looks at a stored record again, and answers it again to see whether the same comes out.
 
+use std::sync::Arc;
+
 use autoglm_spec::{Cancel, Prompt, Record, Verdict};
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::compose::{Composed, Composer};
 use crate::judge::Prior;
+use crate::judge::agreement::Similar;
 use crate::row::Row;
 use crate::store::{RunId, RunInfo, Store};
 
@@ -48,6 +51,15 @@ pub fn show(store: &dyn Store, run: RunId, index: u64) -> Result<Shown, TaskErro
     Ok(shown(row, composed))
 }
 
+/// What a record is answered with again.
+#[derive(Clone)]
+pub struct Again<'a> {
+    /// The engine.
+    pub engine: &'a dyn Engine,
+    /// How near texts are, as in [`Job`].
+    pub similar: Option<Arc<dyn Similar>>,
+}
+
 /// Composes, answers and judges a stored record once more, with the run's task, settings and
 /// prior and the engine given.
 ///
@@ -58,13 +70,13 @@ pub fn replay(
     store: &dyn Store,
     run: RunId,
     index: u64,
-    engine: &dyn Engine,
+    again: &Again<'_>,
     cancel: &Cancel,
 ) -> Result<Replay, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
-    let job = job_of(&info, engine);
+    let job = job_of(&info, again);
     let asker = Asker::new(&job)?;
     let prompts = asker.prompts(record).map_err(cannot_compose)?;
     let failed = |source| TaskError::Engine {
@@ -87,10 +99,11 @@ pub fn replay(
     })
 }
 
-fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
+fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
     Job {
         spec: &info.spec,
-        engine,
+        engine: again.engine,
+        similar: again.similar.clone(),
         settings: RunSettings {
             calibration: info.key.calibration,
             sampling: info.key.sampling,

@@ -81,6 +81,7 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
     same(info, "sampling", &stored.sampling, &key.sampling)?;
     same(info, "plan of samples", &stored.plan, &key.plan)?;
     same(info, "comparison of answers", &stored.compare, &key.compare)?;
+    same(info, "embedder", &stored.similar, &key.similar)?;
     same(
         info,
         "least confidence",

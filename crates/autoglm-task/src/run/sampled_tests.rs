@@ -1,6 +1,6 @@
 //! Runs whose open answers are sampled.
 
-use super::tests::{Bench, whole_by};
+use super::tests::{Bench, again, whole_by};
 use super::*;
 use crate::judge::agreement::StopRule;
 use crate::scripted::{Script, Scripted};
@@ -162,7 +162,7 @@ fn a_replayed_record_takes_the_same_samples() {
     let mut store = SqliteStore::in_memory().unwrap();
     let run = bench.run(&engine, &mut store).1.unwrap().run;
     for index in [3, 8, 29] {
-        let again = replay(&store, run, index, &engine, &Cancel::default()).unwrap();
+        let again = replay(&store, run, index, &again(&engine), &Cancel::default()).unwrap();
         assert!(again.same_verdict, "{index}");
     }
 }

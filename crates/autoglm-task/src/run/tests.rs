@@ -74,6 +74,7 @@ impl Bench {
             spec: &self.spec,
             engine,
             settings: self.settings.clone(),
+            similar: None,
             source: "/in.jsonl".to_owned(),
             survey: Some(survey(self.input.as_bytes(), InputFormat::Jsonl)?),
             output: "/out".to_owned(),
@@ -169,6 +170,13 @@ impl Store for Dying<'_> {
     }
     fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError> {
         self.store.rows(run, first, count)
+    }
+}
+
+pub(super) fn again(engine: &dyn Engine) -> Again<'_> {
+    Again {
+        engine,
+        similar: None,
     }
 }
 
@@ -413,6 +421,7 @@ fn a_stream_with_other_records_is_not_resumed() {
         spec: &bench.spec,
         engine: &engine,
         settings: bench.settings.clone(),
+        similar: None,
         source: "-".to_owned(),
         survey: None,
         output: "-".to_owned(),
@@ -560,14 +569,14 @@ fn a_replayed_record_gives_the_stored_answer() {
     let (_, report) = Bench::new(300).run(&engine, &mut store);
     let run = report.unwrap().run;
     let cancel = Cancel::default();
-    let replayed = replay(&store, run, 299, &engine, &cancel).unwrap();
+    let replayed = replay(&store, run, 299, &again(&engine), &cancel).unwrap();
     assert!(replayed.shown.same_prompt && replayed.same_verdict);
     let shown = show(&store, run, 299).unwrap();
     assert_eq!(shown, replayed.shown);
     assert!(shown.prompt.unwrap().display_text().contains("评论 299"));
     let malformed = show(&store, run, 17).unwrap();
     assert!(malformed.prompt.is_none() && malformed.row.error.is_some());
-    let error = replay(&store, run, 300, &engine, &cancel).unwrap_err();
+    let error = replay(&store, run, 300, &again(&engine), &cancel).unwrap_err();
     assert!(matches!(
         error,
         TaskError::NoSuchRecord { records: 300, .. }

@@ -58,6 +58,9 @@ pub struct RunKey {
     /// By what open answers are compared; what suits the task where nothing was said.
     #[serde(default)]
     pub compare: Option<Compare>,
+    /// The measure by which texts are near to each other, where it is not their words.
+    #[serde(default)]
+    pub similar: Option<String>,
     /// Answers that are less sure than this are withheld.
     #[serde(default)]
     pub min_confidence: Option<f32>,

@@ -23,6 +23,7 @@ fn key() -> RunKey {
         sampling: Sampling::GREEDY,
         plan: SamplingPlan::default(),
         compare: None,
+        similar: None,
         min_confidence: None,
         stop: Vec::new(),
         both_orders: false,
@@ -161,7 +162,7 @@ fn a_store_from_before_there_were_votes_opens_and_takes_them() {
     old.execute_batch(include_str!("schema.sql")).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     let mut key = serde_json::to_value(key()).unwrap();
-    for name in ["plan", "compare", "min_confidence"] {
+    for name in ["plan", "compare", "similar", "min_confidence"] {
         key.as_object_mut().unwrap().remove(name).unwrap();
     }
     let spec = serde_json::to_string(&review_task()).unwrap();

@@ -1,12 +1,20 @@
 //! How open answers are sampled, compared and withheld, as command-line options.
 
-use autoglm_task::file::TaskSettings;
-use autoglm_task::judge::agreement::{Compare, MOST_SAMPLES, SamplingPlan, StopRule};
+use std::path::Path;
+use std::sync::Arc;
+
+use autoglm_task::file::{TaskFile, TaskSettings};
+use autoglm_task::judge::agreement::{
+    Compare, Embedded, MOST_SAMPLES, SamplingPlan, Similar, StopRule,
+};
 use autoglm_task::run::RunSettings;
 use clap::{Args, ValueEnum};
 
+use crate::engine::LocalArgs;
+use crate::models::Need;
+
 /// How sure answers are and must be. What is not given is as the task says.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Confidence")]
 pub(crate) struct AgreementArgs {
     /// Sample open answers up to N times and let them vote; most records take fewer.
@@ -18,6 +26,10 @@ pub(crate) struct AgreementArgs {
     /// By what open answers are the same; as the task says, or what suits it, when not given.
     #[arg(long, value_name = "HOW")]
     compare: Option<CompareChoice>,
+    /// The model whose vectors tell which texts mean the same, such as `all-minilm-l6-v2`; their
+    /// words do when not given.
+    #[arg(long, value_name = "MODEL")]
+    embedder: Option<String>,
     /// Ask a chat model once more, with what is wrong, where samples disagree or none can be used.
     #[arg(long)]
     repair: bool,
@@ -42,7 +54,7 @@ enum CompareChoice {
 
 impl AgreementArgs {
     /// The settings of a run of a task with these settings.
-    pub(crate) fn settings(self, task: &TaskSettings, run: RunSettings) -> RunSettings {
+    pub(crate) fn settings(&self, task: &TaskSettings, run: RunSettings) -> RunSettings {
         let samples = self.samples.map(|samples| samples as usize);
         RunSettings {
             plan: SamplingPlan {
@@ -60,6 +72,40 @@ impl AgreementArgs {
             ..run
         }
     }
+
+    /// The measure of nearness for answers that are compared by meaning, where a model for it is
+    /// named and such answers are sampled.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub(crate) fn similar(
+        &self,
+        home: &Path,
+        task: &TaskFile,
+        run: &RunSettings,
+    ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+        let compare = run.compare.unwrap_or_else(|| Compare::of(&task.spec));
+        let named = self.embedder.as_ref().or(task.settings.embedder.as_ref());
+        match named {
+            Some(name) if compare == Compare::Meaning && run.plan.samples > 1 => {
+                open_similar(home, name).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Opens a model for vectors of texts.
+///
+/// # Errors
+/// A model that cannot be used.
+pub(crate) fn open_similar(home: &Path, name: &str) -> anyhow::Result<Arc<dyn Similar>> {
+    let args = LocalArgs {
+        model: Some(name.to_owned()),
+        ..LocalArgs::default()
+    };
+    let engine = args.open(home, Need::Embeddings)?;
+    Ok(Arc::new(Embedded::new(Arc::new(engine))))
 }
 
 impl CompareChoice {

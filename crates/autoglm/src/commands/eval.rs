@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
 use autoglm_task::file::TaskFile;
+use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, run as run_job};
 use autoglm_task::store::{RunStatus, SqliteStore, Store};
@@ -79,6 +81,12 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
+    let settings = settings(args, &task);
+    let measured = Measured {
+        engine: &engine,
+        similar: args.calibration.similar(home, &task, &settings)?,
+        settings,
+    };
     let mut reports = Vec::new();
     for &seed in &args.seed {
         let spec = with_examples(args, &task.spec, seed)?;
@@ -86,7 +94,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             spec,
             settings: task.settings.clone(),
         };
-        match evaluate(args, &task, &engine, &mut store, &cancel)? {
+        match evaluate(args, &task, &measured, &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -94,6 +102,20 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &EvalArgs, task: &TaskFile) -> RunSettings {
+    RunSettings {
+        limit: args.limit,
+        ..args.calibration.settings(&task.settings)
+    }
+}
+
+/// What answers, whatever the examples.
+struct Measured<'a> {
+    engine: &'a dyn Engine,
+    settings: RunSettings,
+    similar: Option<Arc<dyn Similar>>,
 }
 
 /// The task with examples drawn by a seed, where there is a file to draw from.
@@ -134,25 +156,22 @@ fn readable(path: &Path, spec: &TaskSpec) -> anyhow::Result<Vec<Record>> {
 fn evaluate(
     args: &EvalArgs,
     task: &TaskFile,
-    engine: &dyn Engine,
+    measured: &Measured<'_>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
     let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
-    let settings = RunSettings {
-        limit: args.limit,
-        ..args.calibration.settings(&task.settings)
-    };
-    let abstaining = settings.min_confidence.is_some();
+    let abstaining = measured.settings.min_confidence.is_some();
     let mut sink = Kept {
         rows: Vec::new(),
         file: open_rows(args, &task.spec, &input.source, abstaining)?,
     };
     let job = Job {
         spec: &task.spec,
-        engine,
-        settings,
+        engine: measured.engine,
+        settings: measured.settings.clone(),
+        similar: measured.similar.clone(),
         source: input.source,
         survey: input.survey,
         output: args
@@ -174,10 +193,11 @@ fn evaluate(
     }
     let evaluation = Evaluation {
         spec: &task.spec,
-        model: &engine.facts().name,
+        model: &measured.engine.facts().name,
         gold_field: args.gold.as_deref(),
         plan: job.settings.plan,
         compare: job.settings.compare,
+        similar: measured.similar.as_ref(),
         elapsed: ended.elapsed,
     };
     Ok(Some(evaluation.of(&sink.rows)?))

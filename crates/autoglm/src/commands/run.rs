@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use autoglm_spec::{Calibration, Cancel};
 use autoglm_task::file::{TaskFile, TaskSettings};
+use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run as run_job};
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
@@ -76,7 +78,7 @@ impl FromStr for ResumeChoice {
 }
 
 /// How label bias is removed, where the command line says so.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct CalibrationArgs {
     /// How label bias is removed; as the task says when not given.
     #[arg(long, value_name = "HOW")]
@@ -103,7 +105,7 @@ enum CalibrationChoice {
 
 impl CalibrationArgs {
     /// The settings of a run of a task with these settings.
-    pub(crate) fn settings(self, task: &TaskSettings) -> RunSettings {
+    pub(crate) fn settings(&self, task: &TaskSettings) -> RunSettings {
         let calibration = match self.calibration {
             None => task.calibration,
             Some(CalibrationChoice::None) => Calibration::None,
@@ -120,6 +122,19 @@ impl CalibrationArgs {
         };
         self.agreement.settings(task, settings)
     }
+
+    /// The measure of nearness for sampled answers, where one is needed.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub(crate) fn similar(
+        &self,
+        home: &Path,
+        task: &TaskFile,
+        run: &RunSettings,
+    ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+        self.agreement.similar(home, task, run)
+    }
 }
 
 /// Runs the command.
@@ -132,7 +147,14 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
-    let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    let settings = args.settings(&task);
+    let work = Work {
+        task: &task,
+        engine: &engine,
+        similar: args.calibration.similar(home, &task, &settings)?,
+        settings,
+    };
+    let report = answer(args, work, &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -141,30 +163,44 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+impl RunArgs {
+    fn settings(&self, task: &TaskFile) -> RunSettings {
+        RunSettings {
+            strict: self.strict,
+            limit: self.limit,
+            ..self.calibration.settings(&task.settings)
+        }
+    }
+}
+
+/// What is run.
+struct Work<'a> {
+    task: &'a TaskFile,
+    engine: &'a dyn Engine,
+    settings: RunSettings,
+    similar: Option<Arc<dyn Similar>>,
+}
+
 fn answer(
     args: &RunArgs,
-    task: &TaskFile,
-    engine: &dyn Engine,
+    work: Work<'_>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
+    let task = work.task;
     let mut input = args.input.open(&task.spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
-    let settings = RunSettings {
-        strict: args.strict,
-        limit: args.limit,
-        ..args.calibration.settings(&task.settings)
-    };
     let rows = RowsOf {
         spec: &task.spec,
-        abstaining: settings.min_confidence.is_some(),
+        abstaining: work.settings.min_confidence.is_some(),
         for_machines: args.json,
     };
     let (mut sink, output) = open_output(&args.output, rows, &input.source, &meter)?;
     let job = Job {
         spec: &task.spec,
-        engine,
-        settings,
+        engine: work.engine,
+        settings: work.settings,
+        similar: work.similar,
         source: input.source,
         survey: input.survey,
         output,

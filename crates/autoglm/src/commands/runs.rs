@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use autoglm_spec::{Generate, Vote};
 use autoglm_task::Sample;
 use autoglm_task::eval::table;
-use autoglm_task::run::{Replay, Shown, replay, show};
+use autoglm_task::judge::agreement::Similar;
+use autoglm_task::run::{Again, Replay, Shown, replay, show};
 use autoglm_task::store::{RunId, RunInfo, RunStatus, SqliteStore, Store};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::agreement::open_similar;
 use super::task::{need, store_path};
 use crate::engine::EngineArgs;
 use crate::interrupt::cancel_on_interrupt;
@@ -53,6 +56,9 @@ struct ReplayArgs {
     /// The record, counted from 0.
     #[arg(long, value_name = "N")]
     record: u64,
+    /// The embedder that the run was made with, where it had one.
+    #[arg(long, value_name = "MODEL")]
+    embedder: Option<String>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -100,9 +106,33 @@ fn again(
         replayed.id
     );
     let cancel = cancel_on_interrupt();
-    let outcome = replay(store, info.id, replayed.record, &engine, &cancel)?;
+    let again = Again {
+        engine: &engine,
+        similar: similar_of(&info, replayed, home)?,
+    };
+    let outcome = replay(store, info.id, replayed.record, &again, &cancel)?;
     engine.tell_notes();
     print(args, &outcome, replay_text)
+}
+
+/// The measure of nearness that a run was made with.
+fn similar_of(
+    info: &RunInfo,
+    replayed: &ReplayArgs,
+    home: &Path,
+) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+    let open = |name: &String| open_similar(home, name);
+    let given = replayed.embedder.as_ref().map(open).transpose()?;
+    let name = given.as_ref().map(|similar| similar.name());
+    let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".to_owned());
+    anyhow::ensure!(
+        name == info.key.similar,
+        "run {} was made with the embedder {}, this is {}\nhint: name it with --embedder",
+        replayed.id,
+        shown(&info.key.similar),
+        shown(&name)
+    );
+    Ok(given)
 }
 
 fn print<T: Serialize>(

@@ -9,6 +9,9 @@ use crate::words::{shared_words, words};
 
 /// How near texts are to each other.
 pub trait Similar: Debug + Send + Sync {
+    /// A name that identifies the measure.
+    fn name(&self) -> String;
+
     /// From which value on one text says what the other says.
     fn threshold(&self) -> f32;
 
@@ -28,6 +31,10 @@ pub struct SharedWords;
 const SHARED_WORDS: f32 = 0.7;
 
 impl Similar for SharedWords {
+    fn name(&self) -> String {
+        "shared words".to_owned()
+    }
+
     fn threshold(&self) -> f32 {
         SHARED_WORDS
     }
@@ -45,6 +52,10 @@ impl Similar for SharedWords {
     }
 }
 
+/// The cosine from which on texts say the same, chosen with all-MiniLM-L6-v2
+/// (`docs/agreement.md`).
+pub const EMBEDDED_COSINE: f32 = 0.8;
+
 /// By the angle between the texts' vectors.
 #[derive(Clone)]
 pub struct Embedded {
@@ -53,9 +64,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Texts whose vectors are at least so near say the same.
-    pub fn new(engine: Arc<dyn Embed>, threshold: f32) -> Self {
-        Self { engine, threshold }
+    /// Texts whose vectors have a cosine of at least [`EMBEDDED_COSINE`] say the same.
+    pub fn new(engine: Arc<dyn Embed>) -> Self {
+        Self {
+            engine,
+            threshold: EMBEDDED_COSINE,
+        }
     }
 }
 
@@ -69,6 +83,10 @@ impl Debug for Embedded {
 }
 
 impl Similar for Embedded {
+    fn name(&self) -> String {
+        self.engine.space().name.clone()
+    }
+
     fn threshold(&self) -> f32 {
         self.threshold
     }
@@ -170,6 +188,50 @@ mod tests {
     fn a_text_that_only_covers_the_other_says_more() {
         let texts = ["It is red", "It is red and it costs ten euros in the shop"];
         assert_eq!(clusters(&texts, &SharedWords).unwrap(), [0, 1]);
+    }
+
+    /// Vectors that point where a text's first letter says.
+    struct Compass(autoglm_spec::EmbeddingSpace);
+
+    impl Embed for Compass {
+        fn space(&self) -> &autoglm_spec::EmbeddingSpace {
+            &self.0
+        }
+
+        fn embed(
+            &self,
+            texts: &[&str],
+            _: &Cancel,
+        ) -> Vec<Result<autoglm_spec::Embedding, EngineError>> {
+            let embed = |text: &&str| {
+                let angle = match text.chars().next() {
+                    Some('n') => 0.0f32,
+                    Some('e') => 1.5,
+                    Some(_) => 0.3,
+                    None => return Err(EngineError::Cancelled),
+                };
+                Ok(autoglm_spec::Embedding {
+                    vector: vec![angle.cos(), angle.sin()],
+                    tokens: 1,
+                    cut_tokens: 0,
+                })
+            };
+            texts.iter().map(embed).collect()
+        }
+    }
+
+    #[test]
+    fn vectors_that_point_the_same_way_are_of_one_cluster() {
+        let similar = Embedded::new(Arc::new(Compass(autoglm_spec::EmbeddingSpace {
+            name: "compass".to_owned(),
+            dimensions: 2,
+            max_tokens: 9,
+            similarity: autoglm_spec::Similarity::Cosine,
+        })));
+        let texts = ["north", "east", "a little east of north", "new"];
+        assert_eq!(clusters(&texts, &similar).unwrap(), [0, 1, 0, 0]);
+        assert!(clusters(&["north", ""], &similar).is_err());
+        assert_eq!(similar.name(), "compass");
     }
 
     #[test]

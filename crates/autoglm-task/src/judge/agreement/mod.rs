@@ -14,7 +14,7 @@ use autoglm_spec::{Alternative, EngineError, Output, Stopped, TaskKind, TaskSpec
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use meaning::{Embedded, SharedWords, Similar, clusters, entropy};
+pub use meaning::{EMBEDDED_COSINE, Embedded, SharedWords, Similar, clusters, entropy};
 pub use number::{Number, answer_number};
 pub use stopping::{
     Ballot, MOST_SAMPLES, SAMPLE_TEMPERATURE, SCATTERED_SAMPLES, SURE_PROBABILITY, SamplingPlan,
