@@ -227,8 +227,9 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "sampling.sure",
-        english: "from which probability of its whole text on the first answer stands alone",
-        chinese: "第一个答案的整体概率达到此值时不再采样",
+        english: "from which probability of its whole text on the first answer stands alone; \
+                  without it, from where on it would win the vote",
+        chinese: "第一个答案的整体概率达到此值时不再采样；不写则按能否赢得投票计算",
     },
     Key {
         path: "sampling.compare",

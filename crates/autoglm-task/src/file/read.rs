@@ -401,7 +401,7 @@ impl Reader {
             plan.stop = one_of(&entry, &STOP_RULES)?;
         }
         if let Some(entry) = table.get("sure") {
-            plan.sure = entry.number(0.0..=1.0)?;
+            plan.sure = Some(entry.number(0.0..=1.0)?);
         }
         if let Some(entry) = table.get("repair") {
             plan.repair = entry.truth()?;

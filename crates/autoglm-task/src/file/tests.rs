@@ -648,7 +648,7 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
             plan: SamplingPlan {
                 samples: 1 + numbers.1 % 20,
                 stop: [StopRule::Adaptive, StopRule::Beta, StopRule::Fixed][numbers.3 % 3],
-                sure: top_p,
+                sure: (numbers.1 % 2 == 0).then_some(top_p),
                 repair: numbers.3 % 2 == 0,
             },
             compare: [

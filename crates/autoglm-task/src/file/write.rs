@@ -199,13 +199,7 @@ impl Out {
                 unless(plan.samples == usual.samples, plan.samples.to_string()),
             ),
             ("stop", unless(plan.stop == usual.stop, basic(stop))),
-            (
-                "sure",
-                unless(
-                    plan.sure.to_bits() == usual.sure.to_bits(),
-                    plan.sure.to_string(),
-                ),
-            ),
+            ("sure", plan.sure.map(|sure| sure.to_string())),
             ("compare", compare.map(basic)),
             ("embedder", settings.embedder.as_deref().map(basic)),
             (

@@ -225,7 +225,12 @@ impl Job<'_> {
         if closed || self.settings.plan.samples <= 1 {
             return SamplingPlan::default();
         }
-        self.settings.plan
+        let mut plan = self.settings.plan;
+        if self.settings.sampling.temperature > 1.0 {
+            // Then the first answer's probability no longer bounds how often it comes again.
+            plan.sure = Some(1.0);
+        }
+        plan
     }
 
     /// How open answers are compared.

@@ -44,7 +44,7 @@ fn easy_records_take_fewer_samples_and_all_are_counted() {
     );
     let unanimous = votes
         .iter()
-        .filter(|vote| vote.samples == 3 && vote.agreed == 3);
+        .filter(|vote| vote.samples <= 2 && vote.agreed == vote.samples);
     assert!(unanimous.count() > 5);
     assert!(votes.iter().any(|vote| vote.samples > 5));
     assert!(requests < 60 * 8);

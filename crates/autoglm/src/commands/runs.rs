@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use autoglm_spec::{Generate, Vote};
 use autoglm_task::Sample;
-use autoglm_task::eval::table;
+use autoglm_task::eval::{Evaluation, Report, table};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Again, Replay, Shown, replay, show};
 use autoglm_task::store::{RunId, RunInfo, RunStatus, SqliteStore, Store};
@@ -47,6 +48,14 @@ enum RunsCommand {
     },
     /// Answer a stored record again and compare.
     Replay(Box<ReplayArgs>),
+    /// Measure a run's stored answers against the right ones in its records, without the model.
+    Eval {
+        /// The run's number.
+        id: i64,
+        /// The field that holds the right answer; label, answer or output when not given.
+        #[arg(long, value_name = "FIELD")]
+        gold: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -81,7 +90,28 @@ pub(crate) fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
             record: Some(record),
         }) => print(args, &show(&store, RunId(*id), *record)?, record_text),
         Some(RunsCommand::Replay(replayed)) => again(args, replayed, &store, home),
+        Some(RunsCommand::Eval { id, gold }) => {
+            let report = evaluate(&store, RunId(*id), gold.as_deref())?;
+            print(args, &report, Report::to_string)
+        }
     }
+}
+
+/// Measures a stored run.
+fn evaluate(store: &dyn Store, run: RunId, gold: Option<&str>) -> anyhow::Result<Report> {
+    let info = store.run(run)?;
+    let rows = store.rows(run, 0, usize::try_from(info.records)?)?;
+    let evaluation = Evaluation {
+        spec: &info.spec,
+        model: &info.key.model.name,
+        gold_field: gold,
+        plan: info.key.plan,
+        compare: info.key.compare,
+        similar: None,
+        // The store does not tell how long a run took.
+        elapsed: Duration::ZERO,
+    };
+    Ok(evaluation.of(&rows)?)
 }
 
 fn list(args: &RunsArgs, store: &dyn Store, last: usize) -> anyhow::Result<()> {

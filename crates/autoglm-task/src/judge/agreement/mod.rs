@@ -17,8 +17,8 @@ use serde_json::Value;
 pub use meaning::{EMBEDDED_COSINE, Embedded, SharedWords, Similar, clusters, entropy};
 pub use number::{Number, answer_number};
 pub use stopping::{
-    Ballot, MOST_SAMPLES, SAMPLE_TEMPERATURE, SCATTERED_SAMPLES, SURE_PROBABILITY, SamplingPlan,
-    StopRule, VOTE_CONFIDENCE, beta_lead, leader, leader_stays,
+    BETA_CONFIDENCE, Ballot, MOST_SAMPLES, SAMPLE_TEMPERATURE, SCATTERED_SAMPLES, SamplingPlan,
+    StopRule, VOTE_CONFIDENCE, beta_lead, leader, leader_stays, repeats,
 };
 
 use super::{open_confidence, usable_text};
@@ -152,12 +152,13 @@ impl Agreement {
             |answer: &Result<String, String>| answer.as_ref().ok().and_then(|_| numbers.next());
         let groups: Vec<Option<usize>> = answers.iter().map(of_answer).collect();
         let found = groups.iter().flatten().max().map_or(0, |last| last + 1);
+        let first_usable = samples.first().filter(|_| answers[0].is_ok());
         let size = |group| groups.iter().filter(|g| **g == Some(group)).count();
         Ok(Counted {
             ballot: Ballot {
                 counts: (0..found).map(size).collect(),
                 samples: samples.len(),
-                first_probability: samples.first().map_or(0.0, Sample::probability),
+                first_probability: first_usable.map_or(0.0, Sample::probability),
             },
             groups,
             answers,

@@ -3,14 +3,13 @@
 use autoglm_spec::Stopped;
 use serde::{Deserialize, Serialize};
 
-/// How sure a rule must be that the vote is over. The value of Aggarwal et al. 2023, section 4.
-pub const VOTE_CONFIDENCE: f64 = 0.95;
+/// How sure the look ahead to the limit must be that the leader stays. Chosen on training rows
+/// (`docs/agreement.md`): 0.95 takes half as many samples again and answers no better.
+pub const VOTE_CONFIDENCE: f64 = 0.9;
 
-/// From this probability of the first answer's whole text on, no other sample is taken. The most
-/// likely text with probability 0.7 gets at least four of nine further votes, which with its own
-/// keep it in front of ten, in 97.5 % of all cases, and samples at a lower temperature favour it
-/// more.
-pub const SURE_PROBABILITY: f32 = 0.7;
+/// How sure the comparison of the two leading answers must be, as in Aggarwal et al. 2023,
+/// section 4.
+pub const BETA_CONFIDENCE: f64 = 0.95;
 
 /// So many samples that all differ end the vote: the first then stands as well as any other.
 /// Chosen on training rows (`docs/agreement.md`).
@@ -43,8 +42,9 @@ pub struct SamplingPlan {
     pub samples: usize,
     /// When fewer do.
     pub stop: StopRule,
-    /// From which probability on the first answer stands alone.
-    pub sure: f32,
+    /// From which probability of its whole text on the first answer stands alone; where none is
+    /// given, from where on [`repeats`] says that it would win.
+    pub sure: Option<f32>,
     /// Whether a chat model is asked once more, with what is wrong, where samples disagree or
     /// none can be used.
     pub repair: bool,
@@ -56,7 +56,7 @@ impl Default for SamplingPlan {
         Self {
             samples: 1,
             stop: StopRule::Adaptive,
-            sure: SURE_PROBABILITY,
+            sure: None,
             repair: false,
         }
     }
@@ -71,13 +71,13 @@ impl SamplingPlan {
         if self.stop == StopRule::Fixed || ballot.samples == 0 {
             return None;
         }
-        if ballot.samples == 1 {
-            let sure = ballot.first_probability >= f64::from(self.sure);
-            return (sure && ballot.counts == [1]).then_some(Stopped::Single);
-        }
-        let left = self.samples - ballot.samples;
-        if self.is_decided(&ballot.counts, left) {
-            return Some(Stopped::Decided);
+        if self.is_decided(ballot) {
+            let alone = ballot.samples == 1;
+            return Some(if alone {
+                Stopped::Single
+            } else {
+                Stopped::Decided
+            });
         }
         let differ = ballot.counts.iter().all(|&count| count == 1);
         (differ && ballot.counts.len() >= SCATTERED_SAMPLES).then_some(Stopped::Scattered)
@@ -94,36 +94,60 @@ impl SamplingPlan {
         if self.decide(ballot).is_some() {
             return 0;
         }
-        let (mut agreeing, mut differing) = (ballot.clone(), ballot.clone());
-        let mut more = 0;
-        // Nothing ends a vote sooner than samples that all agree, or that all differ.
-        while self.decide(&agreeing).is_none() && self.decide(&differing).is_none() {
-            more += 1;
-            agreeing.samples += 1;
-            differing.samples += 1;
-            differing.counts.push(1);
-            match leader(&agreeing.counts) {
-                Some(leader) => agreeing.counts[leader] += 1,
-                None => agreeing.counts.push(1),
+        // Nothing ends a vote sooner than samples that all agree, with the leader or with the
+        // first answer, or that all differ.
+        let leader = leader(&ballot.counts).unwrap_or(0);
+        let ends = |more: usize, place: Option<usize>| {
+            let mut then = ballot.clone();
+            then.samples += more;
+            match place.and_then(|place| then.counts.get_mut(place)) {
+                Some(count) => *count += more,
+                None if place.is_some() => then.counts.push(more),
+                None => then.counts.extend(vec![1; more]),
             }
-        }
-        more
+            self.decide(&then).is_some()
+        };
+        let soonest = |more: &usize| {
+            let places = [Some(leader), Some(0), None];
+            places.into_iter().any(|place| ends(*more, place))
+        };
+        (1..=self.samples).find(soonest).unwrap_or(1)
     }
 
-    fn is_decided(&self, counts: &[usize], left: usize) -> bool {
-        let Some(leader) = leader(counts) else {
+    fn is_decided(&self, ballot: &Ballot) -> bool {
+        let Some(leader) = leader(&ballot.counts) else {
             return false;
         };
-        let certainty = match self.stop {
-            StopRule::Fixed => 0.0,
-            StopRule::Adaptive => leader_stays(counts, left),
-            StopRule::Beta => {
-                let rivals = counts.iter().enumerate().filter(|(i, _)| *i != leader);
-                let second = rivals.map(|(_, &count)| count).max().unwrap_or(0);
-                beta_lead(counts[leader], second)
+        let rivals = ballot.counts.iter().enumerate();
+        let rivals = rivals.filter(|(place, _)| *place != leader);
+        let second = rivals.map(|(_, &count)| count).max().unwrap_or(0);
+        let first = ballot.counts[leader];
+        let left = self.samples - ballot.samples;
+        if self.is_known(ballot, leader, second, left) {
+            return true;
+        }
+        match self.stop {
+            StopRule::Fixed => false,
+            // A single sample says nothing of how much samples differ.
+            _ if ballot.samples == 1 => false,
+            StopRule::Adaptive => leader_stays(&ballot.counts, left) >= VOTE_CONFIDENCE,
+            StopRule::Beta => beta_lead(first, second) >= BETA_CONFIDENCE,
+        }
+    }
+
+    /// Whether the probability of the first answer's text alone says that it wins.
+    fn is_known(&self, ballot: &Ballot, leader: usize, second: usize, left: usize) -> bool {
+        // Only of the first sample it is known how often it comes again.
+        if leader != 0 {
+            return false;
+        }
+        match self.sure {
+            Some(sure) => ballot.samples == 1 && ballot.first_probability >= f64::from(sure),
+            None => {
+                let ahead = ballot.counts[0] - second.min(ballot.counts[0]);
+                repeats(ballot.first_probability, ahead, left) >= VOTE_CONFIDENCE
             }
-        };
-        certainty >= VOTE_CONFIDENCE
+        }
     }
 }
 
@@ -134,7 +158,8 @@ pub struct Ballot {
     pub counts: Vec<usize>,
     /// All samples, those that cannot be used included.
     pub samples: usize,
-    /// The probability of the first sample's whole text; 0 where it is not known.
+    /// The probability of the first sample's whole text; 0 where it is not known, or the sample
+    /// cannot be used.
     pub first_probability: f64,
 }
 
@@ -165,6 +190,26 @@ pub fn beta_lead(first: usize, second: usize) -> f64 {
     for j in 0..=first {
         sum += term;
         term *= (n - j) as f64 / (j + 1) as f64;
+    }
+    sum
+}
+
+/// The probability that an answer which is `ahead` of the next stays in front, where each of `left`
+/// further samples repeats it with probability `p` at least and else goes to the next.
+///
+/// The first sample takes the most likely token each time; at a temperature of 1 or below, a
+/// further sample is the same text with at least the probability that the model gives it, and
+/// other texts may give the same answer. So this is a lower bound that needs no second sample.
+pub fn repeats(p: f64, ahead: usize, left: usize) -> f64 {
+    let p = p.clamp(0.0, 1.0);
+    // C(left, x) pˣ (1 − p)^(left − x), with x repeats and ahead + x against left − x.
+    let mut ways = 1.0;
+    let mut sum = 0.0;
+    for x in 0..=left {
+        if ahead + 2 * x >= left {
+            sum += ways * p.powi(x as i32) * (1.0 - p).powi((left - x) as i32);
+        }
+        ways *= (left - x) as f64 / (x + 1) as f64;
     }
     sum
 }
@@ -282,13 +327,14 @@ mod tests {
             unusable in 0usize..2,
             samples in 1usize..12,
             beta in any::<bool>(),
+            first_probability in 0.0f64..1.0,
         ) {
             let plan = SamplingPlan {
                 samples,
                 stop: if beta { StopRule::Beta } else { StopRule::Adaptive },
                 ..SamplingPlan::default()
             };
-            let start = Ballot { samples: counts.iter().sum::<usize>() + unusable, counts, first_probability: 0.1 };
+            let start = Ballot { samples: counts.iter().sum::<usize>() + unusable, counts, first_probability };
             let together = plan.fewest_more(&start);
             prop_assert!(start.samples + together <= samples.max(start.samples));
             let mut open = vec![start];
@@ -311,6 +357,23 @@ mod tests {
                 next.truncate(2000);
                 open = next;
             }
+        }
+
+        #[test]
+        fn the_first_answers_chance_is_that_of_all_ways_to_go_on(
+            p in 0.0f64..=1.0,
+            ahead in 0usize..4,
+            left in 0usize..8,
+        ) {
+            let wanted: f64 = (0..1u32 << left)
+                .map(|way| {
+                    let repeated = way.count_ones() as usize;
+                    let stays = ahead + repeated >= left - repeated;
+                    let chance = p.powi(repeated as i32) * (1.0 - p).powi((left - repeated) as i32);
+                    if stays { chance } else { 0.0 }
+                })
+                .sum();
+            prop_assert!((repeats(p, ahead, left) - wanted).abs() < 1e-12);
         }
 
         #[test]
@@ -346,13 +409,14 @@ mod tests {
             stop: StopRule::Fixed,
             ..plan
         };
-        let cases: [(&[usize], f64, Option<Stopped>, Option<Stopped>); 9] = [
-            (&[1], 0.9, Some(Stopped::Single), Some(Stopped::Single)),
-            (&[1], 0.4, None, None),
-            (&[2], 0.4, None, None),
-            (&[3], 0.4, Some(Stopped::Decided), None),
+        let cases: [(&[usize], f64, Option<Stopped>, Option<Stopped>); 11] = [
+            (&[1], 0.61, Some(Stopped::Single), Some(Stopped::Single)),
+            (&[1], 0.59, None, None),
+            (&[2], 0.4, Some(Stopped::Decided), None),
             (&[4], 0.4, Some(Stopped::Decided), Some(Stopped::Decided)),
-            (&[3, 1], 0.4, None, None),
+            (&[2, 1], 0.4, None, None),
+            (&[3, 1], 0.4, Some(Stopped::Decided), None),
+            (&[3, 2], 0.4, None, None),
             (&[1, 1], 0.4, None, None),
             (
                 &[1, 1, 1],
@@ -360,7 +424,8 @@ mod tests {
                 Some(Stopped::Scattered),
                 Some(Stopped::Scattered),
             ),
-            (&[6, 2], 0.4, Some(Stopped::Decided), None),
+            (&[2, 1, 1], 0.4, None, None),
+            (&[6, 2], 0.4, Some(Stopped::Decided), Some(Stopped::Decided)),
         ];
         for (counts, probability, adaptive, by_beta) in cases {
             let ballot = ballot(counts, probability);
@@ -368,6 +433,12 @@ mod tests {
             assert_eq!(beta.decide(&ballot), by_beta, "{counts:?}");
             assert_eq!(fixed.decide(&ballot), None, "{counts:?}");
         }
+        let strict = SamplingPlan {
+            sure: Some(0.8),
+            ..plan
+        };
+        assert_eq!(strict.decide(&ballot(&[1], 0.79)), None);
+        assert_eq!(strict.decide(&ballot(&[1], 0.81)), Some(Stopped::Single));
         assert_eq!(fixed.decide(&ballot(&[10], 0.9)), Some(Stopped::Limit));
         assert_eq!(plan.decide(&ballot(&[5, 5], 0.1)), Some(Stopped::Limit));
     }
@@ -381,7 +452,7 @@ mod tests {
         let unusable = |samples| Ballot {
             counts: Vec::new(),
             samples,
-            first_probability: 0.9,
+            first_probability: 0.0,
         };
         assert_eq!(plan.decide(&unusable(1)), None);
         assert_eq!(plan.decide(&unusable(3)), Some(Stopped::Limit));
