@@ -28,12 +28,7 @@ pub(super) fn quality(
     }
     let drawn: Vec<Vec<Sample>> = rows.iter().map(voters).collect();
     let taken: usize = drawn.iter().map(Vec::len).sum();
-    let single = mean_right(
-        rows,
-        &drawn,
-        agreement,
-        &|samples| Ok(samples[..1].to_vec()),
-    )?;
+    let single = mean_right(rows, &drawn, agreement, &|_| Ok(1))?;
     let complete = drawn.iter().all(|samples| samples.len() == plan.samples);
     let mut rules = Vec::new();
     if complete {
@@ -77,7 +72,7 @@ fn rule_quality(
         let taken = std::cell::Cell::new(0);
         let stopped = |samples: &[Sample]| {
             let some = until_stopped(samples, agreement, plan)?;
-            taken.set(taken.get() + some.len());
+            taken.set(taken.get() + some);
             Ok(some)
         };
         accuracies.push(mean_right(rows, &turned, agreement, &stopped)?);
@@ -95,21 +90,21 @@ fn rule_quality(
     })
 }
 
-/// The samples that a plan would have taken, the first of those given.
+/// How many samples a plan would have taken.
 fn until_stopped(
     samples: &[Sample],
     agreement: &Agreement,
     plan: SamplingPlan,
-) -> Result<Vec<Sample>, EngineError> {
+) -> Result<usize, EngineError> {
     for taken in 1..samples.len() {
         if plan
             .decide(&agreement.count(&samples[..taken])?.ballot)
             .is_some()
         {
-            return Ok(samples[..taken].to_vec());
+            return Ok(taken);
         }
     }
-    Ok(samples.to_vec())
+    Ok(samples.len())
 }
 
 /// The first sample, and the others in an order that follows a number; 0 is the order as drawn.
@@ -132,17 +127,17 @@ fn reordered(mut samples: Vec<Sample>, order: u64, row: usize) -> Vec<Sample> {
     samples
 }
 
-/// The share of rows whose vote over the samples that `choose` takes gives the right answer.
+/// The share of rows whose vote over as many samples as `take` says gives the right answer.
 fn mean_right(
     rows: &[Sampled],
     drawn: &[Vec<Sample>],
     agreement: &Agreement,
-    choose: &dyn Fn(&[Sample]) -> Result<Vec<Sample>, EngineError>,
+    take: &dyn Fn(&[Sample]) -> Result<usize, EngineError>,
 ) -> Result<f64, EngineError> {
     let mut right = 0;
     for (row, samples) in rows.iter().zip(drawn) {
-        let chosen = choose(samples)?;
-        if let Some(answer) = winner(&agreement.count(&chosen)?) {
+        let taken = take(samples)?;
+        if let Some(answer) = winner(&agreement.count(&samples[..taken])?) {
             right += usize::from(agreement.same(&answer, &row.gold)?);
         }
     }

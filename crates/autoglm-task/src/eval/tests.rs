@@ -351,7 +351,9 @@ fn rules_of_stopping_are_compared_on_the_same_samples() {
         assert!((rule.accuracy - 2.0 / 3.0).abs() < 1e-9, "{rule:?}");
     }
     let text = report.to_string();
-    let first = text.lines().find(|line| line.starts_with("the first alone"));
+    let first = text
+        .lines()
+        .find(|line| line.starts_with("the first alone"));
     assert!(first.unwrap().contains("  0.3333  "), "{text}");
 }
 

@@ -353,9 +353,11 @@ impl Reader {
     }
 
     fn settings(&mut self, root: &Section<'_>) -> Result<TaskSettings, FileError> {
-        let mut settings = TaskSettings::default();
-        settings.model = root.get("model").map(|e| model_name(&e)).transpose()?;
-        settings.server = self.server(root)?;
+        let mut settings = TaskSettings {
+            model: root.get("model").map(|e| model_name(&e)).transpose()?,
+            server: self.server(root)?,
+            ..TaskSettings::default()
+        };
         if let Some(entry) = root.get("decoding") {
             let table = entry.section("a table")?;
             self.remarks.extend(table.unknown_keys("decoding"));

@@ -36,7 +36,7 @@ impl Calibrator {
     /// Zadrozny and Elkan 2002, Transforming Classifier Scores into Accurate Multiclass
     /// Probability Estimates, section 3.2; pool adjacent violators, Ayer et al. 1955.
     pub fn isotonic(answers: &[(f32, bool)]) -> Option<Self> {
-        let mut sorted: Vec<(f64, f64)> = answers.iter().map(numeric).collect();
+        let mut sorted: Vec<(f64, f64)> = answers.iter().copied().map(numeric).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut steps: Vec<Step> = Vec::new();
         for (confidence, right) in sorted {
@@ -102,8 +102,8 @@ const FEW_ANSWERS: usize = 20;
 /// A staircase has some ten free steps; each should rest on thirty answers.
 const MANY_ANSWERS: usize = 300;
 
-fn numeric((confidence, right): &(f32, bool)) -> (f64, f64) {
-    (f64::from(*confidence), f64::from(u8::from(*right)))
+fn numeric((confidence, right): (f32, bool)) -> (f64, f64) {
+    (f64::from(confidence), f64::from(u8::from(right)))
 }
 
 fn log_odds(p: f64) -> f64 {

@@ -3,9 +3,9 @@
 
 /// The code as tokens and indentation, so that equal texts are the same code.
 pub(super) fn normalised(code: &str, language: Option<&str>) -> String {
-    let hash_comments = language.is_none_or(has_hash_comments);
-    let slash_comments = language.is_none_or(|name| !has_hash_comments(name));
     let mut scan = Scan {
+        hash_comments: language.is_none_or(has_hash_comments),
+        slash_comments: language.is_none_or(|name| !has_hash_comments(name)),
         chars: code.chars().collect(),
         place: 0,
         out: Vec::new(),
@@ -13,7 +13,7 @@ pub(super) fn normalised(code: &str, language: Option<&str>) -> String {
     let mut widths = vec![0];
     while scan.place < scan.chars.len() {
         let width = scan.indentation();
-        let tokens = scan.line(hash_comments, slash_comments);
+        let tokens = scan.line();
         if tokens.is_empty() {
             continue;
         }
@@ -38,6 +38,8 @@ fn has_hash_comments(language: &str) -> bool {
 }
 
 struct Scan {
+    hash_comments: bool,
+    slash_comments: bool,
     chars: Vec<char>,
     place: usize,
     out: Vec<String>,
@@ -59,14 +61,14 @@ impl Scan {
     }
 
     /// The tokens up to the end of the line.
-    fn line(&mut self, hash_comments: bool, slash_comments: bool) -> Vec<String> {
+    fn line(&mut self) -> Vec<String> {
         let mut tokens = Vec::new();
         while let Some(c) = self.at(0) {
-            let slash = slash_comments && c == '/';
+            let slash = self.slash_comments && c == '/';
             if c == '\n' {
                 self.place += 1;
                 break;
-            } else if (hash_comments && c == '#') || (slash && self.at(1) == Some('/')) {
+            } else if (self.hash_comments && c == '#') || (slash && self.at(1) == Some('/')) {
                 self.skip_until(|c| c == '\n');
             } else if slash && self.at(1) == Some('*') {
                 self.skip_block();

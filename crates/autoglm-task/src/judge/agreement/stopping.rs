@@ -141,13 +141,11 @@ impl SamplingPlan {
         if leader != 0 {
             return false;
         }
-        match self.sure {
-            Some(sure) => ballot.samples == 1 && ballot.first_probability >= f64::from(sure),
-            None => {
-                let ahead = ballot.counts[0] - second.min(ballot.counts[0]);
-                repeats(ballot.first_probability, ahead, left) >= VOTE_CONFIDENCE
-            }
+        if let Some(sure) = self.sure {
+            return ballot.samples == 1 && ballot.first_probability >= f64::from(sure);
         }
+        let ahead = ballot.counts[0].saturating_sub(second);
+        repeats(ballot.first_probability, ahead, left) >= VOTE_CONFIDENCE
     }
 }
 
@@ -387,6 +385,9 @@ mod tests {
         }
     }
 
+    /// Counts, the first answer's probability, and what the look ahead and the Beta rule say.
+    type Case = (&'static [usize], f64, Option<Stopped>, Option<Stopped>);
+
     fn ballot(counts: &[usize], first_probability: f64) -> Ballot {
         Ballot {
             counts: counts.to_vec(),
@@ -409,7 +410,7 @@ mod tests {
             stop: StopRule::Fixed,
             ..plan
         };
-        let cases: [(&[usize], f64, Option<Stopped>, Option<Stopped>); 11] = [
+        let cases: [Case; 11] = [
             (&[1], 0.61, Some(Stopped::Single), Some(Stopped::Single)),
             (&[1], 0.59, None, None),
             (&[2], 0.4, Some(Stopped::Decided), None),
