@@ -229,6 +229,17 @@ fn run_text(run: &RunInfo) -> String {
         ["instruction".to_owned(), run.spec.instruction.clone()],
         ["calibration".to_owned(), json_text(&run.key.calibration)],
     ];
+    let plan = &run.key.plan;
+    if plan.samples > 1 {
+        let stop = json_text(&plan.stop);
+        rows.push([
+            "samples".to_owned(),
+            format!("{} at most, {stop}", plan.samples),
+        ]);
+    }
+    if let Some(least) = run.key.min_confidence {
+        rows.push(["withheld".to_owned(), format!("below {least}")]);
+    }
     if let Some(prior) = &run.prior {
         rows.push(["prior".to_owned(), json_text(prior)]);
     }
