@@ -27,4 +27,63 @@ pub struct Verdict {
     pub distribution: Vec<(String, f32)>,
     /// How label bias was removed.
     pub calibration: Calibration,
+    /// How the samples of an open answer voted; none where only one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
+}
+
+/// Why no further sample of an open answer was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stopped {
+    /// The first answer was so probable as a whole that others could not have outvoted it.
+    Single,
+    /// The leading answer was not likely to be overtaken any more.
+    Decided,
+    /// No two samples agreed, so that a vote had nothing to count.
+    Scattered,
+    /// As many samples were taken as the settings allow.
+    Limit,
+}
+
+impl Stopped {
+    /// The name, as it is stored and written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Decided => "decided",
+            Self::Scattered => "scattered",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// How the samples of an answer voted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Samples that were taken, those that cannot be used included.
+    pub samples: usize,
+    /// Of these, samples that gave the answer.
+    pub agreed: usize,
+    /// Why no further sample was taken.
+    pub stopped: Stopped,
+    /// Entropy of the shares in nats: 0 where all agree.
+    pub entropy: f32,
+    /// The answers that were given, the one that won first; like ones are one answer.
+    pub alternatives: Vec<Alternative>,
+    /// Samples that cannot be used, such as JSON that was cut.
+    #[serde(default)]
+    pub unusable: usize,
+    /// Whether one of the samples is the answer to a prompt that said what was wrong.
+    #[serde(default)]
+    pub repaired: bool,
+}
+
+/// One of the answers that samples gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// The answer, as the first sample that gave it has it.
+    pub answer: String,
+    /// Its share of the usable samples.
+    pub share: f32,
 }

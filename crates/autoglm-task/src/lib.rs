@@ -16,10 +16,11 @@ mod error;
 mod numeric;
 mod remark;
 mod row;
+mod words;
 
 #[cfg(test)]
 mod scripted;
 
 pub use error::TaskError;
 pub use remark::{Remark, Severity};
-pub use row::{Raw, Row};
+pub use row::{Raw, Row, Sample};

@@ -22,7 +22,73 @@ pub enum Raw {
         tokens: usize,
         /// Why generation stopped.
         finish: FinishReason,
+        /// Further samples of the answer, in the order in which they were taken.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        more: Vec<Sample>,
     },
+}
+
+impl Raw {
+    /// The samples of an open answer, the first included; none of labels.
+    pub fn samples(&self) -> Vec<Sample> {
+        match self {
+            Self::Scores { .. } => Vec::new(),
+            Self::Text {
+                text,
+                mean_logprob,
+                tokens,
+                finish,
+                more,
+            } => {
+                let first = Sample {
+                    text: text.clone(),
+                    mean_logprob: *mean_logprob,
+                    tokens: *tokens,
+                    finish: *finish,
+                    repair: false,
+                };
+                std::iter::once(first).chain(more.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// Generated text from its samples; none where there is no sample.
+    pub fn from_samples(samples: &[Sample]) -> Option<Self> {
+        let (first, more) = samples.split_first()?;
+        Some(Self::Text {
+            text: first.text.clone(),
+            mean_logprob: first.mean_logprob,
+            tokens: first.tokens,
+            finish: first.finish,
+            more: more.to_vec(),
+        })
+    }
+}
+
+/// One sample of an open answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The text.
+    pub text: String,
+    /// Mean log-probability of its tokens; 0 where there are none.
+    pub mean_logprob: f32,
+    /// Tokens that were generated.
+    pub tokens: usize,
+    /// Why generation stopped.
+    pub finish: FinishReason,
+    /// Whether the prompt said what was wrong with the samples before.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+impl Sample {
+    /// The probability of the whole text, as far as the engine has told it.
+    pub fn probability(&self) -> f64 {
+        if self.tokens == 0 || !self.mean_logprob.is_finite() {
+            return 0.0;
+        }
+        (f64::from(self.mean_logprob) * self.tokens as f64).exp()
+    }
 }
 
 /// One record of a run with everything that became of it.
@@ -45,6 +111,9 @@ pub struct Row {
     pub verdict: Option<Verdict>,
     /// Why there is no answer.
     pub error: Option<String>,
+    /// Why the answer is withheld; it stays in `verdict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstained: Option<String>,
     /// What the record cost.
     pub usage: Usage,
 }
@@ -60,6 +129,7 @@ impl Row {
             raw: None,
             verdict: None,
             error: Some(error),
+            abstained: None,
             usage: Usage::default(),
         }
     }

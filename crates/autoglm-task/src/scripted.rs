@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use autoglm_spec::{
     Cancel, Completion, EngineError, Field, FinishReason, Generate, GenerateRequest, Label,
-    Language, ModelFacts, OptionScore, Output, Record, Score, ScoreRequest, Scoring, TaskKind,
-    TaskSpec, Usage,
+    Language, ModelFacts, OptionScore, Output, Record, Sampling, Score, ScoreRequest, Scoring,
+    TaskKind, TaskSpec, Usage,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) too_long: Option<&'static str>,
     /// The text that is generated; an echo of the hash where there is none.
     pub(crate) text: Option<&'static str>,
+    /// How many different texts samples of a prompt may be; the one text of the prompt where 0.
+    pub(crate) variety: u8,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,19 @@ impl Scripted {
     }
 }
 
+/// A text that depends on the seed where there is a temperature.
+fn sampled_text(prompt: &str, sampling: &Sampling, variety: u8) -> String {
+    let seed = if sampling.temperature > 0.0 {
+        sampling.seed
+    } else {
+        0
+    };
+    let hash = Sha256::digest(format!("{seed}\n{prompt}"));
+    // Some prompts are easy: every sample says the same.
+    let easy = Sha256::digest(prompt)[0] < 64;
+    format!("text {}", if easy { 0 } else { hash[0] % variety })
+}
+
 fn usage() -> Usage {
     Usage {
         prompt_tokens: 10,
@@ -117,11 +132,13 @@ impl Generate for Scripted {
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Vec<Result<Completion, EngineError>> {
         let mut answer = |(index, request): (usize, &GenerateRequest)| {
-            let hash = self.admit(&request.prompt.display_text(), cancel)?;
-            let text = self
-                .script
-                .text
-                .map_or_else(|| format!("text {}", hash[0]), str::to_owned);
+            let prompt = request.prompt.display_text();
+            let hash = self.admit(&prompt, cancel)?;
+            let text = match (self.script.text, self.script.variety) {
+                (Some(text), _) => text.to_owned(),
+                (None, 0) => format!("text {}", hash[0]),
+                (None, variety) => sampled_text(&prompt, &request.sampling, variety),
+            };
             on_text(index, &text);
             Ok(Completion {
                 text,

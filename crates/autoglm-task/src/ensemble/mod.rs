@@ -23,8 +23,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use fit::record_text;
 pub use fit::{FitProgress, FitSettings, Fitting, fit, key};
+pub(crate) use panel::Panel;
 pub use panel::{Engines, Evidence, PromptEvidence};
-pub(crate) use panel::{LOGPROB_FLOOR, Panel};
 use pool::Pool;
 pub use view::View;
 use view::Views;
@@ -109,6 +109,7 @@ impl Ensemble {
             confidence,
             distribution,
             calibration: Calibration::Fitted,
+            vote: None,
         }
     }
 }

@@ -7,10 +7,8 @@ use autoglm_spec::{
 
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed, Composer};
-use crate::run::{Engine, cannot_compose};
+use crate::run::{Engine, LOGPROB_FLOOR, cannot_compose};
 
-/// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
-pub(crate) const LOGPROB_FLOOR: f32 = -1e4;
 /// Labels that are scored at most. More cost more than their scores tell beside the hidden state.
 const SCORED_LABELS: usize = 20;
 

@@ -20,7 +20,7 @@ use crate::TaskError;
 use crate::library::Ensembles;
 use crate::numeric::log_softmax;
 use crate::records::{InputFormat, OutputFormat, Records, RowWriter};
-use crate::run::{Hooks, Job, Resume, RunSettings, Taught, replay, run, show};
+use crate::run::{Again, Hooks, Job, Resume, RunSettings, Taught, replay, run, show};
 use crate::store::SqliteStore;
 
 const AT: std::time::SystemTime = std::time::SystemTime::UNIX_EPOCH;
@@ -113,7 +113,7 @@ impl Score for Leaning {
                 let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
                 digits.parse::<usize>().ok()
             });
-            let number = numbers.last().unwrap();
+            let number = numbers.into_iter().next_back().unwrap();
             let shift = text.len() as f32 / 100.0;
             let noise = |k: usize| ((number * 7919 + k * 104_729) % 101) as f32 / 101.0;
             let state = |k: usize| shift + noise(k) + if k % 8 == number % 3 { 1.5 } else { 0.0 };
@@ -315,9 +315,10 @@ fn a_run_with_a_taught_judge_can_be_shown_and_replayed() {
     );
     assert_eq!(store.ensemble_of_key("other").unwrap(), None);
 
-    let input: String = (500..530)
-        .map(|n| format!("{{\"text\":\"n{n}\"}}\n"))
+    let lines: Vec<String> = (500..530)
+        .map(|n| format!("{{\"text\":\"n{n}\"}}"))
         .collect();
+    let input = lines.join("\n");
     let spec = spec();
     let job = Job {
         spec: &spec,
@@ -327,6 +328,7 @@ fn a_run_with_a_taught_judge_can_be_shown_and_replayed() {
             embedder: None,
         }),
         settings: RunSettings::default(),
+        similar: None,
         source: "-".to_owned(),
         survey: None,
         output: "-".to_owned(),
@@ -349,11 +351,12 @@ fn a_run_with_a_taught_judge_can_be_shown_and_replayed() {
         shown.row.verdict.as_ref().unwrap().calibration,
         Calibration::Fitted
     );
-    let engines = Engines {
-        language: &engine,
+    let with = Again {
+        engine: &engine,
+        similar: None,
         embedder: None,
     };
-    let again = replay(&store, report.run, 7, engines, &cancel).unwrap();
+    let again = replay(&store, report.run, 7, &with, &cancel).unwrap();
     assert!(again.same_verdict && again.shown.same_prompt);
 }
 

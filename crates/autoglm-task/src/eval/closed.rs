@@ -2,11 +2,9 @@
 
 use autoglm_spec::{Calibration, Verdict};
 
+use super::confidence::{Claim, calibration_error};
 use super::interval::wilson_interval;
 use super::report::{ClosedQuality, LabelQuality, Majority, Scores};
-
-/// Equal-width bins of confidence for the calibration error.
-const BINS: usize = 15;
 
 /// One row's right answer and what was answered.
 pub(super) struct Answer {
@@ -70,6 +68,16 @@ impl<'a> Closed<'a> {
         }
     }
 
+    /// The rows' confidences and whether they are right.
+    pub(super) fn claims(&self, abstained: impl Iterator<Item = bool>) -> Vec<Claim> {
+        let claim = |(answer, abstained): (&Answer, bool)| Claim {
+            confidence: answer.given.map(|_| answer.confidence() as f32),
+            right: answer.is_right(),
+            abstained,
+        };
+        self.answers.iter().zip(abstained).map(claim).collect()
+    }
+
     pub(super) fn scores(&self) -> Scores {
         Scores {
             accuracy: share(self.right(), self.answers.len()),
@@ -120,19 +128,13 @@ impl<'a> Closed<'a> {
         mean(&occurring)
     }
 
-    /// Σ over bins of |right − mean confidence|, weighted by the bin's share of answered rows.
+    /// The calibration error over answered rows.
     fn calibration_error(&self) -> f64 {
-        let mut gaps = [0.0; BINS];
-        let answered: Vec<&Answer> = self.answers.iter().filter(|a| a.given.is_some()).collect();
-        for answer in &answered {
-            let confidence = answer.confidence();
-            let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-            gaps[bin] += f64::from(u8::from(answer.is_right())) - confidence;
-        }
-        if answered.is_empty() {
-            return 0.0;
-        }
-        gaps.iter().map(|gap| gap.abs()).sum::<f64>() / answered.len() as f64
+        let answered = self.answers.iter().filter(|a| a.given.is_some());
+        let pairs: Vec<(f32, bool)> = answered
+            .map(|answer| (answer.confidence() as f32, answer.is_right()))
+            .collect();
+        calibration_error(&pairs)
     }
 
     /// Mean over answered rows of Σ over labels of (p − [right])².

@@ -11,8 +11,9 @@ use crate::library::{example_of, task_fields};
 /// How examples are drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw<'a> {
-    /// Examples of each label; of all answers together where the task has no labels.
-    pub per_label: usize,
+    /// Examples of each label, or of all answers together where the task has no labels; all
+    /// there are where none is given.
+    pub per_label: Option<usize>,
     /// Decides which ones, and their order.
     pub seed: u64,
     /// The field that holds the right answer, as in [`Evaluation`](super::Evaluation).
@@ -45,15 +46,16 @@ pub fn draw_examples(
     let mut drawn = Vec::new();
     for label in wanted_labels(spec) {
         let mut group = groups.remove(&label).unwrap_or_default();
-        if group.len() < draw.per_label {
+        let wanted = draw.per_label.unwrap_or(group.len());
+        if group.len() < wanted {
             return Err(TaskError::TooFewExamples {
                 label,
                 found: group.len(),
-                wanted: draw.per_label,
+                wanted,
             });
         }
         group.sort_by_key(|candidate| candidate.ticket);
-        group.truncate(draw.per_label);
+        group.truncate(wanted);
         drawn.extend(group.into_iter().enumerate());
     }
     drawn.sort_by_key(|(turn, candidate)| (*turn, candidate.ticket));

@@ -1,23 +1,28 @@
 //! How good a task's answers are on records whose right answers are known.
 
 mod closed;
+mod confidence;
 mod examples;
 mod gold;
 mod interval;
 mod open;
 mod render;
 mod report;
+mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoglm_spec::{Calibration, Output, TaskSpec};
 
 use crate::TaskError;
+use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
 use crate::row::Row;
 use closed::{Answer, Closed};
+use confidence::Claim;
 use gold::Sorted;
 pub(crate) use gold::{gold_text, known_answer};
 
@@ -26,8 +31,8 @@ pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};
 pub use render::table;
 pub use report::{
-    ClosedQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality, Report, Scores,
-    UnknownGold,
+    ClosedQuality, ConfidenceQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality,
+    Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
 
 /// What is evaluated.
@@ -40,6 +45,13 @@ pub struct Evaluation<'a> {
     /// The field that holds the right answer; where none is given, the first of `label`,
     /// `answer`, `output` that a record has and the task does not read.
     pub gold_field: Option<&'a str>,
+    /// How open answers were sampled.
+    pub plan: SamplingPlan,
+    /// By what open answers are compared to the right ones; what suits the task where nothing is
+    /// said.
+    pub compare: Option<Compare>,
+    /// How near texts are, where they are compared by meaning; by their words where none is given.
+    pub similar: Option<&'a Arc<dyn Similar>>,
     /// How long the answers took.
     pub elapsed: Duration,
 }
@@ -51,7 +63,7 @@ impl Evaluation<'_> {
     /// label of the task, are left out and counted.
     ///
     /// # Errors
-    /// When no row has a right answer.
+    /// When no row has a right answer, or answers cannot be compared by meaning.
     pub fn of(&self, rows: &[Row]) -> Result<Report, TaskError> {
         let sorted = gold::sort(self.spec, self.gold_field, rows);
         if sorted.usable.is_empty() {
@@ -60,15 +72,7 @@ impl Evaluation<'_> {
                 reason: sorted.reason(self.gold_field),
             });
         }
-        let quality = match &self.spec.output {
-            Output::Labels { labels } => {
-                let names: Vec<String> = labels.iter().map(|label| label.name.clone()).collect();
-                Quality::Closed(self.closed(&names, &sorted))
-            }
-            Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => {
-                Quality::Open(open::quality(&self.spec.output, &sorted))
-            }
-        };
+        let (quality, claims) = self.quality(&sorted)?;
         let seconds = self.elapsed.as_secs_f64();
         Ok(Report {
             task: self.spec.name.clone(),
@@ -89,10 +93,27 @@ impl Evaluation<'_> {
                 0.0
             },
             quality,
+            confidence: confidence::quality(&claims),
         })
     }
 
-    fn closed(&self, names: &[String], sorted: &Sorted<'_>) -> ClosedQuality {
+    fn quality(&self, sorted: &Sorted<'_>) -> Result<(Quality, Vec<Claim>), TaskError> {
+        if let Output::Labels { labels } = &self.spec.output {
+            let names: Vec<String> = labels.iter().map(|label| label.name.clone()).collect();
+            let (closed, claims) = self.closed(&names, sorted);
+            return Ok((Quality::Closed(closed), claims));
+        }
+        let compare = self.compare.unwrap_or_else(|| Compare::of(self.spec));
+        let mut agreement = Agreement::new(&self.spec.output, compare);
+        if let Some(similar) = self.similar {
+            agreement = agreement.with_similar(Arc::clone(similar));
+        }
+        let measured = open::quality(&self.spec.output, sorted, &agreement, self.plan);
+        let (open, claims) = measured.map_err(|source| TaskError::Engine { line: 0, source })?;
+        Ok((Quality::Open(open), claims))
+    }
+
+    fn closed(&self, names: &[String], sorted: &Sorted<'_>) -> (ClosedQuality, Vec<Claim>) {
         let raw_judge = Judge::new(&self.spec.output, Prior::none());
         let answers = |judge: Option<&Judge>| -> Vec<Answer> {
             let usable = sorted.usable.iter();
@@ -114,6 +135,8 @@ impl Evaluation<'_> {
             .unwrap_or(Calibration::None);
         let given = Closed::new(names, answers(None));
         let uncalibrated = Closed::new(names, answers(Some(&raw_judge)));
-        given.quality(calibration, uncalibrated.scores())
+        let abstained = sorted.usable.iter().map(|(row, _)| row.abstained.is_some());
+        let claims = given.claims(abstained);
+        (given.quality(calibration, uncalibrated.scores()), claims)
     }
 }

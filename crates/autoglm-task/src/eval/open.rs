@@ -1,16 +1,25 @@
 //! The measures for open answers. Formulas stand in `docs/evaluation.md`.
 
-use std::collections::BTreeMap;
-
-use autoglm_spec::Output;
+use autoglm_spec::{EngineError, Output};
 use serde_json::Value;
 
 use super::closed::mean;
+use super::confidence::Claim;
 use super::gold::Sorted;
 use super::interval::wilson_interval;
 use super::report::OpenQuality;
+use super::samples::{self, Sampled};
+use crate::judge::agreement::{Agreement, SamplingPlan};
+use crate::row::Row;
+use crate::words::{answer_words, shared_words, words};
 
-pub(super) fn quality(output: &Output, sorted: &Sorted<'_>) -> OpenQuality {
+/// The measures, and each row's confidence and whether it is right by the task's comparison.
+pub(super) fn quality(
+    output: &Output,
+    sorted: &Sorted<'_>,
+    agreement: &Agreement,
+    plan: SamplingPlan,
+) -> Result<(OpenQuality, Vec<Claim>), EngineError> {
     let pairs: Vec<(&str, &str)> = sorted
         .usable
         .iter()
@@ -26,22 +35,52 @@ pub(super) fn quality(output: &Output, sorted: &Sorted<'_>) -> OpenQuality {
         }
     };
     let right = pairs.iter().filter(is_right).count();
+    let claims = claims(sorted, agreement)?;
+    let same = claims.iter().filter(|claim| claim.right).count();
     let of = |measure: fn(&str, &str) -> f64| {
         let values: Vec<f64> = pairs.iter().map(|(a, g)| measure(a, g)).collect();
         mean(&values)
     };
-    let confidences = sorted
-        .usable
-        .iter()
-        .filter_map(|(row, _)| row.verdict.as_ref());
-    let confidences: Vec<f64> = confidences.map(|v| f64::from(v.confidence)).collect();
-    OpenQuality {
+    let confidences = claims.iter().filter_map(|claim| claim.confidence);
+    let confidences: Vec<f64> = confidences.map(f64::from).collect();
+    let quality = OpenQuality {
         exact_match: right as f64 / pairs.len() as f64,
         exact_match_interval: wilson_interval(right, pairs.len()),
+        compare: agreement.compare(),
+        same_value: same as f64 / pairs.len() as f64,
+        same_value_interval: wilson_interval(same, pairs.len()),
+        samples: samples::quality(&sampled(sorted), agreement, plan)?,
         token_f1: of(token_f1),
         rouge_l: of(rouge_l),
         mean_confidence: mean(&confidences),
-    }
+    };
+    Ok((quality, claims))
+}
+
+fn claims(sorted: &Sorted<'_>, agreement: &Agreement) -> Result<Vec<Claim>, EngineError> {
+    let claim = |(row, gold): &(&Row, String)| {
+        let answer = row.verdict.as_ref().map(|verdict| verdict.answer.as_str());
+        let same = answer
+            .map(|answer| agreement.same(answer, gold))
+            .transpose()?;
+        Ok(Claim {
+            confidence: row.verdict.as_ref().map(|verdict| verdict.confidence),
+            right: same.unwrap_or(false),
+            abstained: row.abstained.is_some(),
+        })
+    };
+    sorted.usable.iter().map(claim).collect()
+}
+
+/// The samples of the rows that have any.
+fn sampled(sorted: &Sorted<'_>) -> Vec<Sampled> {
+    let of_row = |(row, gold): &(&Row, String)| {
+        Some(Sampled {
+            samples: row.raw.as_ref()?.samples(),
+            gold: gold.clone(),
+        })
+    };
+    sorted.usable.iter().filter_map(of_row).collect()
 }
 
 /// Whether two JSON texts hold the same value; fields may stand in any order.
@@ -69,17 +108,7 @@ pub fn token_f1(answer: &str, gold: &str) -> f64 {
     if answer.is_empty() || gold.is_empty() {
         return f64::from(u8::from(answer == gold));
     }
-    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
-    for word in &gold {
-        *left.entry(word).or_default() += 1;
-    }
-    let mut shared = 0;
-    for word in &answer {
-        if let Some(count) = left.get_mut(word.as_str()).filter(|count| **count > 0) {
-            *count -= 1;
-            shared += 1;
-        }
-    }
+    let shared = shared_words(&answer, &gold);
     harmonic(shared, answer.len(), gold.len())
 }
 
@@ -116,44 +145,4 @@ fn common_length(a: &[String], b: &[String]) -> usize {
         }
     }
     lengths[b.len()]
-}
-
-/// Words as question answering compares them: punctuation is deleted, articles are left out.
-fn answer_words(text: &str) -> Vec<String> {
-    let bare: String = text
-        .chars()
-        .filter(|c| c.is_alphanumeric() || c.is_whitespace())
-        .collect();
-    let mut words = words(&bare);
-    words.retain(|word| !matches!(word.as_str(), "a" | "an" | "the"));
-    words
-}
-
-/// Runs of letters and digits in lower case; each character of Chinese, Japanese kana and the
-/// like alone.
-fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut run = String::new();
-    for c in text.to_lowercase().chars() {
-        if c.is_alphanumeric() && !stands_alone(c) {
-            run.push(c);
-            continue;
-        }
-        if !run.is_empty() {
-            words.push(std::mem::take(&mut run));
-        }
-        if c.is_alphanumeric() {
-            words.push(c.to_string());
-        }
-    }
-    if !run.is_empty() {
-        words.push(run);
-    }
-    words
-}
-
-/// Whether a character belongs to a script that does not separate words: kana and CJK ideographs.
-fn stands_alone(c: char) -> bool {
-    matches!(u32::from(c),
-        0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff)
 }

@@ -2,9 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use super::report::{ClosedQuality, MeanScores, OpenQuality, Quality, Report, Scores};
+use super::report::{
+    ClosedQuality, ConfidenceQuality, MeanScores, OpenQuality, Quality, Report, SamplesQuality,
+    Scores,
+};
 
 /// Up to how many labels the whole confusion table is shown; above, the most frequent confusions.
 const TABLE_LABELS: usize = 12;
@@ -36,9 +40,10 @@ impl fmt::Display for Report {
             )?;
         }
         match &self.quality {
-            Quality::Closed(closed) => write_closed(f, closed),
-            Quality::Open(open) => write_open(f, open),
+            Quality::Closed(closed) => write_closed(f, closed)?,
+            Quality::Open(open) => write_open(f, open)?,
         }
+        write_confidence(f, &self.confidence)
     }
 }
 
@@ -155,12 +160,74 @@ fn write_open(f: &mut fmt::Formatter<'_>, open: &OpenQuality) -> fmt::Result {
     let row = |name: &str, value: f64| vec![name.to_owned(), number(value)];
     let rows = [
         row("exact match", open.exact_match),
+        row(&format!("same {}", name_of(&open.compare)), open.same_value),
         row("token F1", open.token_f1),
         row("ROUGE-L", open.rouge_l),
         row("mean confidence", open.mean_confidence),
     ];
     write!(f, "\n{}", table(&rows))?;
-    writeln!(f, "exact match, 95 % interval: {low:.4} to {high:.4}")
+    writeln!(f, "exact match, 95 % interval: {low:.4} to {high:.4}")?;
+    let [low, high] = open.same_value_interval;
+    let same = name_of(&open.compare);
+    writeln!(f, "same {same}, 95 % interval: {low:.4} to {high:.4}")?;
+    match &open.samples {
+        Some(samples) => write_samples(f, samples),
+        None => Ok(()),
+    }
+}
+
+/// What several samples bring, and what each rule of stopping would have.
+fn write_samples(f: &mut fmt::Formatter<'_>, samples: &SamplesQuality) -> fmt::Result {
+    let with = |mean: f64, deviation: f64| format!("{mean:.4} ± {deviation:.4}");
+    let head = ["samples", "right", "samples a record"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.push(vec![
+        "the first alone".to_owned(),
+        number(samples.first_accuracy),
+        "1".to_owned(),
+    ]);
+    for rule in &samples.rules {
+        rows.push(vec![
+            name_of(&rule.rule),
+            with(rule.accuracy, rule.accuracy_deviation),
+            with(rule.mean_samples, rule.samples_deviation),
+        ]);
+    }
+    write!(f, "\n{}", table(&rows))?;
+    let (taken, limit) = (samples.mean_samples, samples.limit);
+    writeln!(f, "{taken:.2} samples a record were taken, {limit} at most")
+}
+
+/// How the error falls when the least sure answers are withheld.
+fn write_confidence(f: &mut fmt::Formatter<'_>, confidence: &ConfidenceQuality) -> fmt::Result {
+    let share = |of: f64| format!("{:.0} %", of * 100.0);
+    let mut head = vec!["surest rows".to_owned()];
+    let mut errors = vec!["error".to_owned()];
+    for point in &confidence.risks {
+        head.push(share(point.coverage));
+        errors.push(number(point.error));
+    }
+    head.push("AURC".to_owned());
+    errors.push(number(confidence.aurc));
+    write!(f, "\n{}", table(&[head, errors]))?;
+    write!(f, "calibration error {:.4}", confidence.calibration_error)?;
+    if let Some(fitted) = confidence.fitted_calibration_error {
+        write!(f, ", {fitted:.4} once fitted on the other half of the rows")?;
+    }
+    if confidence.coverage < 1.0 {
+        let (coverage, accuracy) = (share(confidence.coverage), confidence.answered_accuracy);
+        write!(
+            f,
+            "\n{coverage} of the rows answered, {accuracy:.4} of them right"
+        )?;
+    }
+    writeln!(f)
+}
+
+/// The name of a plain choice, as files and command lines have it.
+fn name_of(choice: &impl Serialize) -> String {
+    let name = serde_json::to_string(choice).unwrap_or_default();
+    name.trim_matches('"').to_owned()
 }
 
 fn number(value: f64) -> String {

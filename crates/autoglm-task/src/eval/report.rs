@@ -3,6 +3,8 @@
 use autoglm_spec::Calibration;
 use serde::{Deserialize, Serialize};
 
+use crate::judge::agreement::{Compare, StopRule};
+
 /// What an evaluation finds. Shares and scores are in [0, 1] unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -26,6 +28,65 @@ pub struct Report {
     pub records_per_second: f64,
     /// How good the answers are.
     pub quality: Quality,
+    /// What their confidences are worth.
+    pub confidence: ConfidenceQuality,
+}
+
+/// What confidences are worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceQuality {
+    /// Share of the rows whose answer is neither missing nor withheld.
+    pub coverage: f64,
+    /// Share of right ones among these.
+    pub answered_accuracy: f64,
+    /// Expected calibration error over 15 bins of equal width, withheld answers included.
+    pub calibration_error: f64,
+    /// The same once a calibrator is fitted, each half of the rows by the other half; none where
+    /// there are too few rows.
+    pub fitted_calibration_error: Option<f64>,
+    /// The error among the surest rows.
+    pub risks: Vec<RiskPoint>,
+    /// The mean of that error over all coverages.
+    pub aurc: f64,
+}
+
+/// The error among the surest rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RiskPoint {
+    /// Their share of all rows.
+    pub coverage: f64,
+    /// Their share of wrong answers.
+    pub error: f64,
+}
+
+/// What several samples bring.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SamplesQuality {
+    /// Samples of a row at most.
+    pub limit: usize,
+    /// Samples of a row that were taken.
+    pub mean_samples: f64,
+    /// Share of right answers by the first samples alone, the most likely ones.
+    pub first_accuracy: f64,
+    /// What each rule would have taken and given; none where samples were not all taken.
+    pub rules: Vec<RuleQuality>,
+}
+
+/// What a rule of stopping costs and gives, over several orders of the same samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RuleQuality {
+    /// The rule.
+    pub rule: StopRule,
+    /// Orders of the samples.
+    pub orders: usize,
+    /// Share of right answers, the mean over the orders.
+    pub accuracy: f64,
+    /// Its standard deviation over the orders.
+    pub accuracy_deviation: f64,
+    /// Samples of a row, the mean over the orders.
+    pub mean_samples: f64,
+    /// Its standard deviation over the orders.
+    pub samples_deviation: f64,
 }
 
 /// A right answer that is no label of the task.
@@ -116,6 +177,15 @@ pub struct OpenQuality {
     pub exact_match: f64,
     /// Its 95 % interval.
     pub exact_match_interval: [f64; 2],
+    /// By what answers were compared for the next measure.
+    pub compare: Compare,
+    /// Share of answers that are the same as the right one by that: of the number that a text
+    /// comes to, for example.
+    pub same_value: f64,
+    /// Its 95 % interval.
+    pub same_value_interval: [f64; 2],
+    /// What several samples bring; none where each answer is one.
+    pub samples: Option<SamplesQuality>,
     /// Mean F1 over words.
     pub token_f1: f64,
     /// Mean F1 over the longest common subsequence of words.

@@ -2,6 +2,7 @@ use autoglm_spec::{Field, Label, Record, Verdict};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::judge::agreement::StopRule;
 use crate::row::Raw;
 use crate::scripted::{record, review_task};
 
@@ -55,6 +56,9 @@ fn evaluate(spec: &TaskSpec, rows: &[Row]) -> Result<Report, TaskError> {
         spec,
         model: "scripted",
         gold_field: None,
+        plan: SamplingPlan::default(),
+        compare: None,
+        similar: None,
         elapsed: Duration::from_secs(2),
     }
     .of(rows)
@@ -232,6 +236,7 @@ fn json_answers_are_right_when_they_hold_the_same_value() {
             confidence: 0.5,
             distribution: Vec::new(),
             calibration: Calibration::None,
+            vote: None,
         }),
         error: None,
         ..Row::failed(
@@ -269,8 +274,87 @@ right answer \\ given  正面  负面  no answer
 正面                     1     0          0
 负面                     2     0          0
 ";
-    assert!(text.ends_with(wanted), "{text}");
+    assert!(text.contains(wanted), "{text}");
     assert!(text.contains("always 负面"), "{text}");
+    let risks = "surest rows   100 %    90 %    80 %    70 %    50 %    AURC\n";
+    assert!(text.contains(risks), "{text}");
+}
+
+/// A row whose samples are these, as a run with a fixed number of samples stores it.
+fn sampled_row(line: u64, gold: &str, texts: &[&str]) -> Row {
+    let sample = |text: &&str| crate::Sample {
+        text: (*text).to_owned(),
+        mean_logprob: -1.0,
+        tokens: 3,
+        finish: autoglm_spec::FinishReason::Stop,
+        repair: false,
+    };
+    let samples: Vec<crate::Sample> = texts.iter().map(sample).collect();
+    let raw = Raw::from_samples(&samples).unwrap();
+    let output = Output::Text { max_tokens: 9 };
+    let judge = Judge::new(&output, Prior::none())
+        .sampled(Agreement::new(&output, Compare::Number), fixed(texts.len()));
+    let input = record(&json!({"text": "x", "label": gold}));
+    Row {
+        verdict: Some(judge.verdict(&raw).unwrap()),
+        raw: Some(raw),
+        error: None,
+        ..Row::failed(line - 1, line, Some(input), String::new())
+    }
+}
+
+fn fixed(samples: usize) -> SamplingPlan {
+    SamplingPlan {
+        samples,
+        stop: StopRule::Fixed,
+        ..SamplingPlan::default()
+    }
+}
+
+#[test]
+fn rules_of_stopping_are_compared_on_the_same_samples() {
+    let mut spec = review_task();
+    spec.output = Output::Text { max_tokens: 9 };
+    let rows = [
+        sampled_row(1, "7", &["7"; 10]),
+        sampled_row(
+            2,
+            "It is 8.\n#### 8",
+            &["9", "8", "8", "8", "8", "8", "8", "8", "8", "8"],
+        ),
+        sampled_row(3, "5", &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]),
+    ];
+    let evaluation = Evaluation {
+        spec: &spec,
+        model: "scripted",
+        gold_field: None,
+        plan: fixed(10),
+        compare: Some(Compare::Number),
+        similar: None,
+        elapsed: Duration::from_secs(2),
+    };
+    let report = evaluation.of(&rows).unwrap();
+    let Quality::Open(open) = &report.quality else {
+        panic!("texts are open answers");
+    };
+    assert!((open.same_value - 2.0 / 3.0).abs() < 1e-9);
+    let samples = open.samples.as_ref().unwrap();
+    assert!((samples.first_accuracy - 1.0 / 3.0).abs() < 1e-9);
+    assert_eq!((samples.limit, samples.mean_samples), (10, 10.0));
+    let rules: Vec<StopRule> = samples.rules.iter().map(|rule| rule.rule).collect();
+    assert_eq!(rules, [StopRule::Fixed, StopRule::Adaptive, StopRule::Beta]);
+    // 2 where all agree and 3 where none does; one against three takes 5.
+    let taken: Vec<f64> = samples.rules.iter().map(|rule| rule.mean_samples).collect();
+    assert_eq!((taken[0], taken[1]), (10.0, 10.0 / 3.0));
+    assert!(taken[1] < taken[2] && taken[2] < 6.0);
+    for rule in &samples.rules {
+        assert!((rule.accuracy - 2.0 / 3.0).abs() < 1e-9, "{rule:?}");
+    }
+    let text = report.to_string();
+    let first = text
+        .lines()
+        .find(|line| line.starts_with("the first alone"));
+    assert!(first.unwrap().contains("  0.3333  "), "{text}");
 }
 
 #[test]
@@ -301,7 +385,7 @@ fn pool() -> Vec<Record> {
 
 fn draw(seed: u64, per_label: usize) -> Draw<'static> {
     Draw {
-        per_label,
+        per_label: Some(per_label),
         seed,
         gold_field: None,
     }

@@ -199,6 +199,12 @@ impl<'a> Entry<'a> {
             .ok_or_else(|| self.not(wanted))
     }
 
+    /// True or false.
+    pub(super) fn truth(&self) -> Result<bool, FileError> {
+        let truth = self.value.get_ref().as_bool();
+        truth.ok_or_else(|| self.not("true or false"))
+    }
+
     pub(super) fn list(&self, wanted: &str) -> Result<Vec<Entry<'a>>, FileError> {
         let items = self
             .value

@@ -216,9 +216,47 @@ pub(super) const KEYS: &[Key] = &[
         chinese: "遇到这些文字就结束",
     },
     Key {
+        path: "sampling.samples",
+        english: "samples of an open answer at most, which vote; 1 takes the most likely answer alone",
+        chinese: "开放式答案最多采样多少次并投票；1 表示只取最可能的答案",
+    },
+    Key {
+        path: "sampling.stop",
+        english: "when fewer do: adaptive, beta (two leading answers compared), or fixed, never",
+        chinese: "何时提前停止：adaptive 自适应、beta 比较前两名、fixed 从不",
+    },
+    Key {
+        path: "sampling.sure",
+        english: "from which probability of its whole text on the first answer stands alone; \
+                  without it, from where on it would win the vote",
+        chinese: "第一个答案的整体概率达到此值时不再采样；不写则按能否赢得投票计算",
+    },
+    Key {
+        path: "sampling.compare",
+        english: "by what answers are the same: number, json, code, words or meaning; without it, \
+                  what suits the task",
+        chinese: "如何判断答案相同：number 数值、json、code 代码、words 词语、meaning 含义；不写则按任务选择",
+    },
+    Key {
+        path: "sampling.embedder",
+        english: "the model whose vectors tell which texts mean the same; without it, their words do",
+        chinese: "用哪个模型的向量判断含义相同；不写则比较词语",
+    },
+    Key {
+        path: "sampling.repair",
+        english: "true asks a chat model once more, with what is wrong, where samples disagree or \
+                  none can be used",
+        chinese: "true 表示答案不一致或无法使用时，说明问题并再问一次（仅限对话模型）",
+    },
+    Key {
         path: "judge.calibration",
         english: "how label bias is removed: batch, contextual or none",
         chinese: "如何消除标签偏差：batch 批量、contextual 空内容、none 不校准",
+    },
+    Key {
+        path: "judge.min_confidence",
+        english: "answers that are less sure than this are withheld",
+        chinese: "置信度低于此值的答案不给出",
     },
     Key {
         path: "examples.input",

@@ -14,6 +14,7 @@ use super::entry::{Entry, Section};
 use super::error::FileError;
 use super::keys::closest;
 use super::settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
+use crate::judge::agreement::{Compare, MOST_SAMPLES, StopRule};
 use crate::parse::{KINDS, Known, NO_LABELS, field_title, kind_name, parse_known};
 use crate::remark::{Remark, line_of};
 
@@ -79,6 +80,18 @@ const CALIBRATIONS: [(&str, Calibration); 3] = [
     ("batch", Calibration::Batch),
     ("contextual", Calibration::Contextual),
     ("none", Calibration::None),
+];
+const STOP_RULES: [(&str, StopRule); 3] = [
+    ("adaptive", StopRule::Adaptive),
+    ("beta", StopRule::Beta),
+    ("fixed", StopRule::Fixed),
+];
+const COMPARISONS: [(&str, Compare); 5] = [
+    ("number", Compare::Number),
+    ("json", Compare::Json),
+    ("code", Compare::Code),
+    ("words", Compare::Words),
+    ("meaning", Compare::Meaning),
 ];
 
 impl Reader {
@@ -340,16 +353,11 @@ impl Reader {
     }
 
     fn settings(&mut self, root: &Section<'_>) -> Result<TaskSettings, FileError> {
-        let mut settings = TaskSettings::default();
-        if let Some(entry) = root.get("model") {
-            let wanted = "a model's name or path";
-            let name = entry.string(wanted)?;
-            if name.trim().is_empty() {
-                return Err(entry.not(wanted));
-            }
-            settings.model = Some(name.to_owned());
-        }
-        settings.server = self.server(root)?;
+        let mut settings = TaskSettings {
+            model: root.get("model").map(|e| model_name(&e)).transpose()?,
+            server: self.server(root)?,
+            ..TaskSettings::default()
+        };
         if let Some(entry) = root.get("decoding") {
             let table = entry.section("a table")?;
             self.remarks.extend(table.unknown_keys("decoding"));
@@ -361,9 +369,12 @@ impl Reader {
                 settings.stop = texts(&stop)?;
             }
         }
+        self.samples(root, &mut settings)?;
         if let Some(entry) = root.get("judge") {
             let table = entry.section("a table")?;
             self.remarks.extend(table.unknown_keys("judge"));
+            let least = table.get("min_confidence");
+            settings.min_confidence = least.map(|entry| entry.number(0.0..=1.0)).transpose()?;
             if let Some(entry) = table.get("calibration") {
                 settings.calibration = one_of(&entry, &CALIBRATIONS)?;
             }
@@ -373,6 +384,37 @@ impl Reader {
 }
 
 impl Reader {
+    /// How open answers are sampled and compared.
+    fn samples(
+        &mut self,
+        root: &Section<'_>,
+        settings: &mut TaskSettings,
+    ) -> Result<(), FileError> {
+        let Some(entry) = root.get("sampling") else {
+            return Ok(());
+        };
+        let table = entry.section("a table")?;
+        self.remarks.extend(table.unknown_keys("sampling"));
+        let plan = &mut settings.plan;
+        if let Some(entry) = table.get("samples") {
+            plan.samples = entry.whole(1..=MOST_SAMPLES as u64)? as usize;
+        }
+        if let Some(entry) = table.get("stop") {
+            plan.stop = one_of(&entry, &STOP_RULES)?;
+        }
+        if let Some(entry) = table.get("sure") {
+            plan.sure = Some(entry.number(0.0..=1.0)?);
+        }
+        if let Some(entry) = table.get("repair") {
+            plan.repair = entry.truth()?;
+        }
+        let embedder = table.get("embedder");
+        settings.embedder = embedder.map(|entry| model_name(&entry)).transpose()?;
+        let compare = table.get("compare");
+        settings.compare = compare.map(|e| one_of(&e, &COMPARISONS)).transpose()?;
+        Ok(())
+    }
+
     /// The server that runs the task.
     fn server(&mut self, root: &Section<'_>) -> Result<Option<ServerSettings>, FileError> {
         let Some(entry) = root.get("engine") else {
@@ -419,6 +461,15 @@ impl Reader {
             timeout_seconds: count("timeout_seconds")?,
         }))
     }
+}
+
+fn model_name(entry: &Entry<'_>) -> Result<String, FileError> {
+    let wanted = "a model's name or path";
+    let name = entry.string(wanted)?;
+    if name.trim().is_empty() {
+        return Err(entry.not(wanted));
+    }
+    Ok(name.to_owned())
 }
 
 /// An address without a password in it; the error does not repeat it.

@@ -4,6 +4,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use autoglm_spec::{Calibration, Decoding, Sampling, TaskSpec};
 
+use crate::judge::agreement::{Compare, SamplingPlan};
+
 /// A task file that has been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskFile {
@@ -28,6 +30,14 @@ pub struct TaskSettings {
     pub stop: Vec<String>,
     /// How label bias is removed.
     pub calibration: Calibration,
+    /// How many samples an open answer gets.
+    pub plan: SamplingPlan,
+    /// By what open answers are compared; what suits the task where nothing is said.
+    pub compare: Option<Compare>,
+    /// The model whose vectors tell which texts mean the same.
+    pub embedder: Option<String>,
+    /// Answers that are less sure than this are withheld.
+    pub min_confidence: Option<f32>,
 }
 
 impl Default for TaskSettings {
@@ -39,6 +49,10 @@ impl Default for TaskSettings {
             decoding: Decoding::default(),
             stop: Vec::new(),
             calibration: Calibration::Batch,
+            plan: SamplingPlan::default(),
+            compare: None,
+            embedder: None,
+            min_confidence: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::keys::KEYS;
 use super::*;
+use crate::judge::agreement::{Compare, SamplingPlan, StopRule};
 use crate::parse::{KINDS, parse};
 
 fn error(text: &str) -> String {
@@ -644,8 +645,50 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
             },
             stop,
             calibration,
+            plan: SamplingPlan {
+                samples: 1 + numbers.1 % 20,
+                stop: [StopRule::Adaptive, StopRule::Beta, StopRule::Fixed][numbers.3 % 3],
+                sure: (numbers.1 % 2 == 0).then_some(top_p),
+                repair: numbers.3 % 2 == 0,
+            },
+            compare: [
+                None,
+                Some(Compare::Number),
+                Some(Compare::Json),
+                Some(Compare::Code),
+                Some(Compare::Words),
+                Some(Compare::Meaning),
+            ][numbers.1 % 6],
+            embedder: (numbers.1 % 4 == 0).then(|| "all-minilm-l6-v2".to_owned()),
+            min_confidence: (numbers.1 % 2 == 0).then_some(min_p),
         },
     )
+}
+
+#[test]
+fn samples_are_bounded_and_rules_named() {
+    let settings = |table: &str| {
+        read_task_file(&format!("instruction = 'How many?'\n[sampling]\n{table}\n"))
+            .map(|(file, _)| file.settings)
+            .map_err(|error| error.to_string())
+    };
+    let read = settings("samples = 5\nstop = 'fixed'\nrepair = true").unwrap();
+    assert_eq!((read.plan.samples, read.plan.stop), (5, StopRule::Fixed));
+    assert!(read.plan.repair);
+    assert_eq!(
+        settings("samples = 0").unwrap_err(),
+        "line 3: `sampling.samples`: got `0`, want a whole number from 1 to 100"
+    );
+    assert!(
+        settings("stop = 'adaptiv'")
+            .unwrap_err()
+            .contains("did you mean `adaptive`?")
+    );
+    assert!(
+        settings("repair = 1")
+            .unwrap_err()
+            .ends_with("want true or false")
+    );
 }
 
 proptest! {

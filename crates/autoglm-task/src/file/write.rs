@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::keys::meaning;
 use super::settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
+use crate::judge::agreement::{Compare, StopRule};
 use crate::parse::{is_han, kind_name};
 
 /// Lists up to this many characters stand on one line.
@@ -167,8 +168,60 @@ impl Out {
                 );
             }
         }
-        if settings.calibration != usual.calibration {
-            self.table("judge");
+        self.samples(settings);
+        self.judge(settings);
+    }
+
+    fn samples(&mut self, settings: &TaskSettings) {
+        let usual = TaskSettings::default();
+        let same = (settings.plan, settings.compare) == (usual.plan, usual.compare);
+        if same && settings.embedder.is_none() {
+            return;
+        }
+        self.table("sampling");
+        let (plan, usual) = (settings.plan, usual.plan);
+        let stop = match plan.stop {
+            StopRule::Adaptive => "adaptive",
+            StopRule::Beta => "beta",
+            StopRule::Fixed => "fixed",
+        };
+        let compare = settings.compare.map(|compare| match compare {
+            Compare::Number => "number",
+            Compare::Json => "json",
+            Compare::Code => "code",
+            Compare::Words => "words",
+            Compare::Meaning => "meaning",
+        });
+        let unless = |usual: bool, value: String| (!usual).then_some(value);
+        let rows = [
+            (
+                "samples",
+                unless(plan.samples == usual.samples, plan.samples.to_string()),
+            ),
+            ("stop", unless(plan.stop == usual.stop, basic(stop))),
+            ("sure", plan.sure.map(|sure| sure.to_string())),
+            ("compare", compare.map(basic)),
+            ("embedder", settings.embedder.as_deref().map(basic)),
+            (
+                "repair",
+                unless(plan.repair == usual.repair, plan.repair.to_string()),
+            ),
+        ];
+        for (name, value) in rows {
+            if let Some(value) = value {
+                self.key(&format!("sampling.{name}"), &value);
+            }
+        }
+    }
+
+    fn judge(&mut self, settings: &TaskSettings) {
+        let usual = TaskSettings::default();
+        let changed = settings.calibration != usual.calibration;
+        if !changed && settings.min_confidence.is_none() {
+            return;
+        }
+        self.table("judge");
+        if changed {
             let name = match settings.calibration {
                 // What labelled records teach is in the store, not in the file.
                 Calibration::Batch | Calibration::Fitted => "batch",
@@ -176,6 +229,9 @@ impl Out {
                 Calibration::None => "none",
             };
             self.key("judge.calibration", &basic(name));
+        }
+        if let Some(least) = settings.min_confidence {
+            self.key("judge.min_confidence", &least.to_string());
         }
     }
 

@@ -1,15 +1,19 @@
 //! From what a model said to an answer with an honest confidence: label bias is divided out by a
 //! prior that needs no labelled record, and open answers are as sure as their tokens were.
 
+pub mod agreement;
+mod calibrator;
 mod prior;
 #[cfg(test)]
 mod tests;
 
-use autoglm_spec::{FinishReason, Label, Output, Verdict};
+use autoglm_spec::{EngineError, FinishReason, Label, Output, Stopped, Verdict};
 
+use agreement::{Agreement, Compare, SamplingPlan};
+pub use calibrator::Calibrator;
 pub use prior::{BATCH_FULL_RECORDS, BATCH_RECORDS, Prior};
 
-use crate::row::Raw;
+use crate::row::{Raw, Sample};
 
 /// The most confidence that an open answer gets: tokens that were certain can still be wrong, and
 /// nothing here has seen whether they were.
@@ -20,6 +24,9 @@ pub const OPEN_CONFIDENCE_LIMIT: f32 = 0.95;
 pub struct Judge {
     output: Output,
     prior: Prior,
+    agreement: Agreement,
+    plan: SamplingPlan,
+    calibrator: Option<Calibrator>,
 }
 
 impl Judge {
@@ -28,6 +35,28 @@ impl Judge {
         Self {
             output: output.clone(),
             prior,
+            agreement: Agreement::new(output, Compare::Words),
+            plan: SamplingPlan::default(),
+            calibrator: None,
+        }
+    }
+
+    /// The same for open answers that were sampled by a plan and are compared so.
+    #[must_use]
+    pub fn sampled(self, agreement: Agreement, plan: SamplingPlan) -> Self {
+        Self {
+            agreement,
+            plan,
+            ..self
+        }
+    }
+
+    /// The same with confidences that a calibrator, fitted on labelled answers, corrects.
+    #[must_use]
+    pub fn calibrated(self, calibrator: Calibrator) -> Self {
+        Self {
+            calibrator: Some(calibrator),
+            ..self
         }
     }
 
@@ -49,19 +78,16 @@ impl Judge {
                 Err("labels were asked for, text was generated".to_owned())
             }
             (Raw::Scores { .. }, _) => Err("text was asked for, labels were scored".to_owned()),
-            (
-                Raw::Text {
-                    text,
-                    mean_logprob,
-                    tokens,
-                    finish,
-                },
-                output,
-            ) => {
-                let answer = usable_text(output, text, *finish)?;
-                Ok(self.open_verdict(answer, *mean_logprob, *tokens))
-            }
+            (Raw::Text { .. }, _) => self.open_verdict(&raw.samples()),
         }
+        .map(|verdict| self.corrected(verdict))
+    }
+
+    fn corrected(&self, mut verdict: Verdict) -> Verdict {
+        if let Some(calibrator) = &self.calibrator {
+            verdict.confidence = calibrator.apply(verdict.confidence);
+        }
+        verdict
     }
 
     fn label_verdict(&self, labels: &[Label], logprobs: &[f32]) -> Verdict {
@@ -76,16 +102,25 @@ impl Judge {
             confidence,
             distribution,
             calibration: self.prior.calibration,
+            vote: None,
         }
     }
 
-    fn open_verdict(&self, answer: String, mean_logprob: f32, tokens: usize) -> Verdict {
-        Verdict {
+    fn open_verdict(&self, samples: &[Sample]) -> Result<Verdict, String> {
+        let told = |error: EngineError| format!("the samples cannot be compared: {error}");
+        let counted = self.agreement.count(samples).map_err(told)?;
+        // Whether to go on was decided before the turn that says what is wrong.
+        let votes = samples.iter().take_while(|sample| !sample.repair).count();
+        let before = self.agreement.count(&samples[..votes]).map_err(told)?;
+        let stopped = self.plan.decide(&before.ballot).unwrap_or(Stopped::Limit);
+        let (answer, confidence, vote) = counted.verdict(samples, stopped)?;
+        Ok(Verdict {
             answer,
-            confidence: open_confidence(mean_logprob, tokens),
+            confidence,
             distribution: Vec::new(),
             calibration: self.prior.calibration,
-        }
+            vote: (self.plan.samples > 1).then_some(vote),
+        })
     }
 }
 

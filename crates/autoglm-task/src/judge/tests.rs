@@ -132,6 +132,7 @@ fn text(text: &str, finish: FinishReason) -> Raw {
         mean_logprob: -0.5,
         tokens: 3,
         finish,
+        more: Vec::new(),
     }
 }
 

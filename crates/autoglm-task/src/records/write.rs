@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use autoglm_spec::{Output, Record, Verdict};
+use autoglm_spec::{Alternative, Output, Record, Verdict, Vote};
 use serde_json::{Map, Value, json};
 
 use super::OutputFormat;
@@ -41,7 +41,16 @@ impl RowSink for Vec<Row> {
 }
 
 /// The names that AutoGLM writes beside a record's own fields.
-const OWN_NAMES: [&str; 5] = ["answer", "confidence", "distribution", "line", "error"];
+const OWN_NAMES: [&str; 8] = [
+    "answer",
+    "confidence",
+    "distribution",
+    "vote",
+    "abstained",
+    "abstain_reason",
+    "line",
+    "error",
+];
 /// How many malformed rows wait for the first good one before CSV does without its fields.
 const WAITING_ROWS: usize = 1000;
 /// What a record's own field of such a name is prefixed with.
@@ -49,15 +58,17 @@ const CLASH_PREFIX: &str = "input_";
 
 /// Writes rows to a file or stream; each call of `write_rows` ends with a flush.
 ///
-/// A JSON line holds the record's fields, then `answer` and `confidence` (and `distribution` where
-/// it is asked for), or `line` and `error`. A record's own field with one of these names is
+/// A JSON line holds the record's fields, then `answer` and `confidence` (and `distribution` or
+/// `vote` where it is asked for), or `line` and `error`; where the answer is withheld, `abstained`
+/// and `abstain_reason` stand in its place. A record's own field with one of these names is
 /// written as `input_NAME`. CSV has one set of columns: the fields of the first readable record,
-/// then `answer`, `confidence`, (`distribution`,) `line`, `error`; fields that only later records
-/// have are left out and counted.
+/// then `answer`, `confidence`, (`distribution`, `vote`,) (`abstained`, `abstain_reason`,) `line`,
+/// `error`; fields that only later records have are left out and counted.
 pub struct RowWriter<W> {
     out: W,
     format: OutputFormat,
     with_distribution: bool,
+    with_abstentions: bool,
     json_answers: bool,
     columns: Option<Vec<String>>,
     waiting: Vec<Row>,
@@ -71,10 +82,20 @@ impl<W: Write> RowWriter<W> {
             out,
             format,
             with_distribution,
+            with_abstentions: false,
             json_answers: matches!(output, Output::Json { .. }),
             columns: None,
             waiting: Vec::new(),
             left_out: 0,
+        }
+    }
+
+    /// The same with columns of CSV for answers that are withheld.
+    #[must_use]
+    pub fn with_abstentions(self, yes: bool) -> Self {
+        Self {
+            with_abstentions: yes,
+            ..self
         }
     }
 
@@ -93,10 +114,21 @@ impl<W: Write> RowWriter<W> {
     fn write_json(&mut self, row: &Row) -> io::Result<()> {
         let mut object = row.input.as_ref().map(renamed).unwrap_or_default();
         if let Some(verdict) = &row.verdict {
-            object.insert("answer".to_owned(), self.answer_value(verdict));
+            match &row.abstained {
+                None => {
+                    object.insert("answer".to_owned(), self.answer_value(verdict));
+                }
+                Some(reason) => {
+                    object.insert("abstained".to_owned(), json!(true));
+                    object.insert("abstain_reason".to_owned(), json!(reason));
+                }
+            }
             object.insert("confidence".to_owned(), json!(rounded(verdict.confidence)));
             if self.with_distribution && !verdict.distribution.is_empty() {
                 object.insert("distribution".to_owned(), distribution(verdict));
+            }
+            if let (true, Some(vote)) = (self.with_distribution, &verdict.vote) {
+                object.insert("vote".to_owned(), vote_value(vote));
             }
         } else if let Some(error) = &row.error {
             object.insert("line".to_owned(), json!(row.line));
@@ -156,8 +188,12 @@ impl<W: Write> RowWriter<W> {
     }
 
     fn own_columns(&self) -> impl Iterator<Item = &'static str> + use<W> {
-        let with_distribution = self.with_distribution;
-        let wanted = move |name: &&str| with_distribution || *name != "distribution";
+        let (distribution, abstentions) = (self.with_distribution, self.with_abstentions);
+        let wanted = move |name: &&str| match *name {
+            "distribution" | "vote" => distribution,
+            "abstained" | "abstain_reason" => abstentions,
+            _ => true,
+        };
         OWN_NAMES.into_iter().filter(wanted)
     }
 
@@ -165,11 +201,29 @@ impl<W: Write> RowWriter<W> {
         let verdict = row.verdict.as_ref();
         let of_verdict = |cell: fn(&Verdict) -> String| verdict.map(cell).unwrap_or_default();
         let mut cells = vec![
-            of_verdict(|v| v.answer.clone()),
+            match row.abstained {
+                None => of_verdict(|v| v.answer.clone()),
+                Some(_) => String::new(),
+            },
             of_verdict(|v| rounded(v.confidence).to_string()),
         ];
         if self.with_distribution {
             cells.push(of_verdict(|v| distribution(v).to_string()));
+            let vote = verdict.and_then(|v| v.vote.as_ref());
+            cells.push(
+                vote.map(|vote| vote_value(vote).to_string())
+                    .unwrap_or_default(),
+            );
+        }
+        if self.with_abstentions {
+            let reason = row.abstained.clone();
+            cells.push(
+                reason
+                    .as_ref()
+                    .map(|_| "true".to_owned())
+                    .unwrap_or_default(),
+            );
+            cells.push(reason.unwrap_or_default());
         }
         let error = row.error.as_ref().filter(|_| verdict.is_none());
         cells.push(error.map(|_| row.line.to_string()).unwrap_or_default());
@@ -215,6 +269,18 @@ fn distribution(verdict: &Verdict) -> Value {
         .map(|(label, p)| (label.clone(), json!(rounded(*p))))
         .collect();
     Value::Object(object)
+}
+
+/// A vote with shares that are short enough to read.
+fn vote_value(vote: &Vote) -> Value {
+    let alternative = |a: &Alternative| json!({"answer": a.answer, "share": rounded(a.share)});
+    json!({
+        "samples": vote.samples,
+        "agreed": vote.agreed,
+        "stopped": vote.stopped.name(),
+        "entropy": rounded(vote.entropy),
+        "alternatives": vote.alternatives.iter().map(alternative).collect::<Vec<_>>(),
+    })
 }
 
 /// Four decimals: finer steps of a confidence mean nothing.

@@ -3,7 +3,7 @@
 use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Record, Verdict};
 
 use super::Job;
-use super::ask::{Answer, Asker, prompt_hash};
+use super::ask::{Answer, Asked, Asker, prompt_hash};
 use super::taught::{Question, TaughtAsker};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
@@ -58,7 +58,8 @@ impl<'a> Answerer<'a> {
     /// The scores of records without content.
     pub(super) fn content_free(&self, cancel: &Cancel) -> Result<Vec<Vec<f32>>, Stop> {
         let blanks = self.asker.content_free();
-        let blanks: Vec<&[Composed]> = blanks.iter().map(Vec::as_slice).collect();
+        let asked = |prompts| Asked { index: 0, prompts };
+        let blanks: Vec<Asked<'_>> = blanks.iter().map(|blank| asked(blank.as_slice())).collect();
         let mut scores = Vec::new();
         for answer in self.asker.ask(&blanks, cancel)? {
             match answer {
@@ -114,8 +115,13 @@ impl<'a> Answerer<'a> {
         if let Some(taught) = &self.taught {
             return taught.ask(&questions.collect::<Vec<_>>(), cancel);
         }
-        let prompts: Vec<&[Composed]> = questions.map(|question| question.prompts).collect();
-        let answers = self.asker.ask(&prompts, cancel)?.into_iter();
+        let asked = drafts.iter().filter(|draft| !draft.prompts.is_empty());
+        let asked = asked.map(|draft| Asked {
+            index: draft.row.index,
+            prompts: &draft.prompts,
+        });
+        let asked: Vec<Asked<'_>> = asked.collect();
+        let answers = self.asker.ask(&asked, cancel)?.into_iter();
         Ok(answers.map(|answer| (answer, None)).collect())
     }
 

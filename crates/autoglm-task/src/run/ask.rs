@@ -1,28 +1,38 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Decoding, EngineError, FinishReason, GenerateRequest,
-    Normalise, Record, Sampling, ScoreRequest, Scoring, TaskSpec, Usage,
+    AttentionPolicy, Cancel, Decoding, EngineError, GenerateRequest, Normalise, Record,
+    ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
+use super::sample::Sampler;
 use super::survey::hexadecimal;
 use super::{Engine, Job};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed, Composer};
-use crate::ensemble::LOGPROB_FLOOR;
-use crate::judge::mean_logprob;
 use crate::row::Raw;
+
+/// The least log-probability that is kept: e⁻¹⁰⁰⁰⁰ is nothing, and infinities have no JSON.
+pub(crate) const LOGPROB_FLOOR: f32 = -1e4;
 
 /// What the engine said to one record.
 pub(super) type Answer = Result<(Raw, Usage), EngineError>;
+
+/// A record that the engine is asked for.
+pub(super) struct Asked<'a> {
+    /// Its place in the input.
+    pub(super) index: u64,
+    /// Its prompts, one a way to order the examples.
+    pub(super) prompts: &'a [Composed],
+}
 
 /// Composes the prompts of one task and asks the engine.
 pub(super) struct Asker<'a> {
     engine: &'a dyn Engine,
     /// One a way to order the examples, at least one.
     composers: Vec<Composer>,
-    sampling: Sampling,
+    sampler: Sampler<'a>,
     decoding: Decoding,
     stop: Vec<String>,
 }
@@ -40,7 +50,13 @@ impl<'a> Asker<'a> {
         Ok(Self {
             engine: job.engine,
             composers,
-            sampling: job.settings.sampling,
+            sampler: Sampler {
+                engine: job.engine,
+                plan: job.plan(),
+                agreement: job.agreement(),
+                sampling: job.settings.sampling,
+                language: job.spec.language,
+            },
             decoding: job.settings.decoding,
             stop: job.settings.stop.clone(),
         })
@@ -69,14 +85,15 @@ impl<'a> Asker<'a> {
     /// else is generated. Scores are the mean over the prompts of a record.
     pub(super) fn ask(
         &self,
-        records: &[&[Composed]],
+        records: &[Asked<'_>],
         cancel: &Cancel,
     ) -> Result<Vec<Answer>, TaskError> {
-        let Some(first) = records.first().and_then(|prompts| prompts.first()) else {
+        let Some(first) = records.first().and_then(|asked| asked.prompts.first()) else {
             return Ok(Vec::new());
         };
         if first.options.is_none() {
-            return self.generate(records, cancel);
+            let request = |asked: &Asked<'_>| self.generate_request(&asked.prompts[0]);
+            return self.sampler.ask(records, &request, cancel);
         }
         // One order after the other, so that the prompts of a call share their long prefix.
         let mut all = self.score(records, 0, cancel)?;
@@ -93,25 +110,15 @@ impl<'a> Asker<'a> {
         Ok(all.into_iter().map(mean).collect())
     }
 
-    fn generate(&self, records: &[&[Composed]], cancel: &Cancel) -> Result<Vec<Answer>, TaskError> {
-        let requests: Vec<GenerateRequest> = records
-            .iter()
-            .map(|prompts| self.generate_request(&prompts[0]))
-            .collect();
-        let results = self.engine.generate(&requests, cancel, &mut |_, _| {});
-        let answers = results.into_iter().map(|r| r.and_then(generated));
-        counted(answers.collect(), requests.len())
-    }
-
     fn score(
         &self,
-        records: &[&[Composed]],
+        records: &[Asked<'_>],
         order: usize,
         cancel: &Cancel,
     ) -> Result<Vec<Answer>, TaskError> {
         let requests: Vec<ScoreRequest> = records
             .iter()
-            .map(|prompts| score_request(&prompts[order]))
+            .map(|asked| score_request(&asked.prompts[order]))
             .collect();
         let results = self.engine.score(&requests, cancel);
         let answers = results.into_iter().map(|r| r.map(|s| scored(&s)));
@@ -123,7 +130,7 @@ impl<'a> Asker<'a> {
         GenerateRequest {
             prompt: composed.prompt.clone(),
             max_tokens: composed.max_tokens,
-            sampling: self.sampling,
+            sampling: self.sampler.sampling,
             stop: stop.collect(),
             constraint: composed.constraint.clone(),
             decoding: self.decoding,
@@ -192,18 +199,4 @@ fn divided(raw: Raw, by: f32) -> Raw {
         },
         text @ Raw::Text { .. } => text,
     }
-}
-
-/// A completion that a cancellation has cut is no answer.
-fn generated(completion: Completion) -> Answer {
-    if completion.finish == FinishReason::Cancelled {
-        return Err(EngineError::Cancelled);
-    }
-    let raw = Raw::Text {
-        mean_logprob: mean_logprob(&completion.logprobs).max(LOGPROB_FLOOR),
-        tokens: completion.logprobs.len(),
-        text: completion.text,
-        finish: completion.finish,
-    };
-    Ok((raw, completion.usage))
 }

@@ -6,30 +6,36 @@
 mod answer;
 mod ask;
 mod progress;
+mod repair;
 mod replay;
 mod resume;
+mod sample;
+#[cfg(test)]
+mod sampled_tests;
 mod survey;
 mod taught;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use autoglm_spec::{
-    Calibration, Cancel, Decoding, Generate, Output, Sampling, Score, TaskSpec, Usage,
+    Calibration, Cancel, Decoding, Generate, Output, Sampling, Score, TaskSpec, Usage, Verdict,
 };
 use serde::Serialize;
 
 use crate::TaskError;
+use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{BATCH_RECORDS, Judge, Prior};
 use crate::records::{NumberedRecord, RecordError, RowSink};
 use crate::row::{Raw, Row};
 use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
-pub(crate) use ask::cannot_compose;
+pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};
 pub use progress::Progress;
-pub use replay::{Replay, Shown, replay, show};
+pub use replay::{Again, Replay, Shown, replay, show};
 pub use resume::Resume;
 pub(crate) use survey::hexadecimal;
 pub use survey::{Survey, survey};
@@ -61,6 +67,8 @@ pub struct Job<'a> {
     pub taught: Option<Taught<'a>>,
     /// How it is run.
     pub settings: RunSettings,
+    /// How near texts are, where they are compared by meaning; by their words where none is given.
+    pub similar: Option<Arc<dyn Similar>>,
     /// Where the records come from: an absolute path, or `-`.
     pub source: String,
     /// What was found out about the input beforehand, where it could be read twice.
@@ -78,6 +86,12 @@ pub struct RunSettings {
     pub calibration: Calibration,
     /// How tokens of open answers are chosen.
     pub sampling: Sampling,
+    /// How many samples an open answer gets.
+    pub plan: SamplingPlan,
+    /// By what open answers are compared; what suits the task where nothing is said.
+    pub compare: Option<Compare>,
+    /// Answers that are less sure than this are withheld.
+    pub min_confidence: Option<f32>,
     /// What may be done to answer sooner.
     pub decoding: Decoding,
     /// Texts that end an open answer, besides those of the template.
@@ -99,6 +113,9 @@ impl Default for RunSettings {
         Self {
             calibration: Calibration::Batch,
             sampling: Sampling::GREEDY,
+            plan: SamplingPlan::default(),
+            compare: None,
+            min_confidence: None,
             decoding: Decoding::default(),
             stop: Vec::new(),
             both_orders: true,
@@ -133,6 +150,10 @@ pub struct RunReport {
     pub resumed: u64,
     /// Of the written, rows with an error.
     pub errors: u64,
+    /// Of the written, rows whose answer is withheld because it is not sure enough.
+    pub abstained: u64,
+    /// Samples of the written rows that were taken, where answers are sampled.
+    pub samples: u64,
     /// Of the written, open answers that reached the token limit.
     pub cut: u64,
     /// What was divided out of labels' probabilities; none where it is not known yet.
@@ -181,6 +202,10 @@ impl Job<'_> {
             calibration: self.calibration(),
             ensemble: self.taught.map(|taught| taught.ensemble.hash()),
             sampling: self.settings.sampling,
+            plan: self.plan(),
+            compare: self.settings.compare,
+            similar: self.similar.as_ref().map(|similar| similar.name()),
+            min_confidence: self.settings.min_confidence,
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
@@ -200,6 +225,35 @@ impl Job<'_> {
     fn uses_both_orders(&self) -> bool {
         let closed = matches!(self.spec.output, Output::Labels { .. });
         self.settings.both_orders && closed && self.spec.examples.len() >= 2
+    }
+
+    /// How records are sampled: labels are scored, and never sampled.
+    fn plan(&self) -> SamplingPlan {
+        let closed = matches!(self.spec.output, Output::Labels { .. });
+        if closed || self.settings.plan.samples <= 1 {
+            return SamplingPlan::default();
+        }
+        let mut plan = self.settings.plan;
+        if self.settings.sampling.temperature > 1.0 {
+            // Then the first answer's probability no longer bounds how often it comes again.
+            plan.sure = Some(1.0);
+        }
+        plan
+    }
+
+    /// How open answers are compared.
+    fn agreement(&self) -> Agreement {
+        let compare = self.settings.compare;
+        let compare = compare.unwrap_or_else(|| Compare::of(self.spec));
+        let agreement = Agreement::new(&self.spec.output, compare);
+        match &self.similar {
+            Some(similar) => agreement.with_similar(Arc::clone(similar)),
+            None => agreement,
+        }
+    }
+
+    fn judge(&self, prior: Prior) -> Judge {
+        Judge::new(&self.spec.output, prior).sampled(self.agreement(), self.plan())
     }
 
     fn window_records(&self) -> usize {
@@ -251,6 +305,8 @@ impl<'a> Runner<'a> {
                 waiting: 0,
                 resumed: 0,
                 errors: 0,
+                abstained: 0,
+                samples: 0,
                 cut: 0,
                 prior: None,
                 usage: Usage::default(),
@@ -299,7 +355,7 @@ impl<'a> Runner<'a> {
     fn freeze(&mut self, prior: Prior) -> Result<(), Stop> {
         self.parts.store.put_prior(self.run, &prior)?;
         self.report.prior = Some(prior.clone());
-        self.judge = Some(Judge::new(&self.job.spec.output, prior));
+        self.judge = Some(self.job.judge(prior));
         Ok(())
     }
 
@@ -422,6 +478,7 @@ impl<'a> Runner<'a> {
                     Err(message) => row.error = Some(message),
                 }
             }
+            row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));
             if let (true, Some(message)) = (self.job.settings.strict, &row.error) {
                 let error = TaskError::Unanswered {
                     line: row.line,
@@ -434,10 +491,20 @@ impl<'a> Runner<'a> {
         (rows, None)
     }
 
+    /// Why an answer is withheld.
+    fn doubt(&self, verdict: &Verdict) -> Option<String> {
+        let least = self.job.settings.min_confidence?;
+        let confidence = verdict.confidence;
+        let doubted = confidence < least;
+        doubted.then(|| format!("the confidence {confidence:.4} is below {least}"))
+    }
+
     fn write(&mut self, rows: &[Row]) -> Result<(), Stop> {
         self.report.written += rows.len() as u64;
         self.report.errors += count(rows, |row| row.error.is_some());
         self.report.cut += count(rows, is_cut);
+        self.report.abstained += count(rows, |row| row.abstained.is_some());
+        self.report.samples += rows.iter().map(samples_of).sum::<u64>();
         let written = self.parts.sink.write_rows(rows);
         written.map_err(|source| Stop::Failed(TaskError::Write { source }))
     }
@@ -502,6 +569,15 @@ fn scores_of(row: &Row) -> Option<Vec<f32>> {
         Some(Raw::Scores { logprobs }) => Some(logprobs.clone()),
         Some(Raw::Text { .. }) | None => None,
     }
+}
+
+/// Samples that voted on a row.
+fn samples_of(row: &Row) -> u64 {
+    let vote = row
+        .verdict
+        .as_ref()
+        .and_then(|verdict| verdict.vote.as_ref());
+    vote.map_or(0, |vote| vote.samples as u64)
 }
 
 fn is_cut(row: &Row) -> bool {

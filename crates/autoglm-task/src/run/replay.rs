@@ -1,15 +1,18 @@
 //! Looks at a stored record again, and answers it again to see whether the same comes out.
 
-use autoglm_spec::{Cancel, EngineError, Prompt, Record, TaskSpec, Verdict};
+use std::sync::Arc;
+
+use autoglm_spec::{Cancel, Embed, EngineError, Prompt, Record, TaskSpec, Verdict};
 use serde::Serialize;
 
-use super::ask::{Asker, cannot_compose, prompt_hash};
+use super::ask::{Asked, Asker, cannot_compose, prompt_hash};
 use super::taught::{Question, Taught, TaughtAsker};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
 use crate::compose::{Composed, Composer};
-use crate::ensemble::{Engines, Ensemble};
-use crate::judge::{Judge, Prior};
+use crate::ensemble::Ensemble;
+use crate::judge::Prior;
+use crate::judge::agreement::Similar;
 use crate::row::Row;
 use crate::store::{Archive, RunId, RunInfo};
 
@@ -51,6 +54,17 @@ pub fn show(store: &dyn Archive, run: RunId, index: u64) -> Result<Shown, TaskEr
     Ok(shown(row, composed))
 }
 
+/// What a record is answered with again.
+#[derive(Clone)]
+pub struct Again<'a> {
+    /// The engine.
+    pub engine: &'a dyn Engine,
+    /// How near texts are, as in [`Job`].
+    pub similar: Option<Arc<dyn Similar>>,
+    /// What makes the vectors of records, as in [`Taught`].
+    pub embedder: Option<&'a dyn Embed>,
+}
+
 /// Composes, answers and judges a stored record once more, with the run's task, settings and
 /// prior or taught judge and the engines given.
 ///
@@ -61,15 +75,15 @@ pub fn replay(
     store: &dyn Archive,
     run: RunId,
     index: u64,
-    engines: Engines<'_>,
+    again: &Again<'_>,
     cancel: &Cancel,
 ) -> Result<Replay, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
     let (prompt, verdict) = match ensemble_of(store, &info)? {
-        Some(ensemble) => answer_as_taught(&info, record, (&ensemble, engines), cancel),
-        None => answer(&info, record, engines.language, cancel),
+        Some(ensemble) => answer_as_taught(&info, record, (&ensemble, again), cancel),
+        None => answer(&info, &row, again, cancel),
     }?;
     let verdict = verdict.map_err(|source| TaskError::Engine {
         line: row.line,
@@ -91,15 +105,21 @@ type Answered = (
 
 fn answer(
     info: &RunInfo,
-    record: &Record,
-    engine: &dyn Engine,
+    row: &Row,
+    again: &Again<'_>,
     cancel: &Cancel,
 ) -> Result<Answered, TaskError> {
-    let asker = Asker::new(&job_of(info, engine))?;
+    let job = job_of(info, again);
+    let asker = Asker::new(&job)?;
+    let record = row.input.as_ref().ok_or_else(|| missing(info, row.index))?;
     let prompts = asker.prompts(record).map_err(cannot_compose)?;
-    let mut answers = asker.ask(&[prompts.as_slice()], cancel)?;
+    let asked = Asked {
+        index: row.index,
+        prompts: &prompts,
+    };
+    let mut answers = asker.ask(&[asked], cancel)?;
     let prior = info.prior.clone().unwrap_or_else(Prior::none);
-    let judge = Judge::new(&info.spec.output, prior);
+    let judge = job.judge(prior);
     let verdict = answers.remove(0).map(|(raw, _)| judge.verdict(&raw));
     Ok((prompts.into_iter().next(), verdict))
 }
@@ -107,14 +127,14 @@ fn answer(
 fn answer_as_taught(
     info: &RunInfo,
     record: &Record,
-    (ensemble, engines): (&Ensemble, Engines<'_>),
+    (ensemble, again): (&Ensemble, &Again<'_>),
     cancel: &Cancel,
 ) -> Result<Answered, TaskError> {
     let taught = Taught {
         ensemble,
-        embedder: engines.embedder,
+        embedder: again.embedder,
     };
-    let asker = TaughtAsker::new(&info.spec, engines.language, taught)?;
+    let asker = TaughtAsker::new(&info.spec, again.engine, taught)?;
     let prompts = asker.prompts(record).map_err(cannot_compose)?;
     let question = Question {
         record,
@@ -142,16 +162,19 @@ fn shown_spec(store: &dyn Archive, info: &RunInfo) -> Result<TaskSpec, TaskError
     Ok(spec)
 }
 
-fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
+fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
     Job {
         spec: &info.spec,
-        engine,
+        engine: again.engine,
         taught: None,
+        similar: again.similar.clone(),
         settings: RunSettings {
             calibration: info.key.calibration,
             sampling: info.key.sampling,
             stop: info.key.stop.clone(),
             both_orders: info.key.both_orders,
+            plan: info.key.plan,
+            compare: info.key.compare,
             ..RunSettings::default()
         },
         source: info.key.source.clone(),

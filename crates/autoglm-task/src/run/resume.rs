@@ -79,6 +79,15 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
     same(info, "model", &stored.model, &key.model)?;
     same(info, "calibration", &stored.calibration, &key.calibration)?;
     same(info, "sampling", &stored.sampling, &key.sampling)?;
+    same(info, "plan of samples", &stored.plan, &key.plan)?;
+    same(info, "comparison of answers", &stored.compare, &key.compare)?;
+    same(info, "embedder", &stored.similar, &key.similar)?;
+    same(
+        info,
+        "least confidence",
+        &stored.min_confidence,
+        &key.min_confidence,
+    )?;
     same(info, "list of stop texts", &stored.stop, &key.stop)?;
     same(
         info,

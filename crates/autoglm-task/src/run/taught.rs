@@ -3,10 +3,10 @@
 use autoglm_spec::{Cancel, Embed, EngineError, Output, Record, TaskSpec, Usage, Verdict};
 
 use super::Engine;
-use super::ask::Answer;
+use super::ask::{Answer, LOGPROB_FLOOR};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
-use crate::ensemble::{Ensemble, Evidence, LOGPROB_FLOOR, Panel, PromptEvidence, record_text};
+use crate::ensemble::{Ensemble, Evidence, Panel, PromptEvidence, record_text};
 use crate::row::Raw;
 
 /// An ensemble with the engine that makes the vectors of records.

@@ -6,22 +6,21 @@ use autoglm_spec::{Calibration, Cancel, Output, TaskSpec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ensemble::Engines;
 use crate::records::{InputFormat, OutputFormat, Records, RowWriter};
 use crate::scripted::{Script, Scripted, review_task};
 use crate::store::{RunStart, SqliteStore};
 
 /// One bench: a task, an input, and what comes out.
-struct Bench {
-    spec: TaskSpec,
-    settings: RunSettings,
+pub(super) struct Bench {
+    pub(super) spec: TaskSpec,
+    pub(super) settings: RunSettings,
     input: String,
     format: OutputFormat,
-    resume: Resume,
+    pub(super) resume: Resume,
 }
 
 impl Bench {
-    fn new(records: usize) -> Self {
+    pub(super) fn new(records: usize) -> Self {
         Self {
             spec: review_task(),
             settings: RunSettings::default(),
@@ -31,9 +30,17 @@ impl Bench {
         }
     }
 
-    fn run(
+    pub(super) fn run(
         &self,
         engine: &Scripted,
+        store: &mut dyn Store,
+    ) -> (String, Result<RunReport, TaskError>) {
+        self.run_by(engine, store)
+    }
+
+    pub(super) fn run_by(
+        &self,
+        engine: &dyn Engine,
         store: &mut dyn Store,
     ) -> (String, Result<RunReport, TaskError>) {
         let (out, report) = self.run_torn(engine, store, usize::MAX);
@@ -42,7 +49,7 @@ impl Bench {
 
     fn run_torn(
         &self,
-        engine: &Scripted,
+        engine: &dyn Engine,
         store: &mut dyn Store,
         budget_bytes: usize,
     ) -> (Vec<u8>, Result<RunReport, TaskError>) {
@@ -58,7 +65,7 @@ impl Bench {
 
     fn run_into(
         &self,
-        engine: &Scripted,
+        engine: &dyn Engine,
         store: &mut dyn Store,
         sink: &mut dyn RowSink,
         cancel: &Cancel,
@@ -68,6 +75,7 @@ impl Bench {
             engine,
             taught: None,
             settings: self.settings.clone(),
+            similar: None,
             source: "/in.jsonl".to_owned(),
             survey: Some(survey(self.input.as_bytes(), InputFormat::Jsonl)?),
             output: "/out".to_owned(),
@@ -164,6 +172,22 @@ impl Store for Dying<'_> {
     fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError> {
         self.store.rows(run, first, count)
     }
+}
+
+pub(super) fn again(engine: &dyn Engine) -> Again<'_> {
+    Again {
+        engine,
+        similar: None,
+        embedder: None,
+    }
+}
+
+/// What a run comes to that nothing interrupts.
+pub(super) fn whole_by(bench: &Bench, script: Script) -> String {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let (out, report) = bench.run(&Scripted::new(script), &mut store);
+    report.unwrap();
+    out
 }
 
 fn whole(bench: &Bench) -> (String, RunReport) {
@@ -400,6 +424,7 @@ fn a_stream_with_other_records_is_not_resumed() {
         engine: &engine,
         taught: None,
         settings: bench.settings.clone(),
+        similar: None,
         source: "-".to_owned(),
         survey: None,
         output: "-".to_owned(),
@@ -547,18 +572,14 @@ fn a_replayed_record_gives_the_stored_answer() {
     let (_, report) = Bench::new(300).run(&engine, &mut store);
     let run = report.unwrap().run;
     let cancel = Cancel::default();
-    let engines = Engines {
-        language: &engine,
-        embedder: None,
-    };
-    let replayed = replay(&store, run, 299, engines, &cancel).unwrap();
+    let replayed = replay(&store, run, 299, &again(&engine), &cancel).unwrap();
     assert!(replayed.shown.same_prompt && replayed.same_verdict);
     let shown = show(&store, run, 299).unwrap();
     assert_eq!(shown, replayed.shown);
     assert!(shown.prompt.unwrap().display_text().contains("评论 299"));
     let malformed = show(&store, run, 17).unwrap();
     assert!(malformed.prompt.is_none() && malformed.row.error.is_some());
-    let error = replay(&store, run, 300, engines, &cancel).unwrap_err();
+    let error = replay(&store, run, 300, &again(&engine), &cancel).unwrap_err();
     assert!(matches!(
         error,
         TaskError::NoSuchRecord { records: 300, .. }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::judge::Prior;
+use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::library::Ensembles;
 use crate::row::Row;
 
@@ -56,6 +57,18 @@ pub struct RunKey {
     pub ensemble: Option<String>,
     /// How tokens of generated answers are chosen.
     pub sampling: Sampling,
+    /// How many samples an open answer gets.
+    #[serde(default)]
+    pub plan: SamplingPlan,
+    /// By what open answers are compared; what suits the task where nothing was said.
+    #[serde(default)]
+    pub compare: Option<Compare>,
+    /// The measure by which texts are near to each other, where it is not their words.
+    #[serde(default)]
+    pub similar: Option<String>,
+    /// Answers that are less sure than this are withheld.
+    #[serde(default)]
+    pub min_confidence: Option<f32>,
     /// Texts that end a generated answer, besides those of the template.
     pub stop: Vec<String>,
     /// Whether scores are the mean over the examples in their order and in reverse.

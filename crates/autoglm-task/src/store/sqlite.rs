@@ -15,7 +15,11 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("library.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("votes.sql"),
+    include_str!("library.sql"),
+];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
@@ -169,8 +173,8 @@ impl Store for SqliteStore {
         let read = || -> rusqlite::Result<Vec<_>> {
             let mut statement = self.connection.prepare_cached(
                 "SELECT idx, line, input, prompt_hash, raw, answer, confidence, distribution, \
-                 calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us \
-                 FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
+                 calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us, \
+                 vote, abstained FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
             )?;
             let bounds = params![run.0, first as i64, count as i64];
             let rows = statement.query_map(bounds, |row| Ok(read_row(row, run)))?;
@@ -187,8 +191,8 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO records (run, idx, line, input, prompt_hash, raw, answer, \
          confidence, distribution, calibration, error, prompt_tokens, cached_tokens, \
-         completion_tokens, compute_us) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+         completion_tokens, compute_us, vote, abstained) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     let verdict = row.verdict.as_ref();
     statement.execute(params![
@@ -207,6 +211,8 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
         row.usage.cached_tokens as i64,
         row.usage.completion_tokens as i64,
         row.usage.compute.as_micros() as i64,
+        verdict.and_then(|v| v.vote.as_ref()).map(json),
+        row.abstained,
     ])?;
     Ok(())
 }
@@ -252,6 +258,7 @@ fn read_row(row: &SqlRow<'_>, run: RunId) -> Result<Row, Unread> {
         raw: parsed(row, 4, "raw", run.0)?,
         verdict: read_verdict(row, run)?,
         error: row.get(9)?,
+        abstained: row.get(15)?,
         usage: Usage {
             prompt_tokens: row.get::<_, i64>(10)? as usize,
             cached_tokens: row.get::<_, i64>(11)? as usize,
@@ -270,6 +277,7 @@ fn read_verdict(row: &SqlRow<'_>, run: RunId) -> Result<Option<Verdict>, Unread>
         confidence: row.get::<_, f64>(6)? as f32,
         distribution: required(row, 7, "distribution", run.0)?,
         calibration: required(row, 8, "calibration", run.0)?,
+        vote: parsed(row, 14, "vote", run.0)?,
     }))
 }
 

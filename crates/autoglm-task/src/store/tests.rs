@@ -4,6 +4,7 @@ use autoglm_spec::{Calibration, Sampling, Usage, Verdict};
 use serde_json::json;
 
 use super::*;
+use crate::judge::agreement::SamplingPlan;
 use crate::row::Raw;
 use crate::scripted::{record, review_task};
 
@@ -21,6 +22,10 @@ fn key() -> RunKey {
         calibration: Calibration::Batch,
         ensemble: None,
         sampling: Sampling::GREEDY,
+        plan: SamplingPlan::default(),
+        compare: None,
+        similar: None,
+        min_confidence: None,
         stop: Vec::new(),
         both_orders: false,
         limit: None,
@@ -48,6 +53,7 @@ fn answered(index: u64) -> Row {
             confidence: 0.900_1,
             distribution: vec![("好".to_owned(), 0.900_1), ("坏".to_owned(), 0.099_9)],
             calibration: Calibration::Batch,
+            vote: None,
         }),
         error: None,
         usage: Usage {
@@ -147,4 +153,50 @@ fn a_file_that_is_no_database_is_refused() {
         SqliteStore::open(&path).err(),
         Some(TaskError::Store { action: "open", .. })
     ));
+}
+
+#[test]
+fn a_store_from_before_there_were_votes_opens_and_takes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let mut key = serde_json::to_value(key()).unwrap();
+    for name in ["plan", "compare", "similar", "min_confidence"] {
+        key.as_object_mut().unwrap().remove(name).unwrap();
+    }
+    let spec = serde_json::to_string(&review_task()).unwrap();
+    old.execute(
+        "INSERT INTO runs (task_name, run_key, spec, created_ms, updated_ms, status, records) \
+         VALUES ('t', ?1, ?2, 1, 1, '\"finished\"', 1)",
+        rusqlite::params![key.to_string(), spec],
+    )
+    .unwrap();
+    let raw =
+        json!({"kind": "text", "text": "a", "mean_logprob": -0.5, "tokens": 1, "finish": "stop"});
+    old.execute(
+        "INSERT INTO records VALUES (1, 0, 1, '{}', 'h', ?1, 'a', 0.5, '[]', '\"none\"', NULL, 1, 0, 1, 9)",
+        [raw.to_string()],
+    )
+    .unwrap();
+    drop(old);
+    let mut store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.run(RunId(1)).unwrap().key, self::key());
+    let mut row = store.rows(RunId(1), 0, 9).unwrap().remove(0);
+    assert_eq!(row.raw.as_ref().unwrap().samples().len(), 1);
+    row.abstained = Some("the confidence 0.5 is below 0.6".to_owned());
+    row.verdict.as_mut().unwrap().vote = Some(autoglm_spec::Vote {
+        samples: 3,
+        agreed: 2,
+        stopped: autoglm_spec::Stopped::Limit,
+        entropy: 0.5,
+        alternatives: Vec::new(),
+        unusable: 0,
+        repaired: true,
+    });
+    store
+        .put_rows(RunId(1), std::slice::from_ref(&row))
+        .unwrap();
+    assert_eq!(store.rows(RunId(1), 0, 9).unwrap(), [row]);
 }

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use autoglm_spec::{Cancel, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
 use autoglm_task::file::TaskFile;
+use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
 use autoglm_task::store::{RunStatus, SqliteStore, Store};
@@ -38,9 +40,9 @@ pub(crate) struct EvalArgs {
     /// Draw examples from these labelled records, in place of the task's own.
     #[arg(long, value_name = "FILE")]
     examples: Option<PathBuf>,
-    /// Examples of each label.
-    #[arg(long, value_name = "K", default_value_t = 2, requires = "examples")]
-    per_label: usize,
+    /// Examples of each label: 2 when not given, with --fit all of them.
+    #[arg(long, value_name = "K", requires = "examples")]
+    per_label: Option<usize>,
     /// Let the drawn examples teach a judge, in place of putting all of them into the prompt.
     #[arg(long, requires = "examples")]
     fit: bool,
@@ -95,17 +97,22 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         embedder: embedder.as_ref(),
         cancel: &cancel,
     };
+    let settings = settings(args, &task);
+    let measured = Measured {
+        engine: &engine,
+        similar: args.calibration.similar(home, &task, &settings)?,
+        settings,
+        taught: None,
+    };
     let mut reports = Vec::new();
     for &seed in &args.seed {
         let mut spec = with_examples(args, &task.spec, seed)?;
         let ensemble = if args.fit {
-            {
-                let lesson = Lesson {
-                    spec: &task.spec,
-                    rows: &spec.examples,
-                };
-                teacher.teach(lesson, args.teach.settings(), &mut store)?
-            }
+            let lesson = Lesson {
+                spec: &task.spec,
+                rows: &spec.examples,
+            };
+            teacher.teach(lesson, args.teach.settings(), &mut store)?
         } else {
             None
         };
@@ -117,7 +124,11 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             settings: task.settings.clone(),
         };
         let taught = ensemble.as_ref().map(|e| teacher.taught(e));
-        match evaluate(args, &task, (&engine, taught), &mut store, &cancel)? {
+        let measured = Measured {
+            taught,
+            ..measured.clone()
+        };
+        match evaluate(args, &task, &measured, &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -127,13 +138,30 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn settings(args: &EvalArgs, task: &TaskFile) -> RunSettings {
+    RunSettings {
+        limit: args.limit,
+        ..args.calibration.settings(&task.settings)
+    }
+}
+
+/// What answers.
+#[derive(Clone)]
+struct Measured<'a> {
+    engine: &'a dyn Engine,
+    /// What the examples have taught.
+    taught: Option<Taught<'a>>,
+    settings: RunSettings,
+    similar: Option<Arc<dyn Similar>>,
+}
+
 /// The task with examples drawn by a seed, where there is a file to draw from.
 fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<TaskSpec> {
     let Some(pool) = &args.examples else {
         return Ok(spec.clone());
     };
     let draw = Draw {
-        per_label: args.per_label,
+        per_label: args.per_label.or(if args.fit { None } else { Some(2) }),
         seed,
         gold_field: args.gold.as_deref(),
     };
@@ -150,24 +178,23 @@ fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<
 fn evaluate(
     args: &EvalArgs,
     task: &TaskFile,
-    (engine, taught): (&dyn Engine, Option<Taught<'_>>),
+    measured: &Measured<'_>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
     let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
+    let abstaining = measured.settings.min_confidence.is_some();
     let mut sink = Kept {
         rows: Vec::new(),
-        file: open_rows(args, &task.spec, &input.source)?,
+        file: open_rows(args, &task.spec, &input.source, abstaining)?,
     };
     let job = Job {
         spec: &task.spec,
-        engine,
-        taught,
-        settings: RunSettings {
-            limit: args.limit,
-            ..args.calibration.settings(&task.settings)
-        },
+        engine: measured.engine,
+        taught: measured.taught,
+        settings: measured.settings.clone(),
+        similar: measured.similar.clone(),
         source: input.source,
         survey: input.survey,
         output: args
@@ -189,17 +216,27 @@ fn evaluate(
     }
     let evaluation = Evaluation {
         spec: &task.spec,
-        model: &engine.facts().name,
+        model: &measured.engine.facts().name,
         gold_field: args.gold.as_deref(),
+        plan: job.settings.plan,
+        compare: job.settings.compare,
+        similar: measured.similar.as_ref(),
         elapsed: ended.elapsed,
     };
     Ok(Some(evaluation.of(&sink.rows)?))
 }
 
-fn open_rows(args: &EvalArgs, spec: &TaskSpec, source: &str) -> anyhow::Result<Option<FileRows>> {
+fn open_rows(
+    args: &EvalArgs,
+    spec: &TaskSpec,
+    source: &str,
+    abstaining: bool,
+) -> anyhow::Result<Option<FileRows>> {
     let open = |path: &PathBuf| {
         let format = OutputFormat::from_path(path).unwrap_or(OutputFormat::Jsonl);
-        let writer = |file: BufWriter<File>| RowWriter::new(file, format, &spec.output, true);
+        let writer = |file: BufWriter<File>| {
+            RowWriter::new(file, format, &spec.output, true).with_abstentions(abstaining)
+        };
         FileRows::open(path, source, writer)
     };
     args.output.as_ref().map(open).transpose()

@@ -1,5 +1,6 @@
 //! The commands, one file each: an argument struct and a `run`.
 
+mod agreement;
 mod attention;
 mod bench;
 pub mod chat;

@@ -6,22 +6,25 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use autoglm_spec::{Calibration, Cancel};
 use autoglm_task::file::{TaskFile, TaskSettings};
+use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{
     Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
 };
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
 
+use super::agreement::AgreementArgs;
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
-use crate::streams::{InputArgs, Meter, OutputArgs, now, open_output, span};
+use crate::streams::{InputArgs, Meter, OutputArgs, RowsOf, now, open_output, span};
 
 /// Answer every record of a file.
 #[derive(Debug, Args)]
@@ -83,7 +86,7 @@ impl FromStr for ResumeChoice {
 }
 
 /// How label bias is removed, where the command line says so.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct CalibrationArgs {
     /// How label bias is removed; as the task says when not given.
     #[arg(long, value_name = "HOW")]
@@ -92,6 +95,8 @@ pub(crate) struct CalibrationArgs {
     /// of that order.
     #[arg(long)]
     one_order: bool,
+    #[command(flatten)]
+    agreement: AgreementArgs,
     #[command(flatten)]
     decoding: DecodingArgs,
 }
@@ -108,21 +113,35 @@ enum CalibrationChoice {
 
 impl CalibrationArgs {
     /// The settings of a run of a task with these settings.
-    pub(crate) fn settings(self, task: &TaskSettings) -> RunSettings {
+    pub(crate) fn settings(&self, task: &TaskSettings) -> RunSettings {
         let calibration = match self.calibration {
             None => task.calibration,
             Some(CalibrationChoice::None) => Calibration::None,
             Some(CalibrationChoice::Contextual) => Calibration::Contextual,
             Some(CalibrationChoice::Batch) => Calibration::Batch,
         };
-        RunSettings {
+        let settings = RunSettings {
             calibration,
             sampling: task.sampling,
             decoding: self.decoding.decoding(task.decoding),
             stop: task.stop.clone(),
             both_orders: !self.one_order,
             ..RunSettings::default()
-        }
+        };
+        self.agreement.settings(task, settings)
+    }
+
+    /// The measure of nearness for sampled answers, where one is needed.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub(crate) fn similar(
+        &self,
+        home: &Path,
+        task: &TaskFile,
+        run: &RunSettings,
+    ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+        self.agreement.similar(home, task, run)
     }
 }
 
@@ -160,8 +179,15 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     } else {
         teacher.teach(lesson, args.teach.settings(), &mut store)?
     };
-    let taught = ensemble.as_ref().map(|e| teacher.taught(e));
-    let report = answer(args, &task, (&engine, taught), &mut store, &cancel)?;
+    let settings = args.settings(&task);
+    let work = Work {
+        task: &task,
+        engine: &engine,
+        taught: ensemble.as_ref().map(|e| teacher.taught(e)),
+        similar: args.calibration.similar(home, &task, &settings)?,
+        settings,
+    };
+    let report = answer(args, work, &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -170,26 +196,46 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+impl RunArgs {
+    fn settings(&self, task: &TaskFile) -> RunSettings {
+        RunSettings {
+            strict: self.strict,
+            limit: self.limit,
+            ..self.calibration.settings(&task.settings)
+        }
+    }
+}
+
+/// What is run.
+struct Work<'a> {
+    task: &'a TaskFile,
+    engine: &'a dyn Engine,
+    taught: Option<Taught<'a>>,
+    settings: RunSettings,
+    similar: Option<Arc<dyn Similar>>,
+}
+
 fn answer(
     args: &RunArgs,
-    task: &TaskFile,
-    (engine, taught): (&dyn Engine, Option<Taught<'_>>),
+    work: Work<'_>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
+    let task = work.task;
     let mut input = args.input.open(&task.spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
-    let (mut sink, output) =
-        open_output(&args.output, &task.spec, &input.source, args.json, &meter)?;
+    let rows = RowsOf {
+        spec: &task.spec,
+        abstaining: work.settings.min_confidence.is_some(),
+        for_machines: args.json,
+    };
+    let (mut sink, output) = open_output(&args.output, rows, &input.source, &meter)?;
     let job = Job {
         spec: &task.spec,
-        engine,
-        taught,
-        settings: RunSettings {
-            strict: args.strict,
-            limit: args.limit,
-            ..args.calibration.settings(&task.settings)
-        },
+        engine: work.engine,
+        taught: work.taught,
+        settings: work.settings,
+        similar: work.similar,
         source: input.source,
         survey: input.survey,
         output,
@@ -250,6 +296,13 @@ fn summary(report: &RunReport) -> String {
     if report.errors > 0 {
         let _ = write!(text, ", {} with errors", report.errors);
     }
+    if report.samples > 0 && report.written > 0 {
+        let mean = report.samples as f64 / report.written as f64;
+        let _ = write!(text, ", {mean:.1} samples a record");
+    }
+    if report.abstained > 0 {
+        let _ = write!(text, ", {} withheld as unsure", report.abstained);
+    }
     if report.cut > 0 {
         let _ = write!(text, ", {} cut at the token limit", report.cut);
     }
@@ -288,6 +341,8 @@ mod tests {
             waiting: 0,
             resumed: 100,
             errors: 2,
+            abstained: 30,
+            samples: 900,
             cut: 0,
             prior: None,
             usage: Usage::default(),
@@ -296,7 +351,7 @@ mod tests {
         assert_eq!(
             summary(&report),
             "run 7: 300 records, 100 of them from the store, 20 s (10.0 records/s), \
-             2 with errors\ninterrupted\nhint: the same command with --resume=7 goes on"
+             2 with errors, 3.0 samples a record, 30 withheld as unsure\ninterrupted\nhint: the same command with --resume=7 goes on"
         );
     }
 }

@@ -3,15 +3,19 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use autoglm_spec::{Embed, Generate};
-use autoglm_task::ensemble::Engines;
-use autoglm_task::eval::table;
-use autoglm_task::run::{Replay, Shown, replay, show};
+use autoglm_spec::{Embed, Generate, Vote};
+use autoglm_task::Sample;
+use autoglm_task::eval::{Evaluation, Report, table};
+use autoglm_task::judge::agreement::Similar;
+use autoglm_task::run::{Again, Replay, Shown, replay, show};
 use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::agreement::open_similar;
 use super::task::{need, store_path};
 use super::teach::open_embedder;
 use crate::engine::EngineArgs;
@@ -45,6 +49,14 @@ enum RunsCommand {
     },
     /// Answer a stored record again and compare.
     Replay(Box<ReplayArgs>),
+    /// Measure a run's stored answers against the right ones in its records, without the model.
+    Eval {
+        /// The run's number.
+        id: i64,
+        /// The field that holds the right answer; label, answer or output when not given.
+        #[arg(long, value_name = "FIELD")]
+        gold: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +66,9 @@ struct ReplayArgs {
     /// The record, counted from 0.
     #[arg(long, value_name = "N")]
     record: u64,
+    /// The embedder that the run was made with, where it had one.
+    #[arg(long, value_name = "MODEL")]
+    embedder: Option<String>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -76,7 +91,28 @@ pub(crate) fn run(args: &RunsArgs, home: &Path) -> anyhow::Result<()> {
             record: Some(record),
         }) => print(args, &show(&store, RunId(*id), *record)?, record_text),
         Some(RunsCommand::Replay(replayed)) => again(args, replayed, &store, home),
+        Some(RunsCommand::Eval { id, gold }) => {
+            let report = evaluate(&store, RunId(*id), gold.as_deref())?;
+            print(args, &report, Report::to_string)
+        }
     }
+}
+
+/// Measures a stored run.
+fn evaluate(store: &dyn Store, run: RunId, gold: Option<&str>) -> anyhow::Result<Report> {
+    let info = store.run(run)?;
+    let rows = store.rows(run, 0, usize::try_from(info.records)?)?;
+    let evaluation = Evaluation {
+        spec: &info.spec,
+        model: &info.key.model.name,
+        gold_field: gold,
+        plan: info.key.plan,
+        compare: info.key.compare,
+        similar: None,
+        // The store does not tell how long a run took.
+        elapsed: Duration::ZERO,
+    };
+    Ok(evaluation.of(&rows)?)
 }
 
 fn list(args: &RunsArgs, store: &dyn Store, last: usize) -> anyhow::Result<()> {
@@ -105,13 +141,34 @@ fn again(
         Some(_) => open_embedder(&replayed.engine, &info.spec, home)?,
         None => None,
     };
-    let engines = Engines {
-        language: &engine,
+    let again = Again {
+        engine: &engine,
+        similar: similar_of(&info, replayed, home)?,
         embedder: embedder.as_ref().map(|e| e as &dyn Embed),
     };
-    let outcome = replay(store, info.id, replayed.record, engines, &cancel)?;
+    let outcome = replay(store, info.id, replayed.record, &again, &cancel)?;
     engine.tell_notes();
     print(args, &outcome, replay_text)
+}
+
+/// The measure of nearness that a run was made with.
+fn similar_of(
+    info: &RunInfo,
+    replayed: &ReplayArgs,
+    home: &Path,
+) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+    let open = |name: &String| open_similar(home, name);
+    let given = replayed.embedder.as_ref().map(open).transpose()?;
+    let name = given.as_ref().map(|similar| similar.name());
+    let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".to_owned());
+    anyhow::ensure!(
+        name == info.key.similar,
+        "run {} was made with the embedder {}, this is {}\nhint: name it with --embedder",
+        replayed.id,
+        shown(&info.key.similar),
+        shown(&name)
+    );
+    Ok(given)
 }
 
 fn print<T: Serialize>(
@@ -178,6 +235,17 @@ fn run_text(run: &RunInfo) -> String {
         ["instruction".to_owned(), run.spec.instruction.clone()],
         ["calibration".to_owned(), json_text(&run.key.calibration)],
     ];
+    let plan = &run.key.plan;
+    if plan.samples > 1 {
+        let stop = json_text(&plan.stop);
+        rows.push([
+            "samples".to_owned(),
+            format!("{} at most, {stop}", plan.samples),
+        ]);
+    }
+    if let Some(least) = run.key.min_confidence {
+        rows.push(["withheld".to_owned(), format!("below {least}")]);
+    }
     if let Some(prior) = &run.prior {
         rows.push(["prior".to_owned(), json_text(prior)]);
     }
@@ -202,12 +270,22 @@ fn record_text(shown: &Shown) -> String {
         };
         let _ = writeln!(text, "--- prompt, {same}\n{}\n---", prompt.display_text());
     }
-    if let Some(raw) = &row.raw {
-        let _ = writeln!(text, "model      {}", json_text(raw));
+    match &row.raw {
+        Some(raw) if raw.samples().len() > 1 => text += &samples_text(&raw.samples()),
+        Some(raw) => {
+            let _ = writeln!(text, "model      {}", json_text(raw));
+        }
+        None => {}
     }
     if let Some(verdict) = &row.verdict {
         let _ = writeln!(text, "answer     {}", verdict.answer);
         let _ = writeln!(text, "confidence {:.4}", verdict.confidence);
+        if let Some(reason) = &row.abstained {
+            let _ = writeln!(text, "withheld   {reason}");
+        }
+        if let Some(vote) = &verdict.vote {
+            text += &vote_text(vote);
+        }
         for (label, probability) in &verdict.distribution {
             let _ = writeln!(text, "           {probability:.4} {label}");
         }
@@ -224,6 +302,45 @@ fn record_text(shown: &Shown) -> String {
         usage.completion_tokens,
         usage.compute.as_secs_f64() * 1e3
     );
+    text
+}
+
+/// Each sample with how probable its tokens were.
+fn samples_text(samples: &[Sample]) -> String {
+    let mut text = String::new();
+    for (number, sample) in samples.iter().enumerate() {
+        let how = match (number, sample.repair) {
+            (_, true) => "repair",
+            (0, false) => "most likely",
+            _ => "drawn",
+        };
+        let _ = writeln!(
+            text,
+            "--- sample {}, {how}, {} tokens of mean log-probability {:.3}\n{}",
+            number + 1,
+            sample.tokens,
+            sample.mean_logprob,
+            sample.text.trim_end()
+        );
+    }
+    text + "---\n"
+}
+
+fn vote_text(vote: &Vote) -> String {
+    let mut text = format!(
+        "vote       {} of {} samples agree, stopped: {}, entropy {:.3}\n",
+        vote.agreed,
+        vote.samples,
+        vote.stopped.name(),
+        vote.entropy
+    );
+    if vote.unusable > 0 {
+        let _ = writeln!(text, "           {} samples cannot be used", vote.unusable);
+    }
+    for alternative in &vote.alternatives {
+        let answer = alternative.answer.lines().last().unwrap_or_default();
+        let _ = writeln!(text, "           {:.4} {answer}", alternative.share);
+    }
     text
 }
 

@@ -117,7 +117,8 @@ fn positive(text: &str) -> Result<f32, String> {
     }
 }
 
-fn fraction(text: &str) -> Result<f32, String> {
+/// A number from 0 to 1.
+pub(crate) fn fraction(text: &str) -> Result<f32, String> {
     let value = number(text)?;
     if (0.0..=1.0).contains(&value) {
         Ok(value)

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::models::{Need, resolve_model};
 
 /// Which model runs, and with what of the machine.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct LocalArgs {
     /// A GGUF file, a folder with `config.json` and safetensors, or the name of a model that
     /// `autoglm model list` shows. Without it the default for the kind of answer is used, and
@@ -55,9 +55,10 @@ pub fn quantized_type(name: &str) -> Result<QuantizedType, String> {
 }
 
 /// [`CacheType`] by the names of the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum CacheTypeName {
     /// Half precision.
+    #[default]
     F16,
     /// 8-bit integers with a scale for each position and head.
     Q8,

@@ -6,5 +6,5 @@ mod output;
 mod progress;
 
 pub(crate) use input::{InputArgs, OpenInput};
-pub(crate) use output::{FileRows, OutputArgs, open_output};
+pub(crate) use output::{FileRows, OutputArgs, RowsOf, open_output};
 pub(crate) use progress::{Meter, now, span};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context;
-use autoglm_spec::{Output, TaskSpec};
+use autoglm_spec::{Output, TaskSpec, Verdict};
 use autoglm_task::Row;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use clap::{Args, ValueEnum};
@@ -29,7 +29,7 @@ pub(crate) struct OutputArgs {
     /// terminal a table to read.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<OutputLayout>,
-    /// Write every label's probability too.
+    /// Write every label's probability too, or how the samples of an open answer voted.
     #[arg(long)]
     pub(crate) distribution: bool,
 }
@@ -52,39 +52,48 @@ impl From<OutputLayout> for OutputFormat {
     }
 }
 
+/// What rows are of.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsOf<'a> {
+    /// The task.
+    pub(crate) spec: &'a TaskSpec,
+    /// Whether answers may be withheld.
+    pub(crate) abstaining: bool,
+    /// Whether a program reads them, even on a terminal.
+    pub(crate) for_machines: bool,
+}
+
 /// Opens the place that rows go to, and names it: an absolute path, or `-`.
 ///
 /// # Errors
 /// When the file cannot be written, is the input, or another run is writing it.
 pub(crate) fn open_output(
     args: &OutputArgs,
-    spec: &TaskSpec,
+    rows: RowsOf<'_>,
     source: &str,
-    for_machines: bool,
     meter: &Rc<Meter>,
 ) -> anyhow::Result<(Box<dyn RowSink>, String)> {
     let format = args.format.map(OutputFormat::from);
     if args.output != "-" {
         let path = Path::new(&args.output);
         let format = format.or_else(|| OutputFormat::from_path(path));
-        let rows = FileRows::open(path, source, |file| {
-            RowWriter::new(
-                file,
-                format.unwrap_or(OutputFormat::Jsonl),
-                &spec.output,
-                args.distribution,
-            )
-        })?;
+        let format = format.unwrap_or(OutputFormat::Jsonl);
+        let writer = |file| {
+            RowWriter::new(file, format, &rows.spec.output, args.distribution)
+                .with_abstentions(rows.abstaining)
+        };
+        let rows = FileRows::open(path, source, writer)?;
         let name = path.canonicalize().context("cannot name the output")?;
         return Ok((Box::new(rows), name.display().to_string()));
     }
-    let is_table = format.is_none() && !for_machines && io::stdout().is_terminal();
+    let is_table = format.is_none() && !rows.for_machines && io::stdout().is_terminal();
     let rows: Box<dyn RowSink> = if is_table {
-        Box::new(TableRows::new(spec))
+        Box::new(TableRows::new(rows.spec))
     } else {
         let format = format.unwrap_or(OutputFormat::Jsonl);
         let out = BufWriter::new(io::stdout());
-        Box::new(RowWriter::new(out, format, &spec.output, args.distribution))
+        let writer = RowWriter::new(out, format, &rows.spec.output, args.distribution);
+        Box::new(writer.with_abstentions(rows.abstaining))
     };
     let meter = Rc::clone(meter);
     Ok((Box::new(BesideMeter { rows, meter }), "-".to_owned()))
@@ -189,7 +198,7 @@ impl TableRows {
         match (&row.verdict, &row.error) {
             (Some(verdict), _) => format!(
                 "{}  {:.2}  {}",
-                padded(&verdict.answer, self.answer_columns),
+                padded(shown_answer(row, verdict), self.answer_columns),
                 verdict.confidence,
                 clipped(&text, TEXT_COLUMNS)
             ),
@@ -212,6 +221,14 @@ impl RowSink for TableRows {
             writeln!(out, "{}", self.line(row))?;
         }
         out.flush()
+    }
+}
+
+/// The answer; a mark where it is withheld.
+fn shown_answer<'a>(row: &Row, verdict: &'a Verdict) -> &'a str {
+    match row.abstained {
+        Some(_) => "?",
+        None => &verdict.answer,
     }
 }
 

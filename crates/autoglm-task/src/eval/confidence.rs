@@ -1,0 +1,188 @@
+//! What confidences are worth: how often answers of a confidence are right, and how much better
+//! answers get when the least sure are withheld. Formulas stand in `docs/evaluation.md`.
+
+use super::report::{ConfidenceQuality, RiskPoint};
+use crate::judge::Calibrator;
+
+/// Equal-width bins of confidence for the calibration error.
+const BINS: usize = 15;
+
+/// Shares of the rows, the surest first, whose error is told.
+const COVERAGES: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
+
+/// A row with an answer or without one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    /// How sure the answer is; none where there is none.
+    pub(super) confidence: Option<f32>,
+    /// Whether it is right.
+    pub(super) right: bool,
+    /// Whether it is withheld.
+    pub(super) abstained: bool,
+}
+
+pub(super) fn quality(claims: &[Claim]) -> ConfidenceQuality {
+    let answered = claims
+        .iter()
+        .filter(|claim| !claim.abstained && claim.confidence.is_some());
+    let (answers, right) = answered.fold((0, 0), |(answers, right), claim| {
+        (answers + 1, right + usize::from(claim.right))
+    });
+    let pairs: Vec<(f32, bool)> = claims
+        .iter()
+        .filter_map(|claim| Some((claim.confidence?, claim.right)))
+        .collect();
+    let curve = risks(claims);
+    let at = |coverage: f64| {
+        let rows = ((coverage * claims.len() as f64).ceil() as usize).max(1);
+        RiskPoint {
+            coverage,
+            error: curve.get(rows - 1).copied().unwrap_or(0.0),
+        }
+    };
+    ConfidenceQuality {
+        coverage: share(answers, claims.len()),
+        answered_accuracy: share(right, answers),
+        calibration_error: calibration_error(&pairs),
+        fitted_calibration_error: fitted_calibration_error(&pairs),
+        risks: COVERAGES.map(at).to_vec(),
+        aurc: curve.iter().sum::<f64>() / curve.len().max(1) as f64,
+    }
+}
+
+/// Σ over bins of |right − mean confidence|, weighted by the bin's share of the rows.
+pub(super) fn calibration_error(pairs: &[(f32, bool)]) -> f64 {
+    let mut gaps = [0.0; BINS];
+    for &(confidence, right) in pairs {
+        let confidence = f64::from(confidence);
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        gaps[bin] += f64::from(u8::from(right)) - confidence;
+    }
+    gaps.iter().map(|gap| gap.abs()).sum::<f64>() / pairs.len().max(1) as f64
+}
+
+/// The calibration error once confidences are fitted: each half of the rows by what the other half
+/// teaches, so that no row judges itself. None where halves are too small to fit.
+fn fitted_calibration_error(pairs: &[(f32, bool)]) -> Option<f64> {
+    let half = |parity: usize| -> Vec<(f32, bool)> {
+        let numbered = pairs.iter().enumerate();
+        numbered
+            .filter(|(i, _)| i % 2 == parity)
+            .map(|(_, pair)| *pair)
+            .collect()
+    };
+    let (even, odd) = (half(0), half(1));
+    let (of_even, of_odd) = (Calibrator::fit(&even)?, Calibrator::fit(&odd)?);
+    let by = |fit: &Calibrator, pairs: &[(f32, bool)]| -> Vec<(f32, bool)> {
+        pairs
+            .iter()
+            .map(|(p, right)| (fit.apply(*p), *right))
+            .collect()
+    };
+    let fitted = [by(&of_odd, &even), by(&of_even, &odd)].concat();
+    Some(calibration_error(&fitted))
+}
+
+/// The error among the k surest rows for each k; rows without an answer come last and are wrong.
+/// Rows of one confidence count as if in random order.
+fn risks(claims: &[Claim]) -> Vec<f64> {
+    let mut sorted: Vec<(f32, bool)> = claims
+        .iter()
+        .map(|claim| (claim.confidence.unwrap_or(-1.0), claim.right))
+        .collect();
+    sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut curve = Vec::new();
+    let mut wrong = 0.0;
+    for group in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let wrong_ones = group.iter().filter(|(_, right)| !right).count();
+        let rate = wrong_ones as f64 / group.len() as f64;
+        for _ in group {
+            wrong += rate;
+            curve.push(wrong / (curve.len() + 1) as f64);
+        }
+    }
+    curve
+}
+
+/// A part of a whole; 0 of nothing.
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(rows: &[(f32, bool)]) -> Vec<Claim> {
+        let claim = |&(confidence, right): &(f32, bool)| Claim {
+            confidence: Some(confidence),
+            right,
+            abstained: confidence < 0.5,
+        };
+        rows.iter().map(claim).collect()
+    }
+
+    #[test]
+    fn withholding_the_least_sure_lowers_the_error() {
+        let rows = [
+            (0.9, true),
+            (0.8, true),
+            (0.7, false),
+            (0.4, true),
+            (0.3, false),
+        ];
+        let quality = quality(&claims(&rows));
+        assert!((quality.coverage - 0.6).abs() < 1e-12);
+        assert!((quality.answered_accuracy - 2.0 / 3.0).abs() < 1e-12);
+        let errors: Vec<f64> = quality.risks.iter().map(|point| point.error).collect();
+        // 5, 5, 4, 4 and 3 rows.
+        let wanted = [0.4, 0.4, 0.25, 0.25, 1.0 / 3.0];
+        for (error, wanted) in errors.iter().zip(wanted) {
+            assert!((error - wanted).abs() < 1e-12, "{errors:?}");
+        }
+        let aurc = (0.0 + 0.0 + 1.0 / 3.0 + 0.25 + 0.4) / 5.0;
+        assert!((quality.aurc - aurc).abs() < 1e-12);
+        assert_eq!(quality.fitted_calibration_error, None);
+    }
+
+    #[test]
+    fn equal_confidences_know_nothing() {
+        let mut rows = vec![(0.5, true); 50];
+        rows.extend(vec![(0.5, false); 50]);
+        let quality = quality(&claims(&rows));
+        assert!(
+            quality
+                .risks
+                .iter()
+                .all(|point| (point.error - 0.5).abs() < 1e-9)
+        );
+        assert!((quality.aurc - 0.5).abs() < 1e-9);
+        assert!(quality.calibration_error < 1e-9);
+    }
+
+    #[test]
+    fn a_fit_on_the_other_half_corrects_overconfidence() {
+        let row = |i: usize| ([0.9f32, 0.6][i / 2 % 2], i % 5 < 2);
+        let rows: Vec<(f32, bool)> = (0..400).map(row).collect();
+        let quality = quality(&claims(&rows));
+        assert!(quality.calibration_error > 0.3);
+        assert!(quality.fitted_calibration_error.unwrap() < 0.05);
+    }
+
+    #[test]
+    fn rows_without_an_answer_are_wrong_and_last() {
+        let mut rows = claims(&[(0.1, true)]);
+        rows.push(Claim {
+            confidence: None,
+            right: false,
+            abstained: false,
+        });
+        let quality = quality(&rows);
+        assert!((quality.coverage - 0.0).abs() < 1e-12);
+        assert!((quality.risks[0].error - 0.5).abs() < 1e-12);
+        assert!(quality.risks[4].error.abs() < 1e-12);
+    }
+}
