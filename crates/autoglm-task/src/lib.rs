@@ -5,11 +5,14 @@ pub mod compose;
 pub mod eval;
 pub mod file;
 pub mod judge;
+pub mod optimize;
 pub mod parse;
 pub mod records;
 pub mod run;
 pub mod store;
+pub mod strategy;
 
+mod chance;
 mod error;
 mod remark;
 mod row;

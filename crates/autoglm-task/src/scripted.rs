@@ -30,6 +30,12 @@ pub(crate) struct Script {
     pub(crate) too_long: Option<&'static str>,
     /// The text that is generated; an echo of the hash where there is none.
     pub(crate) text: Option<&'static str>,
+    /// Which option is the most likely behind a prompt; by the hash where it does not say.
+    pub(crate) prefers: Option<fn(&str) -> Option<usize>>,
+    /// Whether a prompt has a token for every four bytes; ten whatever its length otherwise.
+    pub(crate) counts_tokens: bool,
+    /// Whether the model has a chat template.
+    pub(crate) chat: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,7 @@ impl Scripted {
             facts: ModelFacts {
                 name: "scripted".to_owned(),
                 context_tokens: 1000,
-                chat: false,
+                chat: script.chat,
             },
             asked: Mutex::default(),
             script,
@@ -96,9 +102,14 @@ impl Scripted {
     }
 }
 
-fn usage() -> Usage {
+fn usage(script: &Script, text: &str) -> Usage {
+    let prompt_tokens = if script.counts_tokens {
+        text.len().div_ceil(4)
+    } else {
+        10
+    };
     Usage {
-        prompt_tokens: 10,
+        prompt_tokens,
         cached_tokens: 8,
         completion_tokens: 1,
         compute: Duration::from_micros(50),
@@ -117,7 +128,8 @@ impl Generate for Scripted {
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Vec<Result<Completion, EngineError>> {
         let mut answer = |(index, request): (usize, &GenerateRequest)| {
-            let hash = self.admit(&request.prompt.display_text(), cancel)?;
+            let prompt = request.prompt.display_text();
+            let hash = self.admit(&prompt, cancel)?;
             let text = self
                 .script
                 .text
@@ -128,7 +140,7 @@ impl Generate for Scripted {
                 tokens: Vec::new(),
                 logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
                 finish: FinishReason::Stop,
-                usage: usage(),
+                usage: usage(&self.script, &prompt),
             })
         };
         requests.iter().enumerate().map(&mut answer).collect()
@@ -142,13 +154,17 @@ impl Score for Scripted {
         cancel: &Cancel,
     ) -> Vec<Result<Scoring, EngineError>> {
         let answer = |request: &ScoreRequest| {
-            let hash = self.admit(&request.prompt.display_text(), cancel)?;
-            let weights: Vec<f32> = request
+            let prompt = request.prompt.display_text();
+            let hash = self.admit(&prompt, cancel)?;
+            let mut weights: Vec<f32> = request
                 .options
                 .iter()
                 .zip(hash)
                 .map(|(_, byte)| f32::from(byte) + 1.0)
                 .collect();
+            if let Some(place) = self.script.prefers.and_then(|prefers| prefers(&prompt)) {
+                weights[place] += 1000.0;
+            }
             let sum: f32 = weights.iter().sum();
             let score = |weight: &f32| OptionScore {
                 logprob: (weight / sum).ln(),
@@ -156,7 +172,7 @@ impl Score for Scripted {
             };
             Ok(Scoring {
                 options: weights.iter().map(score).collect(),
-                usage: usage(),
+                usage: usage(&self.script, &prompt),
             })
         };
         requests.iter().map(answer).collect()

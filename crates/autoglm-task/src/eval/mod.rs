@@ -5,10 +5,12 @@ mod examples;
 mod gold;
 mod interval;
 mod open;
+mod paired;
 mod render;
 mod report;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::time::Duration;
 
@@ -23,11 +25,13 @@ use gold::Sorted;
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};
+pub use paired::Paired;
 pub use render::table;
 pub use report::{
     ClosedQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality, Report, Scores,
     UnknownGold,
 };
+pub use value::{Labelled, Measure, labelled};
 
 /// What is evaluated.
 #[derive(Debug, Clone, Copy)]

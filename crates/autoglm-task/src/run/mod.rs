@@ -4,7 +4,7 @@
 //! in any way, `kill -9` included, goes on from the store and ends with the same output.
 
 mod answer;
-mod ask;
+pub(crate) mod ask;
 mod progress;
 mod replay;
 mod resume;
@@ -29,6 +29,7 @@ use answer::{Answerer, Numbered, Stop};
 pub use progress::Progress;
 pub use replay::{Replay, Shown, replay, show};
 pub use resume::Resume;
+pub(crate) use survey::hexadecimal;
 pub use survey::{Survey, survey};
 
 /// Records of a closed set that are given to the engine together: enough to keep batches full,
@@ -84,6 +85,8 @@ pub struct RunSettings {
     pub strict: bool,
     /// Records at most.
     pub limit: Option<u64>,
+    /// Hash of the strategy that task and settings come from.
+    pub strategy: Option<String>,
 }
 
 impl Default for RunSettings {
@@ -98,6 +101,7 @@ impl Default for RunSettings {
             both_orders: true,
             strict: false,
             limit: None,
+            strategy: None,
         }
     }
 }
@@ -177,6 +181,7 @@ impl Job<'_> {
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
+            strategy: self.settings.strategy.clone(),
         }
     }
 
@@ -190,8 +195,7 @@ impl Job<'_> {
 
     /// Whether records are scored twice.
     fn uses_both_orders(&self) -> bool {
-        let closed = matches!(self.spec.output, Output::Labels { .. });
-        self.settings.both_orders && closed && self.spec.examples.len() >= 2
+        ask::uses_both_orders(self.spec, &self.settings)
     }
 
     fn window_records(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("strategies.sql")];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const RUN_COLUMNS: &str =
 
 /// Runs in one SQLite file.
 pub struct SqliteStore {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl SqliteStore {
@@ -274,7 +274,7 @@ fn read_verdict(row: &SqlRow<'_>, run: RunId) -> Result<Option<Verdict>, Unread>
 }
 
 /// Why a stored row was not understood.
-enum Unread {
+pub(super) enum Unread {
     Sql(rusqlite::Error),
     Json(TaskError),
 }
@@ -286,7 +286,7 @@ impl From<rusqlite::Error> for Unread {
 }
 
 impl Unread {
-    fn explain(self, action: &'static str) -> TaskError {
+    pub(super) fn explain(self, action: &'static str) -> TaskError {
         match self {
             Self::Sql(source) => TaskError::Store { action, source },
             Self::Json(error) => error,
@@ -314,7 +314,11 @@ fn parsed<T: DeserializeOwned>(
     text.map(|text| from_json(&text, column, run)).transpose()
 }
 
-fn from_json<T: DeserializeOwned>(text: &str, column: &'static str, run: i64) -> Result<T, Unread> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    text: &str,
+    column: &'static str,
+    run: i64,
+) -> Result<T, Unread> {
     serde_json::from_str(text).map_err(|source| {
         Unread::Json(TaskError::StoreContent {
             run,
@@ -324,15 +328,15 @@ fn from_json<T: DeserializeOwned>(text: &str, column: &'static str, run: i64) ->
     })
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("stored types have string keys and no failing serialiser")
 }
 
-fn millis(at: SystemTime) -> i64 {
+pub(super) fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as i64
 }
 
-fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> TaskError {
+pub(super) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> TaskError {
     move |source| TaskError::Store { action, source }
 }
