@@ -192,6 +192,16 @@ pub enum TaskError {
         /// The task's name.
         task: String,
     },
+    /// A strategy's soft prompt is not what it was.
+    #[error("the soft prompt in {folder} changed: its hash was {stored} and is {found}")]
+    SoftPromptChanged {
+        /// The folder.
+        folder: String,
+        /// The hash when the strategy was made.
+        stored: String,
+        /// The hash now.
+        found: String,
+    },
     /// There are too few labelled records to search with.
     #[error(
         "{found} records of the data can be used, a search needs {wanted}\n\
@@ -233,6 +243,7 @@ impl Blamed for TaskError {
             | Self::InputChanged { .. }
             | Self::NothingToEvaluate { .. }
             | Self::TooFewExamples { .. }
+            | Self::SoftPromptChanged { .. }
             | Self::TooFewRecords { .. } => Blame::Data,
             Self::Write { .. } | Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
             Self::Compose { .. }

@@ -19,7 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, generate, init, model, perplexity, run, runs, score, tokenize,
+    chat, embed, eval, generate, init, model, optimize, perplexity, run, runs, score, strategy,
+    tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -36,6 +37,8 @@ enum Command {
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
     Runs(runs::RunsArgs),
+    Optimize(Box<optimize::OptimizeArgs>),
+    Strategy(strategy::StrategyCommandArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
     Chat(chat::ChatArgs),
@@ -59,6 +62,8 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::run(args, home),
         Command::Eval(args) => return eval::run(args, home),
         Command::Runs(args) => runs::run(args, home)?,
+        Command::Optimize(args) => return optimize::run(args, home),
+        Command::Strategy(args) => strategy::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,

@@ -31,7 +31,7 @@ pub use report::{
     ClosedQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality, Report, Scores,
     UnknownGold,
 };
-pub use value::{Labelled, Measure, labelled};
+pub use value::{Labelled, Measure, labelled, row_values};
 
 /// What is evaluated.
 #[derive(Debug, Clone, Copy)]

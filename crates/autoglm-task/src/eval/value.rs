@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gold;
 use super::open::{exact_match, same_json, token_f1};
+use crate::row::Row;
 
 /// Words of right answers on average up to which texts are compared as wholes.
 const SHORT_ANSWER_WORDS: usize = 5;
@@ -33,6 +34,23 @@ pub fn labelled(
         Some(Labelled { record, gold })
     };
     records.into_iter().filter_map(usable).collect()
+}
+
+/// What the rows' answers are worth, each with its row's place; rows without a known right answer
+/// are left out.
+pub fn row_values(
+    spec: &TaskSpec,
+    gold_field: Option<&str>,
+    rows: &[Row],
+) -> (Measure, Vec<(u64, f64)>) {
+    let sorted = gold::sort(spec, gold_field, rows);
+    let golds = sorted.usable.iter().map(|(_, gold)| gold.as_str());
+    let measure = Measure::of(&spec.output, golds);
+    let value = |(row, gold): &(&Row, String)| {
+        let worth = measure.value(row.verdict.as_ref(), gold);
+        (row.index, worth)
+    };
+    (measure, sorted.usable.iter().map(value).collect())
 }
 
 /// What an answer is worth: 1 is right, 0 wrong.

@@ -67,10 +67,28 @@ pub(super) struct Outside<'a> {
     pub(super) scope: &'a str,
 }
 
+/// Which strategies an estimate takes to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Survivors {
+    /// Those with the shortest prompts.
+    Shortest,
+    /// Every second one.
+    Mixed,
+    /// Those with the longest prompts.
+    Longest,
+}
+
+/// Where a caller's answers come from.
+pub(super) enum Source<'a> {
+    /// The engine; the store keeps them.
+    Engine(&'a mut dyn CallStore),
+    /// Nowhere: costs are only estimated.
+    Nowhere(Survivors),
+}
+
 /// Makes the requests of one search.
 pub(super) struct Caller<'a> {
-    /// None where costs are only estimated.
-    store: Option<&'a mut dyn CallStore>,
+    source: Source<'a>,
     outside: Outside<'a>,
     budget: Budget,
     known: BTreeMap<String, Outcome>,
@@ -81,14 +99,9 @@ pub(super) struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// A caller that keeps calls in `store`; without one it asks nothing and only counts.
-    pub(super) fn new(
-        store: Option<&'a mut dyn CallStore>,
-        budget: Budget,
-        outside: Outside<'a>,
-    ) -> Self {
+    pub(super) fn new(source: Source<'a>, budget: Budget, outside: Outside<'a>) -> Self {
         Self {
-            store,
+            source,
             outside,
             budget,
             known: BTreeMap::new(),
@@ -101,7 +114,15 @@ impl<'a> Caller<'a> {
 
     /// Whether it only counts.
     pub(super) fn is_dry(&self) -> bool {
-        self.store.is_none()
+        self.survivors().is_some()
+    }
+
+    /// Which strategies survive, where it only counts.
+    pub(super) fn survivors(&self) -> Option<Survivors> {
+        match self.source {
+            Source::Engine(_) => None,
+            Source::Nowhere(survivors) => Some(survivors),
+        }
     }
 
     pub(super) fn budget(&self) -> Budget {
@@ -277,7 +298,7 @@ impl<'a> Caller<'a> {
     fn make(&mut self, engine: &dyn Engine, window: &[(String, &Request)]) -> Result<(), Halt> {
         let mut fresh = Vec::new();
         for (key, request) in window {
-            let Some(store) = &self.store else {
+            let Source::Engine(store) = &self.source else {
                 let usage = self.likely_tokens(request);
                 self.note(key.clone(), Err("not asked".to_owned()), usage);
                 continue;
@@ -336,7 +357,7 @@ impl<'a> Caller<'a> {
             calls.push(((*key).clone(), StoredCall { outcome, usage }));
         }
         let at = (self.outside.now)();
-        if let Some(store) = &mut self.store {
+        if let Source::Engine(store) = &mut self.source {
             store.put_calls(&calls, at)?;
         }
         for (key, call) in calls {

@@ -28,7 +28,7 @@ use crate::store::CallStore;
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyScores, StrategyStore, changes,
 };
-use calls::{Caller, Halt, Outside};
+use calls::{Caller, Halt, Outside, Source, Survivors};
 use candidates::Candidates;
 use race::{Arm, Race, measured};
 use trial::{Ground, Trial};
@@ -93,7 +93,7 @@ pub struct SearchHooks<'a> {
     pub cancel: &'a Cancel,
     /// Counts the tokens of a prompt, where the engine can.
     pub tokens: &'a TokenCounter<'a>,
-    /// Called before every stage.
+    /// Called whenever a strategy begins to answer.
     pub progress: &'a dyn Fn(&SearchProgress),
 }
 
@@ -187,6 +187,8 @@ pub struct Estimate {
     pub calls: u64,
     /// Tokens of prompts and answers.
     pub tokens: u64,
+    /// Tokens where the shortest prompts win, and where the longest do.
+    pub tokens_between: [u64; 2],
     /// Records to propose from, to choose by, and untouched.
     pub parts: [usize; 3],
     /// Strategies that would enter the race.
@@ -210,7 +212,11 @@ pub fn optimize<S: StrategyStore + CallStore>(
     hooks: SearchHooks<'_>,
 ) -> Result<SearchReport, TaskError> {
     let course = Course::new(search)?;
-    let mut caller = Caller::new(Some(store), search.budget, outside(search, &hooks));
+    let mut caller = Caller::new(
+        Source::Engine(store),
+        search.budget,
+        outside(search, &hooks),
+    );
     let mut report = course.empty_report();
     let ended = course.go(&mut caller, &hooks, &mut report);
     report.spent = caller.spent();
@@ -231,15 +237,32 @@ pub fn optimize<S: StrategyStore + CallStore>(
 
 /// What a search would cost: all of it but the requests.
 ///
-/// Which strategies survive a rung is not known beforehand; every second one by cost is taken.
+/// Which strategies survive a rung is not known beforehand; every second one by the length of its
+/// prompts is taken, and the shortest and longest for the tokens at least and at most.
 ///
 /// # Errors
 /// As for [`optimize`], but for engine and store.
 pub fn estimate(search: &Search<'_>, hooks: SearchHooks<'_>) -> Result<Estimate, TaskError> {
+    let mut found = estimate_with(search, &hooks, Survivors::Mixed)?;
+    let [mut least, mut most] = [found.tokens; 2];
+    for survivors in [Survivors::Shortest, Survivors::Longest] {
+        let tokens = estimate_with(search, &hooks, survivors)?.tokens;
+        (least, most) = (least.min(tokens), most.max(tokens));
+    }
+    found.tokens_between = [least, most];
+    Ok(found)
+}
+
+fn estimate_with(
+    search: &Search<'_>,
+    hooks: &SearchHooks<'_>,
+    survivors: Survivors,
+) -> Result<Estimate, TaskError> {
     let course = Course::new(search)?;
-    let mut caller = Caller::new(None, search.budget, outside(search, &hooks));
+    let source = Source::Nowhere(survivors);
+    let mut caller = Caller::new(source, search.budget, outside(search, hooks));
     let mut report = course.empty_report();
-    match course.go(&mut caller, &hooks, &mut report) {
+    match course.go(&mut caller, hooks, &mut report) {
         Ok(_) | Err(Halt::Budget | Halt::Cancelled) => {}
         Err(Halt::TooLittle(wanted)) => return Err(search.too_little(wanted)),
         Err(Halt::Failed(error)) => return Err(error),
@@ -249,6 +272,7 @@ pub fn estimate(search: &Search<'_>, hooks: SearchHooks<'_>) -> Result<Estimate,
     Ok(Estimate {
         calls: spent.calls,
         tokens: spent.tokens(),
+        tokens_between: [spent.tokens(); 2],
         parts: report.parts,
         strategies: report.strategies,
         rungs: report.rungs.iter().map(size).collect(),
@@ -382,10 +406,9 @@ impl<'a> Course<'a> {
         if winner.strategy == start.strategy && !caller.is_dry() {
             return Ok(None);
         }
-        let winner = if caller.is_dry() {
-            race.typical(caller)?
-        } else {
-            winner.clone()
+        let winner = match caller.survivors() {
+            Some(survivors) => race.likely_winner(caller, survivors)?,
+            None => winner.clone(),
         };
         let trials = [
             Trial::new(self.ground(), &start.strategy)?,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use autoglm_spec::{Calibration, Output};
 use serde::{Deserialize, Serialize};
 
-use super::calls::{Caller, Halt, Request};
+use super::calls::{Caller, Halt, Request, Survivors};
 use super::trial::{Graded, Ground, Trial};
 use crate::TaskError;
 use crate::eval::{Labelled, wilson_interval};
@@ -144,8 +144,7 @@ impl<'a> Race<'a> {
         for rung in 0..all {
             let share = (caller.left() - reserve) / (all - rung) as f64;
             let records = self.affordable(caller, share)?;
-            told(caller, self, records.len());
-            self.compare(caller, records)?;
+            self.compare(caller, records, told)?;
             if rung + 2 < all {
                 self.keep(caller, kept(self.arms.len()))?;
                 self.recombine();
@@ -179,9 +178,15 @@ impl<'a> Race<'a> {
         Ok(&self.select[..records])
     }
 
-    fn compare(&mut self, caller: &mut Caller<'_>, records: &[Labelled]) -> Result<(), Halt> {
+    fn compare(
+        &mut self,
+        caller: &mut Caller<'_>,
+        records: &[Labelled],
+        told: &dyn Fn(&Caller<'_>, &Self, usize),
+    ) -> Result<(), Halt> {
         let mut compared = Vec::new();
         for (place, arm) in self.arms.iter().enumerate() {
+            told(caller, self, records.len());
             let of_start = place == 0;
             compared.push(self.graded(caller, arm, records, of_start)?);
         }
@@ -241,21 +246,23 @@ impl<'a> Race<'a> {
     /// Keeps the best, the start among them.
     fn keep(&mut self, caller: &Caller<'_>, keep: usize) -> Result<(), Halt> {
         let start = self.arms[0].clone();
-        let ranked = if caller.is_dry() {
-            self.spread_by_price(caller, keep)?
-        } else {
-            self.ranking.clone()
-        };
+        if let Some(survivors) = caller.survivors() {
+            self.ranking = self.likely_survivors(caller, survivors, keep)?;
+        }
         let hash = start.strategy.hash();
-        let others = ranked.into_iter().filter(|a| a.strategy.hash() != hash);
-        self.arms = std::iter::once(start)
-            .chain(others.take(keep - 1))
-            .collect();
+        let others = self.ranking.iter().filter(|a| a.strategy.hash() != hash);
+        let others = others.take(keep - 1).cloned();
+        self.arms = std::iter::once(start).chain(others).collect();
         Ok(())
     }
 
-    /// What may be expected to be left, for an estimate: every second one by what they cost.
-    fn spread_by_price(&self, caller: &Caller<'_>, keep: usize) -> Result<Vec<Arm>, Halt> {
+    /// What may be left, for an estimate.
+    fn likely_survivors(
+        &self,
+        caller: &Caller<'_>,
+        survivors: Survivors,
+        keep: usize,
+    ) -> Result<Vec<Arm>, Halt> {
         let mut priced = Vec::new();
         for arm in &self.arms[1..] {
             let requests = Trial::new(self.ground, &arm.strategy)?.all_requests(&self.select[..1]);
@@ -264,7 +271,11 @@ impl<'a> Race<'a> {
         }
         priced.sort_by_key(|(tokens, _)| *tokens);
         let wanted = (keep - 1).min(priced.len());
-        let place = |i: usize| (2 * i + 1) * priced.len() / (2 * wanted);
+        let place = |i: usize| match survivors {
+            Survivors::Shortest => i,
+            Survivors::Mixed => (2 * i + 1) * priced.len() / (2 * wanted),
+            Survivors::Longest => priced.len() - 1 - i,
+        };
         Ok((0..wanted).map(|i| priced[place(i)].1.clone()).collect())
     }
 
@@ -334,8 +345,12 @@ impl<'a> Race<'a> {
     }
 
     /// A strategy that costs what the winner may be expected to, for an estimate.
-    pub(super) fn typical(&self, caller: &Caller<'_>) -> Result<Arm, Halt> {
-        let middle = self.spread_by_price(caller, 2)?;
+    pub(super) fn likely_winner(
+        &self,
+        caller: &Caller<'_>,
+        survivors: Survivors,
+    ) -> Result<Arm, Halt> {
+        let middle = self.likely_survivors(caller, survivors, 2)?;
         Ok(middle
             .into_iter()
             .next()

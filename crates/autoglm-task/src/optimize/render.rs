@@ -112,6 +112,7 @@ impl fmt::Display for StrategyScores {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [propose, select, untouched] = self.parts;
+        let [least, most] = self.tokens_between;
         writeln!(
             f,
             "{propose} records to propose from, {select} to choose by, {untouched} untouched"
@@ -128,7 +129,8 @@ impl fmt::Display for Estimate {
         }
         writeln!(
             f,
-            "about {} calls and {} tokens; nothing was asked",
+            "about {} calls and {} tokens ({least} where short prompts win, {most} where long ones \
+             do); nothing was asked",
             self.calls, self.tokens
         )
     }

@@ -4,6 +4,7 @@
 
 mod change;
 mod protect;
+mod soft_prompt;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -16,6 +17,7 @@ use crate::run::{RunSettings, hexadecimal};
 
 pub use change::changes;
 pub use protect::{Unprotected, check};
+pub use soft_prompt::check_soft_prompt;
 pub use version::{
     Measured, NewStrategy, StrategyId, StrategyKey, StrategyScores, StrategyState, StrategyStore,
     StrategyVersion,

@@ -4,18 +4,20 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
-use autoglm_task::file::TaskFile;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, run as run_job};
 use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
+use super::compare::compare;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
@@ -27,13 +29,13 @@ use crate::streams::{FileRows, Meter, OpenInput, now};
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     #[command(flatten)]
-    task: TaskArgs,
+    pub(super) task: TaskArgs,
     /// Labelled records: JSON lines, CSV or TSV.
     #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// The field that holds the right answer; label, answer or output when not given.
     #[arg(long, value_name = "FIELD")]
-    gold: Option<String>,
+    pub(super) gold: Option<String>,
     /// Draw examples from these labelled records, in place of the task's own.
     #[arg(long, value_name = "FILE")]
     examples: Option<PathBuf>,
@@ -55,13 +57,24 @@ pub(crate) struct EvalArgs {
     /// Write the rows with their answers, too.
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Compare two strategies on the same records, each by its number, or none for the task as it
+    /// is written.
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["A", "B"],
+        conflicts_with_all = ["strategy", "examples", "output"]
+    )]
+    pub(super) compare: Option<Vec<StrategyName>>,
     #[command(flatten)]
-    calibration: CalibrationArgs,
+    strategy: StrategyArgs,
+    #[command(flatten)]
+    pub(super) calibration: CalibrationArgs,
     /// Print the report as JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
 }
 
 /// Runs the command.
@@ -77,17 +90,21 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     );
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    if let Some([first, second]) = args.compare.as_deref() {
+        return compare(args, &task, &mut store, home, [*first, *second]);
+    }
+    let version = choose(args.strategy.strategy, &task.spec, &store)?;
+    let strategy = version.as_ref().map(|version| &version.strategy);
+    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
+    let (planned, settings) = args.calibration.plan(&task, strategy);
     let mut reports = Vec::new();
     for &seed in &args.seed {
-        let spec = with_examples(args, &task.spec, seed)?;
-        let task = TaskFile {
-            spec,
-            settings: task.settings.clone(),
-        };
-        match evaluate(args, &task, &engine, &mut store, &cancel)? {
-            Some(report) => reports.push(report),
+        let spec = with_examples(args, &planned, seed)?;
+        let plan = (&spec, &settings);
+        match answer(args, plan, &engine, &mut store, &cancel)? {
+            Some(answered) => reports.push(answered.report(args, &spec, &engine)?),
             None => return Ok(exit::interrupted()),
         }
     }
@@ -116,7 +133,10 @@ fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<
 }
 
 /// The records of a file that can be read.
-fn readable(path: &Path, spec: &TaskSpec) -> anyhow::Result<Vec<Record>> {
+///
+/// # Errors
+/// When the file cannot be read on.
+pub(super) fn readable(path: &Path, spec: &TaskSpec) -> anyhow::Result<Vec<Record>> {
     let mut records = Vec::new();
     for item in OpenInput::of_file(path, &spec.fields)?.records {
         match item {
@@ -130,26 +150,56 @@ fn readable(path: &Path, spec: &TaskSpec) -> anyhow::Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Answers the data and measures the answers; nothing where the user stopped it.
-fn evaluate(
+/// The rows of an evaluation.
+pub(super) struct Answered {
+    pub(super) rows: Vec<Row>,
+    elapsed: Duration,
+}
+
+impl Answered {
+    /// How good the answers are.
+    ///
+    /// # Errors
+    /// When no row has a right answer.
+    pub(super) fn report(
+        &self,
+        args: &EvalArgs,
+        spec: &TaskSpec,
+        engine: &dyn Engine,
+    ) -> anyhow::Result<Report> {
+        let evaluation = Evaluation {
+            spec,
+            model: &engine.facts().name,
+            gold_field: args.gold.as_deref(),
+            elapsed: self.elapsed,
+        };
+        Ok(evaluation.of(&self.rows)?)
+    }
+}
+
+/// Answers the data; nothing where the user stopped it.
+///
+/// # Errors
+/// A file that cannot be used, an engine or store that fails.
+pub(super) fn answer(
     args: &EvalArgs,
-    task: &TaskFile,
+    (spec, settings): (&TaskSpec, &RunSettings),
     engine: &dyn Engine,
     store: &mut dyn Store,
     cancel: &Cancel,
-) -> anyhow::Result<Option<Report>> {
-    let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
+) -> anyhow::Result<Option<Answered>> {
+    let mut input = OpenInput::of_file(&args.data, &spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
     let mut sink = Kept {
         rows: Vec::new(),
-        file: open_rows(args, &task.spec, &input.source)?,
+        file: open_rows(args, spec, &input.source)?,
     };
     let job = Job {
-        spec: &task.spec,
+        spec,
         engine,
         settings: RunSettings {
             limit: args.limit,
-            ..args.calibration.settings(&task.settings)
+            ..settings.clone()
         },
         source: input.source,
         survey: input.survey,
@@ -170,13 +220,10 @@ fn evaluate(
     if ended.status == RunStatus::Interrupted {
         return Ok(None);
     }
-    let evaluation = Evaluation {
-        spec: &task.spec,
-        model: &engine.facts().name,
-        gold_field: args.gold.as_deref(),
+    Ok(Some(Answered {
+        rows: sink.rows,
         elapsed: ended.elapsed,
-    };
-    Ok(Some(evaluation.of(&sink.rows)?))
+    }))
 }
 
 fn open_rows(args: &EvalArgs, spec: &TaskSpec, source: &str) -> anyhow::Result<Option<FileRows>> {

@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use autoglm_spec::{Calibration, Cancel};
+use autoglm_spec::{Calibration, Cancel, TaskSpec};
 use autoglm_task::file::{TaskFile, TaskSettings};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run as run_job};
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
+use autoglm_task::strategy::Strategy;
 use clap::{Args, ValueEnum};
 
+use super::choice::{StrategyArgs, choose, with_soft_prompt};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
@@ -45,6 +47,8 @@ pub(crate) struct RunArgs {
     /// Answer this many records at most.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    strategy: StrategyArgs,
     #[command(flatten)]
     calibration: CalibrationArgs,
     /// Rows as JSON lines even on a terminal, and the report as JSON: on standard output where
@@ -99,20 +103,39 @@ enum CalibrationChoice {
 }
 
 impl CalibrationArgs {
-    /// The settings of a run of a task with these settings.
-    pub(crate) fn settings(self, task: &TaskSettings) -> RunSettings {
+    /// A task and the settings of its run by a strategy, or as it is written; what the command
+    /// line says goes over both.
+    pub(crate) fn plan(
+        self,
+        task: &TaskFile,
+        strategy: Option<&Strategy>,
+    ) -> (TaskSpec, RunSettings) {
+        let settings = self.task_settings(&task.settings);
+        let (spec, settings) = match strategy {
+            Some(strategy) => strategy.apply(&task.spec, &settings),
+            None => (task.spec.clone(), settings),
+        };
         let calibration = match self.calibration {
-            None => task.calibration,
+            None => settings.calibration,
             Some(CalibrationChoice::None) => Calibration::None,
             Some(CalibrationChoice::Contextual) => Calibration::Contextual,
             Some(CalibrationChoice::Batch) => Calibration::Batch,
         };
-        RunSettings {
+        let settings = RunSettings {
             calibration,
+            both_orders: settings.both_orders && !self.one_order,
+            ..settings
+        };
+        (spec, settings)
+    }
+
+    /// The settings as the task has them.
+    pub(crate) fn task_settings(self, task: &TaskSettings) -> RunSettings {
+        RunSettings {
+            calibration: task.calibration,
             sampling: task.sampling,
             decoding: self.decoding.decoding(task.decoding),
             stop: task.stop.clone(),
-            both_orders: !self.one_order,
             ..RunSettings::default()
         }
     }
@@ -126,9 +149,13 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    let version = choose(args.strategy.strategy, &task.spec, &store)?;
+    let strategy = version.as_ref().map(|version| &version.strategy);
+    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
-    let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    let planned = args.calibration.plan(&task, strategy);
+    let report = answer(args, planned, &engine, &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -139,22 +166,21 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
 
 fn answer(
     args: &RunArgs,
-    task: &TaskFile,
+    (spec, settings): (TaskSpec, RunSettings),
     engine: &dyn Engine,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
-    let mut input = args.input.open(&task.spec.fields)?;
+    let mut input = args.input.open(&spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
-    let (mut sink, output) =
-        open_output(&args.output, &task.spec, &input.source, args.json, &meter)?;
+    let (mut sink, output) = open_output(&args.output, &spec, &input.source, args.json, &meter)?;
     let job = Job {
-        spec: &task.spec,
+        spec: &spec,
         engine,
         settings: RunSettings {
             strict: args.strict,
             limit: args.limit,
-            ..args.calibration.settings(&task.settings)
+            ..settings
         },
         source: input.source,
         survey: input.survey,

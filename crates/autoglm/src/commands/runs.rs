@@ -269,7 +269,7 @@ fn file_name(source: &str) -> String {
 ///
 /// # Source
 /// Hinnant 2013, `chrono`-Compatible Low-Level Date Algorithms, `civil_from_days`.
-fn utc(millis: i64) -> String {
+pub(super) fn utc(millis: i64) -> String {
     let seconds = millis.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Years begin in March, so that the leap day is their last.
