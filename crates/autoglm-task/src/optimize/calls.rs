@@ -161,23 +161,34 @@ impl<'a> Caller<'a> {
     /// What requests will take of the budget, as far as can be told; nothing for those that were
     /// made.
     pub(super) fn price(&self, requests: &[Request], model: &ModelFacts) -> f64 {
-        let fresh = self.fresh(requests, model);
+        self.price_beyond(requests, model, &mut BTreeSet::new())
+    }
+
+    /// As [`Caller::price`], and nothing for those that are counted already.
+    pub(super) fn price_beyond(
+        &self,
+        requests: &[Request],
+        model: &ModelFacts,
+        counted: &mut BTreeSet<String>,
+    ) -> f64 {
+        let fresh = self.fresh(requests, model, counted);
         fresh.map(|request| self.likely(request)).sum()
     }
 
     /// What requests take of the budget at most.
     pub(super) fn most(&self, requests: &[Request], model: &ModelFacts) -> f64 {
-        let fresh = self.fresh(requests, model);
+        let mut counted = BTreeSet::new();
+        let fresh = self.fresh(requests, model, &mut counted);
         fresh.map(|request| self.bound(request)).sum()
     }
 
-    /// The requests that were not made yet, each once.
+    /// The requests that were not made or counted yet, each once.
     fn fresh<'r>(
         &self,
         requests: &'r [Request],
         model: &ModelFacts,
+        counted: &mut BTreeSet<String>,
     ) -> impl Iterator<Item = &'r Request> {
-        let mut counted = BTreeSet::new();
         requests.iter().filter(move |request| {
             let key = self.key(request, model);
             !self.known.contains_key(&key) && counted.insert(key)

@@ -18,7 +18,7 @@ use crate::eval::{Labelled, wilson_interval};
 use crate::strategy::{ExampleChoice, Measured, Strategy};
 
 /// A rung with fewer records says nothing.
-pub(super) const LEAST_RUNG_RECORDS: usize = 8;
+pub(super) const LEAST_RUNG_RECORDS: usize = 12;
 /// So many reach the last rung.
 const FINALISTS: usize = 3;
 /// Records by which a rung grows.
@@ -44,7 +44,7 @@ impl Arm {
     }
 
     fn merit(&self) -> f64 {
-        self.graded.as_ref().map_or(0.0, |graded| graded.merit)
+        self.graded.as_ref().map_or(0.0, Graded::merit)
     }
 }
 
@@ -164,12 +164,13 @@ impl<'a> Race<'a> {
             .iter()
             .map(|arm| Trial::new(self.ground, &arm.strategy))
             .collect::<Result<_, _>>()?;
+        let mut counted = BTreeSet::new();
         let mut price = 0.0;
         let mut records = 0;
         for block in self.select.chunks(BLOCK_RECORDS) {
             let requests = trials.iter().flat_map(|trial| trial.all_requests(block));
             let requests: Vec<Request> = requests.collect();
-            price += caller.price(&requests, self.ground.engine.facts());
+            price += caller.price_beyond(&requests, self.ground.engine.facts(), &mut counted);
             if price > share && records >= LEAST_RUNG_RECORDS {
                 break;
             }
@@ -203,8 +204,9 @@ impl<'a> Race<'a> {
         Ok(())
     }
 
-    /// The arm with its answers graded. Without calibration or with that by the batch is decided
-    /// here, for it takes no request; the start stays as it is.
+    /// The arm with its answers graded. Whether it is calibrated by the batch is decided here, for
+    /// that takes no request: it is, unless it is surely better without, for a rung is a small batch
+    /// and runs have larger ones. The start stays as it is.
     fn graded(
         &self,
         caller: &mut Caller<'_>,
@@ -224,7 +226,8 @@ impl<'a> Race<'a> {
                 ..arm.strategy.clone()
             };
             let graded = Trial::new(self.ground, &strategy)?.run(caller, records)?;
-            if best.as_ref().is_none_or(|best| graded.merit > best.merit()) {
+            let before = best.as_ref().and_then(|best| best.graded.as_ref());
+            if before.is_none_or(|before| graded.beats(before)) {
                 best = Some(Arm {
                     strategy,
                     about: arm.about.clone(),

@@ -34,9 +34,29 @@ pub(super) struct Trial<'a> {
 pub(super) struct Graded {
     /// One value a record, by the task's measure.
     pub(super) values: Vec<f64>,
-    /// By what strategies are ranked: for labels the mean of being right and of the probability
-    /// given to the right label, which varies less from sample to sample than the first alone.
-    pub(super) merit: f64,
+    /// One a record, by whose mean strategies are ranked: for labels the mean of being right and of
+    /// the probability given to the right label, which varies less than the first alone.
+    pub(super) merits: Vec<f64>,
+}
+
+impl Graded {
+    pub(super) fn merit(&self) -> f64 {
+        mean_of(&self.merits)
+    }
+
+    /// Whether this is better on the same records by more than the standard error of the
+    /// difference.
+    pub(super) fn beats(&self, other: &Self) -> bool {
+        let pairs = self.merits.iter().zip(&other.merits);
+        let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
+        let middle = mean_of(&differences);
+        let squares: f64 = differences.iter().map(|d| (d - middle).powi(2)).sum();
+        middle > squares.sqrt() / differences.len().max(1) as f64
+    }
+}
+
+fn mean_of(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 impl<'a> Trial<'a> {
@@ -132,8 +152,7 @@ impl<'a> Trial<'a> {
                 None => value,
             });
         }
-        let merit = merits.iter().sum::<f64>() / merits.len().max(1) as f64;
-        Graded { values, merit }
+        Graded { values, merits }
     }
 
     fn prior(&self, answers: &[Outcome], blanks: &[Outcome]) -> Prior {

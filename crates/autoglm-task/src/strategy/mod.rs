@@ -112,9 +112,14 @@ impl Strategy {
 
     /// The first 128 bits of the SHA-256 of its content in hexadecimal.
     pub fn hash(&self) -> String {
-        let json = serde_json::to_vec(self).expect("a strategy has no map with other keys");
-        hexadecimal(&Sha256::digest(json)[..16])
+        content_hash(self)
     }
+}
+
+/// The first 128 bits of the SHA-256 of a value as JSON, in hexadecimal.
+fn content_hash(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("what is hashed here has keys that are text");
+    hexadecimal(&Sha256::digest(json)[..16])
 }
 
 impl TemplateForm {

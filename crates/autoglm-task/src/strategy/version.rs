@@ -4,12 +4,10 @@ use std::time::SystemTime;
 
 use autoglm_spec::{TaskSpec, Usage};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::Strategy;
+use super::{Strategy, content_hash};
 use crate::TaskError;
 use crate::eval::Paired;
-use crate::run::hexadecimal;
 
 /// The number of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,11 +28,9 @@ impl StrategyKey {
     /// The key of a task. It does not change with wording, rules or examples.
     pub fn of(spec: &TaskSpec) -> Self {
         let names: Vec<&str> = spec.fields.iter().map(|f| f.name.as_str()).collect();
-        let json = serde_json::to_vec(&(names, &spec.output))
-            .expect("an output has no map with keys other than text");
         Self {
             task: spec.name.clone(),
-            subject: hexadecimal(&Sha256::digest(json)[..16]),
+            subject: content_hash(&(names, &spec.output)),
         }
     }
 }

@@ -168,6 +168,9 @@ fn run_text(run: &RunInfo) -> String {
         ["instruction".to_owned(), run.spec.instruction.clone()],
         ["calibration".to_owned(), json_text(&run.key.calibration)],
     ];
+    if let Some(strategy) = &run.key.strategy {
+        rows.push(["strategy".to_owned(), short(strategy).to_owned()]);
+    }
     if let Some(prior) = &run.prior {
         rows.push(["prior".to_owned(), json_text(prior)]);
     }
