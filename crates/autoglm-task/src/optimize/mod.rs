@@ -40,9 +40,9 @@ pub use report::{Decision, Ended, Estimate, Found, SearchReport};
 pub use split::{LEAST_RECORDS, Split};
 
 /// The share of the budget that is kept for the comparison on the untouched records.
-const UNTOUCHED_SHARE: f64 = 0.4;
+const UNTOUCHED_SHARE: f64 = 0.5;
 /// The share that finding failures of the start may take.
-const FAILURES_SHARE: f64 = 0.08;
+const FAILURES_SHARE: f64 = 0.05;
 /// Fewer untouched records than this decide nothing: three in a row by chance are no proof.
 pub const LEAST_UNTOUCHED: usize = 20;
 /// Records that the winner and the start are compared on at most.
@@ -283,9 +283,10 @@ impl<'a> Course<'a> {
         let raced = race.run(caller, budget, &told);
         report.rungs = race.rungs.clone();
         match raced {
+            Ok(()) => {}
             // What is reserved for the untouched records still tells whether the best so far is
             // better.
-            Ok(()) | Err(Halt::Budget) => {}
+            Err(Halt::Budget) => report.ended = Ended::BudgetSpent,
             Err(halt) => return Err(halt),
         }
         self.finish(caller, hooks, &race)
@@ -334,13 +335,10 @@ impl<'a> Course<'a> {
         let best = measured(&winner).map(|measured| measured.value);
         self.tell(caller, hooks, "untouched records", &[2, count], best);
         let records = &self.split.untouched[..count];
-        let untouched = if count == 0 {
-            None
-        } else {
-            let first = trials[0].run(caller, records)?;
-            let second = trials[1].run(caller, records)?;
-            let seed = self.search.seed;
-            Some(Paired::of(&first.values, &second.values, seed))
+        let untouched = match self.paired(caller, &trials, records) {
+            Ok(paired) => Some(paired).filter(|paired| paired.rows > 0),
+            Err(Halt::Budget) => None,
+            Err(halt) => return Err(halt),
         };
         Ok(Some(Winner {
             scores: StrategyScores {
@@ -351,6 +349,18 @@ impl<'a> Course<'a> {
             },
             strategy: winner.strategy,
         }))
+    }
+
+    fn paired(
+        &self,
+        caller: &mut Caller<'_>,
+        trials: &[Trial<'_>; 2],
+        records: &[Labelled],
+    ) -> Result<Paired, Halt> {
+        let first = trials[0].run(caller, records)?;
+        let second = trials[1].run(caller, records)?;
+        let seed = self.search.seed;
+        Ok(Paired::of(&first.values, &second.values, seed))
     }
 
     /// How many untouched records both can answer for what is left.

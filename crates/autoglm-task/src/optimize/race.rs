@@ -387,7 +387,8 @@ fn value(arm: &Arm) -> f64 {
     measured(arm).map_or(0.0, |measured| measured.value)
 }
 
-/// An arm's value on the records it was compared on, with its interval.
+/// An arm's value on the records it was compared on, with its interval: that of a share, which is
+/// too wide rather than too narrow for other values in [0, 1].
 pub(super) fn measured(arm: &Arm) -> Option<Measured> {
     let values = &arm.graded.as_ref()?.values;
     let sum: f64 = values.iter().sum();

@@ -23,7 +23,7 @@ impl fmt::Display for SearchReport {
             (Some(found), _) => write!(f, "{found}")?,
             (None, Ended::Finished) => writeln!(f, "nothing was better than the start")?,
             (None, Ended::BudgetSpent) => {
-                writeln!(f, "the budget was spent before anything could be compared")?;
+                writeln!(f, "the budget was spent before a winner was found")?;
             }
             (None, Ended::Interrupted) => writeln!(f, "stopped before a winner was found")?,
         }
