@@ -25,7 +25,7 @@ fn model() -> String {
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
-    let rows: String = (0..90)
+    let rows: String = (0..240)
         .map(|n| json!({"text": format!("record {n}"), "label": if n % 3 == 0 {"x"} else {"y"}}))
         .map(|row| format!("{row}\n"))
         .collect();
