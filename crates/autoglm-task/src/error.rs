@@ -199,6 +199,55 @@ pub enum TaskError {
         #[source]
         source: serde_json::Error,
     },
+    /// No strategy has this number.
+    #[error("there is no strategy {id}\nhint: `autoglm strategy list` shows them")]
+    NoSuchStrategy {
+        /// The number that was asked for.
+        id: i64,
+    },
+    /// A strategy belongs to another task, or to this one with other labels or fields.
+    #[error("strategy {id} was made for the task {task:?} with other labels or fields")]
+    StrategyOfOther {
+        /// The strategy.
+        id: i64,
+        /// The task that it was made for.
+        task: String,
+    },
+    /// No strategy of a task was ever promoted.
+    #[error("no strategy of the task {task:?} was promoted")]
+    NothingPromoted {
+        /// The task's name.
+        task: String,
+    },
+    /// A strategy's soft prompt is not what it was.
+    #[error("the soft prompt in {folder} changed: its hash was {stored} and is {found}")]
+    SoftPromptChanged {
+        /// The folder.
+        folder: String,
+        /// The hash when the strategy was made.
+        stored: String,
+        /// The hash now.
+        found: String,
+    },
+    /// There are too few labelled records to search with.
+    #[error(
+        "{found} records of the data can be used, a search needs {wanted}\n\
+         hint: with fewer, put them into the task as examples"
+    )]
+    TooFewRecords {
+        /// Usable records.
+        found: usize,
+        /// Records that are needed.
+        wanted: usize,
+    },
+    /// The budget does not suffice for the least that a search does.
+    #[error("the budget of {given} does not suffice, the least is {wanted}")]
+    BudgetTooSmall {
+        /// What was given.
+        given: String,
+        /// What is needed.
+        wanted: String,
+    },
     /// The task has no closed set of labels, which the operation needs.
     #[error("{operation} needs a task with labels, {task:?} has open answers")]
     NoLabels {
@@ -222,13 +271,19 @@ impl Blamed for TaskError {
             | Self::NothingToEvaluate { .. }
             | Self::UnknownLabel { .. }
             | Self::StoredExample { .. }
-            | Self::TooFewExamples { .. } => Blame::Data,
+            | Self::TooFewExamples { .. }
+            | Self::SoftPromptChanged { .. }
+            | Self::TooFewRecords { .. } => Blame::Data,
             Self::Write { .. } | Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
             Self::Compose { .. }
             | Self::NoSuchRun { .. }
             | Self::NoSuchRecord { .. }
             | Self::NoSuchExample { .. }
             | Self::ResumeMismatch { .. }
+            | Self::NoSuchStrategy { .. }
+            | Self::StrategyOfOther { .. }
+            | Self::NothingPromoted { .. }
+            | Self::BudgetTooSmall { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),
             Self::ResultCount { .. } => Blame::Bug,

@@ -7,11 +7,14 @@ pub mod eval;
 pub mod file;
 pub mod judge;
 pub mod library;
+pub mod optimize;
 pub mod parse;
 pub mod records;
 pub mod run;
 pub mod store;
+pub mod strategy;
 
+mod chance;
 mod error;
 mod numeric;
 mod remark;

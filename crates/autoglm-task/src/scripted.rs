@@ -32,6 +32,12 @@ pub(crate) struct Script {
     pub(crate) text: Option<&'static str>,
     /// How many different texts samples of a prompt may be; the one text of the prompt where 0.
     pub(crate) variety: u8,
+    /// Which option is the most likely behind a prompt; by the hash where it does not say.
+    pub(crate) prefers: Option<fn(&str) -> Option<usize>>,
+    /// Whether a prompt has a token for every four bytes; ten whatever its length otherwise.
+    pub(crate) counts_tokens: bool,
+    /// Whether the model has a chat template.
+    pub(crate) chat: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +56,7 @@ impl Scripted {
             facts: ModelFacts {
                 name: "scripted".to_owned(),
                 context_tokens: 1000,
-                chat: false,
+                chat: script.chat,
             },
             asked: Mutex::default(),
             script,
@@ -111,9 +117,14 @@ fn sampled_text(prompt: &str, sampling: &Sampling, variety: u8) -> String {
     format!("text {}", if easy { 0 } else { hash[0] % variety })
 }
 
-fn usage() -> Usage {
+fn usage(script: &Script, text: &str) -> Usage {
+    let prompt_tokens = if script.counts_tokens {
+        text.len().div_ceil(4)
+    } else {
+        10
+    };
     Usage {
-        prompt_tokens: 10,
+        prompt_tokens,
         cached_tokens: 8,
         completion_tokens: 1,
         compute: Duration::from_micros(50),
@@ -145,7 +156,7 @@ impl Generate for Scripted {
                 tokens: Vec::new(),
                 logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
                 finish: FinishReason::Stop,
-                usage: usage(),
+                usage: usage(&self.script, &prompt),
             })
         };
         requests.iter().enumerate().map(&mut answer).collect()
@@ -159,13 +170,17 @@ impl Score for Scripted {
         cancel: &Cancel,
     ) -> Vec<Result<Scoring, EngineError>> {
         let answer = |request: &ScoreRequest| {
-            let hash = self.admit(&request.prompt.display_text(), cancel)?;
-            let weights: Vec<f32> = request
+            let prompt = request.prompt.display_text();
+            let hash = self.admit(&prompt, cancel)?;
+            let mut weights: Vec<f32> = request
                 .options
                 .iter()
                 .zip(hash)
                 .map(|(_, byte)| f32::from(byte) + 1.0)
                 .collect();
+            if let Some(place) = self.script.prefers.and_then(|prefers| prefers(&prompt)) {
+                weights[place] += 1000.0;
+            }
             let sum: f32 = weights.iter().sum();
             let score = |weight: &f32| OptionScore {
                 logprob: (weight / sum).ln(),
@@ -174,7 +189,7 @@ impl Score for Scripted {
             Ok(Scoring {
                 options: weights.iter().map(score).collect(),
                 state: None,
-                usage: usage(),
+                usage: usage(&self.script, &prompt),
             })
         };
         requests.iter().map(answer).collect()

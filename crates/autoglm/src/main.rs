@@ -19,7 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, examples, generate, init, model, perplexity, run, runs, score, tokenize,
+    chat, embed, eval, examples, generate, init, model, optimize, perplexity, run, runs, score,
+    strategy, tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -37,6 +38,8 @@ enum Command {
     Eval(eval::EvalArgs),
     Examples(examples::ExamplesArgs),
     Runs(runs::RunsArgs),
+    Optimize(Box<optimize::OptimizeArgs>),
+    Strategy(strategy::StrategyCommandArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
     Chat(chat::ChatArgs),
@@ -61,6 +64,8 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => return eval::run(args, home),
         Command::Examples(args) => examples::run(args, home)?,
         Command::Runs(args) => runs::run(args, home)?,
+        Command::Optimize(args) => return optimize::run(args, home),
+        Command::Strategy(args) => strategy::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,

@@ -25,7 +25,8 @@ use sha2::{Digest, Sha256};
 
 pub use error::ComposeError;
 use value::{field_text, many_lines, one_line, open_code, value_text};
-use wording::{KindWording, ValueStyle, Wording, fill};
+pub(crate) use wording::fill;
+use wording::{KindWording, ValueStyle, Wording};
 
 /// What code is fenced with, and what ends it.
 const CODE_FENCE: &str = "```";

@@ -121,7 +121,7 @@ fn read(source: &str) -> Wording {
 
 /// Replaces each `{name}` in one pass, so that a value that looks like a placeholder stays as it
 /// is.
-pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some(open) = rest.find('{') {

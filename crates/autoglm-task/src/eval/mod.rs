@@ -6,11 +6,13 @@ mod examples;
 mod gold;
 mod interval;
 mod open;
+mod paired;
 mod render;
 mod report;
 mod samples;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +31,13 @@ pub(crate) use gold::{gold_text, known_answer};
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};
+pub use paired::Paired;
 pub use render::table;
 pub use report::{
     ClosedQuality, ConfidenceQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality,
     Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
+pub use value::{Labelled, Measure, labelled, row_values};
 
 /// What is evaluated.
 #[derive(Debug, Clone, Copy)]

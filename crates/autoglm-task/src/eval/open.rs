@@ -84,7 +84,7 @@ fn sampled(sorted: &Sorted<'_>) -> Vec<Sampled> {
 }
 
 /// Whether two JSON texts hold the same value; fields may stand in any order.
-fn same_json(answer: &str, gold: &str) -> bool {
+pub(super) fn same_json(answer: &str, gold: &str) -> bool {
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     value(answer).is_some() && value(answer) == value(gold)
 }

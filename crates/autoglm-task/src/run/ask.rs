@@ -1,14 +1,14 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Decoding, EngineError, GenerateRequest, Normalise, Record,
+    AttentionPolicy, Cancel, Decoding, EngineError, GenerateRequest, Normalise, Output, Record,
     ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
 use super::sample::Sampler;
 use super::survey::hexadecimal;
-use super::{Engine, Job};
+use super::{Engine, Job, RunSettings, agreement_of, plan_of};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed, Composer};
 use crate::row::Raw;
@@ -17,7 +17,7 @@ use crate::row::Raw;
 pub(crate) const LOGPROB_FLOOR: f32 = -1e4;
 
 /// What the engine said to one record.
-pub(super) type Answer = Result<(Raw, Usage), EngineError>;
+pub(crate) type Answer = Result<(Raw, Usage), EngineError>;
 
 /// A record that the engine is asked for.
 pub(super) struct Asked<'a> {
@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Composes the prompts of one task and asks the engine.
-pub(super) struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     engine: &'a dyn Engine,
     /// One a way to order the examples, at least one.
     composers: Vec<Composer>,
@@ -38,27 +38,38 @@ pub(super) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
+    pub(crate) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
+        let mut asker = Self::of(job.spec, job.engine, &job.settings)?;
+        asker.sampler.agreement = job.agreement();
+        Ok(asker)
+    }
+
+    /// An asker for a task and the settings of its run.
+    pub(crate) fn of(
+        spec: &TaskSpec,
+        engine: &'a dyn Engine,
+        settings: &RunSettings,
+    ) -> Result<Self, TaskError> {
         let composer =
-            |spec: &TaskSpec| Composer::new(spec, job.engine.facts()).map_err(cannot_compose);
-        let mut composers = vec![composer(job.spec)?];
-        if job.uses_both_orders() {
-            let mut reversed = job.spec.clone();
+            |spec: &TaskSpec| Composer::new(spec, engine.facts()).map_err(cannot_compose);
+        let mut composers = vec![composer(spec)?];
+        if uses_both_orders(spec, settings) {
+            let mut reversed = spec.clone();
             reversed.examples.reverse();
             composers.push(composer(&reversed)?);
         }
         Ok(Self {
-            engine: job.engine,
+            engine,
             composers,
             sampler: Sampler {
-                engine: job.engine,
-                plan: job.plan(),
-                agreement: job.agreement(),
-                sampling: job.settings.sampling,
-                language: job.spec.language,
+                engine,
+                plan: plan_of(spec, settings),
+                agreement: agreement_of(spec, settings, None),
+                sampling: settings.sampling,
+                language: spec.language,
             },
-            decoding: job.settings.decoding,
-            stop: job.settings.stop.clone(),
+            decoding: settings.decoding,
+            stop: settings.stop.clone(),
         })
     }
 
@@ -68,12 +79,12 @@ impl<'a> Asker<'a> {
     }
 
     /// The record's prompts, one a way to order the examples.
-    pub(super) fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
+    pub(crate) fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
         self.composers.iter().map(|c| c.compose(record)).collect()
     }
 
     /// The prompts of records without content, each with one a way to order the examples.
-    pub(super) fn content_free(&self) -> Vec<Vec<Composed>> {
+    pub(crate) fn content_free(&self) -> Vec<Vec<Composed>> {
         let by_order: Vec<Vec<Composed>> =
             self.composers.iter().map(Composer::content_free).collect();
         let blanks = by_order.first().map_or(0, Vec::len);
@@ -125,7 +136,8 @@ impl<'a> Asker<'a> {
         counted(answers.collect(), requests.len())
     }
 
-    fn generate_request(&self, composed: &Composed) -> GenerateRequest {
+    /// The request for a composed prompt whose answer is generated.
+    pub(crate) fn generate_request(&self, composed: &Composed) -> GenerateRequest {
         let stop = composed.stop.iter().chain(&self.stop).cloned();
         GenerateRequest {
             prompt: composed.prompt.clone(),
@@ -138,6 +150,12 @@ impl<'a> Asker<'a> {
             adapter: None,
         }
     }
+}
+
+/// Whether records are scored twice.
+pub(super) fn uses_both_orders(spec: &TaskSpec, settings: &RunSettings) -> bool {
+    let closed = matches!(spec.output, Output::Labels { .. });
+    settings.both_orders && closed && spec.examples.len() >= 2
 }
 
 /// A composer's error as this crate's.
@@ -163,7 +181,8 @@ fn counted(answers: Vec<Answer>, wanted: usize) -> Result<Vec<Answer>, TaskError
     }
 }
 
-fn score_request(composed: &Composed) -> ScoreRequest {
+/// The request for a composed prompt whose options are scored.
+pub(crate) fn score_request(composed: &Composed) -> ScoreRequest {
     ScoreRequest {
         prompt: composed.prompt.clone(),
         options: composed.options.clone().unwrap_or_default(),
@@ -173,7 +192,8 @@ fn score_request(composed: &Composed) -> ScoreRequest {
     }
 }
 
-fn scored(scoring: &Scoring) -> (Raw, Usage) {
+/// What is kept of scores.
+pub(crate) fn scored(scoring: &Scoring) -> (Raw, Usage) {
     let options = scoring.options.iter();
     let logprobs = options.map(|o| o.logprob.max(LOGPROB_FLOOR)).collect();
     (Raw::Scores { logprobs }, scoring.usage)

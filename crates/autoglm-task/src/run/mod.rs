@@ -4,12 +4,12 @@
 //! in any way, `kill -9` included, goes on from the store and ends with the same output.
 
 mod answer;
-mod ask;
+pub(crate) mod ask;
 mod progress;
 mod repair;
 mod replay;
 mod resume;
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod sampled_tests;
 mod survey;
@@ -104,6 +104,8 @@ pub struct RunSettings {
     pub strict: bool,
     /// Records at most.
     pub limit: Option<u64>,
+    /// Hash of the strategy that task and settings come from.
+    pub strategy: Option<String>,
 }
 
 impl Default for RunSettings {
@@ -121,6 +123,7 @@ impl Default for RunSettings {
             both_orders: true,
             strict: false,
             limit: None,
+            strategy: None,
         }
     }
 }
@@ -209,6 +212,7 @@ impl Job<'_> {
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
+            strategy: self.settings.strategy.clone(),
         }
     }
 
@@ -223,33 +227,17 @@ impl Job<'_> {
 
     /// Whether records are scored twice.
     fn uses_both_orders(&self) -> bool {
-        let closed = matches!(self.spec.output, Output::Labels { .. });
-        self.settings.both_orders && closed && self.spec.examples.len() >= 2
+        ask::uses_both_orders(self.spec, &self.settings)
     }
 
     /// How records are sampled: labels are scored, and never sampled.
     fn plan(&self) -> SamplingPlan {
-        let closed = matches!(self.spec.output, Output::Labels { .. });
-        if closed || self.settings.plan.samples <= 1 {
-            return SamplingPlan::default();
-        }
-        let mut plan = self.settings.plan;
-        if self.settings.sampling.temperature > 1.0 {
-            // Then the first answer's probability no longer bounds how often it comes again.
-            plan.sure = Some(1.0);
-        }
-        plan
+        plan_of(self.spec, &self.settings)
     }
 
     /// How open answers are compared.
     fn agreement(&self) -> Agreement {
-        let compare = self.settings.compare;
-        let compare = compare.unwrap_or_else(|| Compare::of(self.spec));
-        let agreement = Agreement::new(&self.spec.output, compare);
-        match &self.similar {
-            Some(similar) => agreement.with_similar(Arc::clone(similar)),
-            None => agreement,
-        }
+        agreement_of(self.spec, &self.settings, self.similar.as_ref())
     }
 
     fn judge(&self, prior: Prior) -> Judge {
@@ -263,6 +251,34 @@ impl Job<'_> {
                 GENERATE_WINDOW_RECORDS
             }
         }
+    }
+}
+
+/// How many samples an answer of a task gets.
+fn plan_of(spec: &TaskSpec, settings: &RunSettings) -> SamplingPlan {
+    let closed = matches!(spec.output, Output::Labels { .. });
+    if closed || settings.plan.samples <= 1 {
+        return SamplingPlan::default();
+    }
+    let mut plan = settings.plan;
+    if settings.sampling.temperature > 1.0 {
+        // Then the first answer's probability no longer bounds how often it comes again.
+        plan.sure = Some(1.0);
+    }
+    plan
+}
+
+/// How the open answers of a task are compared.
+fn agreement_of(
+    spec: &TaskSpec,
+    settings: &RunSettings,
+    similar: Option<&Arc<dyn Similar>>,
+) -> Agreement {
+    let compare = settings.compare.unwrap_or_else(|| Compare::of(spec));
+    let agreement = Agreement::new(&spec.output, compare);
+    match similar {
+        Some(similar) => agreement.with_similar(Arc::clone(similar)),
+        None => agreement,
     }
 }
 

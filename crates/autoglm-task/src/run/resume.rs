@@ -95,6 +95,7 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &stored.both_orders,
         &key.both_orders,
     )?;
+    same(info, "strategy", &stored.strategy, &key.strategy)?;
     same(info, "limit", &stored.limit, &key.limit)
 }
 

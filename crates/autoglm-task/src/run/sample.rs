@@ -214,6 +214,16 @@ impl<'a> State<'a> {
     }
 }
 
+/// A completion as the only sample; one that a cancellation has cut is no answer.
+pub(crate) fn generated(completion: Completion) -> Answer {
+    if completion.finish == FinishReason::Cancelled {
+        return Err(EngineError::Cancelled);
+    }
+    let usage = completion.usage;
+    let raw = Raw::from_samples(&[sampled(completion, false)]);
+    Ok((raw.ok_or(EngineError::Cancelled)?, usage))
+}
+
 fn sampled(completion: Completion, repair: bool) -> Sample {
     Sample {
         mean_logprob: mean_logprob(&completion.logprobs).max(LOGPROB_FLOOR),

@@ -2,19 +2,20 @@
 
 mod library;
 mod sqlite;
+mod strategies;
 #[cfg(test)]
 mod tests;
 
 use std::time::SystemTime;
 
-use autoglm_spec::{Calibration, ModelFacts, Sampling, TaskSpec};
+use autoglm_spec::{Calibration, ModelFacts, Sampling, TaskSpec, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::judge::Prior;
 use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::library::Ensembles;
-use crate::row::Row;
+use crate::row::{Raw, Row};
 
 pub use sqlite::SqliteStore;
 
@@ -75,6 +76,9 @@ pub struct RunKey {
     pub both_orders: bool,
     /// Records at most.
     pub limit: Option<u64>,
+    /// Hash of the strategy; none where the task is run as it is written.
+    #[serde(default)]
+    pub strategy: Option<String>,
 }
 
 /// A run as it is begun.
@@ -109,6 +113,34 @@ pub struct RunInfo {
     pub records: u64,
     /// Of these, those that have no answer because of an error.
     pub errors: u64,
+}
+
+/// A finished call of the optimiser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredCall {
+    /// What the engine said, or why it could not answer this request.
+    pub outcome: Result<Raw, String>,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// Where the optimiser's finished calls are kept.
+pub trait CallStore {
+    /// The call with this key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn call(&self, key: &str) -> Result<Option<StoredCall>, TaskError>;
+
+    /// Keeps calls, all or none.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn put_calls(
+        &mut self,
+        calls: &[(String, StoredCall)],
+        at: SystemTime,
+    ) -> Result<(), TaskError>;
 }
 
 /// Where runs are kept.

@@ -15,10 +15,11 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("votes.sql"),
     include_str!("library.sql"),
+    include_str!("strategies.sql"),
 ];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
@@ -282,7 +283,7 @@ fn read_verdict(row: &SqlRow<'_>, run: RunId) -> Result<Option<Verdict>, Unread>
 }
 
 /// Why a stored row was not understood.
-enum Unread {
+pub(super) enum Unread {
     Sql(rusqlite::Error),
     Json(TaskError),
 }
@@ -294,7 +295,7 @@ impl From<rusqlite::Error> for Unread {
 }
 
 impl Unread {
-    fn explain(self, action: &'static str) -> TaskError {
+    pub(super) fn explain(self, action: &'static str) -> TaskError {
         match self {
             Self::Sql(source) => TaskError::Store { action, source },
             Self::Json(error) => error,
@@ -322,7 +323,11 @@ fn parsed<T: DeserializeOwned>(
     text.map(|text| from_json(&text, column, run)).transpose()
 }
 
-fn from_json<T: DeserializeOwned>(text: &str, column: &'static str, run: i64) -> Result<T, Unread> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    text: &str,
+    column: &'static str,
+    run: i64,
+) -> Result<T, Unread> {
     serde_json::from_str(text).map_err(|source| {
         Unread::Json(TaskError::StoreContent {
             run,

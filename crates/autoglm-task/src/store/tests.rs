@@ -7,6 +7,9 @@ use super::*;
 use crate::judge::agreement::SamplingPlan;
 use crate::row::Raw;
 use crate::scripted::{record, review_task};
+use crate::strategy::{
+    NewStrategy, Strategy, StrategyId, StrategyKey, StrategyState, StrategyStore,
+};
 
 fn key() -> RunKey {
     RunKey {
@@ -29,6 +32,7 @@ fn key() -> RunKey {
         stop: Vec::new(),
         both_orders: false,
         limit: None,
+        strategy: None,
     }
 }
 
@@ -199,4 +203,113 @@ fn a_store_from_before_there_were_votes_opens_and_takes_them() {
         .put_rows(RunId(1), std::slice::from_ref(&row))
         .unwrap();
     assert_eq!(store.rows(RunId(1), 0, 9).unwrap(), [row]);
+}
+
+fn version(task: &TaskSpec, strategy: Strategy) -> NewStrategy {
+    NewStrategy {
+        key: StrategyKey::of(task),
+        parent: None,
+        changes: vec!["instruction: a → b".to_owned()],
+        strategy,
+        scores: None,
+        calls: 12,
+        usage: Usage::default(),
+        origin: "test".to_owned(),
+        model: "m".to_owned(),
+        made_for: task.instruction.clone(),
+    }
+}
+
+fn strategy(instruction: &str) -> Strategy {
+    Strategy {
+        instruction: Some(instruction.to_owned()),
+        ..Strategy::as_written(&crate::run::RunSettings::default())
+    }
+}
+
+#[test]
+fn a_promoted_version_is_live_until_it_is_rolled_back() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let (task, at) = (review_task(), UNIX_EPOCH);
+    let key = StrategyKey::of(&task);
+    let add = |store: &mut SqliteStore, text: &str| {
+        let added = version(&task, strategy(text));
+        store.add_strategy(&added, at).unwrap()
+    };
+    let (one, two) = (add(&mut store, "one"), add(&mut store, "two"));
+    assert_eq!(add(&mut store, "one"), one);
+    let live = |store: &SqliteStore| store.live_strategy(&key).unwrap().map(|v| v.id);
+    assert_eq!(live(&store), None);
+    store.promote(&key, Some(one), at).unwrap();
+    store.promote(&key, Some(two), at).unwrap();
+    assert_eq!(live(&store), Some(two));
+    let states: Vec<StrategyState> = store
+        .strategies(Some("reviews"))
+        .unwrap()
+        .iter()
+        .map(|v| v.state)
+        .collect();
+    assert_eq!(states, [StrategyState::Live, StrategyState::Retired]);
+    assert_eq!(store.roll_back(&key).unwrap(), Some(one));
+    assert_eq!(live(&store), Some(one));
+    store.promote(&key, None, at).unwrap();
+    assert_eq!(live(&store), None);
+    assert_eq!(store.roll_back(&key).unwrap(), Some(one));
+    assert_eq!(store.roll_back(&key).unwrap(), None);
+    assert!(matches!(
+        store.roll_back(&key),
+        Err(TaskError::NothingPromoted { .. })
+    ));
+}
+
+#[test]
+fn a_version_comes_back_as_it_was_put_and_belongs_to_its_task() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let task = review_task();
+    let added = version(&task, strategy("one"));
+    let id = store.add_strategy(&added, UNIX_EPOCH).unwrap();
+    let found = store.strategy(id).unwrap();
+    assert_eq!(found.strategy, added.strategy);
+    assert_eq!((found.changes, found.calls), (added.changes, 12));
+    assert_eq!(found.state, StrategyState::Candidate);
+    let other = TaskSpec {
+        name: "other".to_owned(),
+        ..task
+    };
+    let refused = store.promote(&StrategyKey::of(&other), Some(id), UNIX_EPOCH);
+    assert!(matches!(refused, Err(TaskError::StrategyOfOther { .. })));
+    assert!(matches!(
+        store.strategy(StrategyId(99)),
+        Err(TaskError::NoSuchStrategy { id: 99 })
+    ));
+}
+
+#[test]
+fn calls_come_back_by_their_keys() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let call = StoredCall {
+        outcome: Ok(Raw::Scores {
+            logprobs: vec![-0.1, -2.5],
+        }),
+        usage: Usage::default(),
+    };
+    let failed = StoredCall {
+        outcome: Err("too long".to_owned()),
+        usage: Usage::default(),
+    };
+    let calls = [
+        ("a".to_owned(), call.clone()),
+        ("b".to_owned(), failed.clone()),
+    ];
+    store.put_calls(&calls, UNIX_EPOCH).unwrap();
+    assert_eq!(store.call("a").unwrap(), Some(call));
+    assert_eq!(store.call("b").unwrap(), Some(failed));
+    assert_eq!(store.call("c").unwrap(), None);
+}
+
+#[test]
+fn runs_of_before_there_were_strategies_are_read() {
+    let mut old = serde_json::to_value(key()).unwrap();
+    old.as_object_mut().unwrap().remove("strategy");
+    assert_eq!(serde_json::from_value::<RunKey>(old).unwrap(), key());
 }

@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use autoglm_spec::{Cancel, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
-use autoglm_task::file::TaskFile;
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
@@ -17,6 +17,8 @@ use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
+use super::compare::compare;
 use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
@@ -30,13 +32,13 @@ use crate::streams::{FileRows, Meter, OpenInput, now};
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     #[command(flatten)]
-    task: TaskArgs,
+    pub(super) task: TaskArgs,
     /// Labelled records: JSON lines, CSV or TSV.
     #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// The field that holds the right answer; label, answer or output when not given.
     #[arg(long, value_name = "FIELD")]
-    gold: Option<String>,
+    pub(super) gold: Option<String>,
     /// Draw examples from these labelled records, in place of the task's own.
     #[arg(long, value_name = "FILE")]
     examples: Option<PathBuf>,
@@ -63,13 +65,24 @@ pub(crate) struct EvalArgs {
     /// Write the rows with their answers, too.
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Compare two strategies on the same records, each by its number, or none for the task as it
+    /// is written.
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["A", "B"],
+        conflicts_with_all = ["strategy", "examples", "output"]
+    )]
+    pub(super) compare: Option<Vec<StrategyName>>,
     #[command(flatten)]
-    calibration: CalibrationArgs,
+    strategy: StrategyArgs,
+    #[command(flatten)]
+    pub(super) calibration: CalibrationArgs,
     /// Print the report as JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
 }
 
 /// Runs the command.
@@ -85,7 +98,13 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     );
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    if let Some([first, second]) = args.compare.as_deref() {
+        return compare(args, &task, &mut store, home, [*first, *second]);
+    }
+    let version = choose(args.strategy.strategy, &task.spec, &store)?;
+    let strategy = version.as_ref().map(|version| &version.strategy);
+    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let embedder = if args.fit {
         open_embedder(&args.engine, &task.spec, home)?
@@ -97,19 +116,19 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         embedder: embedder.as_ref(),
         cancel: &cancel,
     };
-    let settings = settings(args, &task);
+    let (planned, settings) = args.calibration.plan(&task, strategy);
     let measured = Measured {
         engine: &engine,
+        taught: None,
         similar: args.calibration.similar(home, &task, &settings)?,
         settings,
-        taught: None,
     };
     let mut reports = Vec::new();
     for &seed in &args.seed {
-        let mut spec = with_examples(args, &task.spec, seed)?;
+        let mut spec = with_examples(args, &planned, seed)?;
         let ensemble = if args.fit {
             let lesson = Lesson {
-                spec: &task.spec,
+                spec: &planned,
                 rows: &spec.examples,
             };
             teacher.teach(lesson, args.teach.settings(), &mut store)?
@@ -119,17 +138,12 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         if ensemble.is_some() {
             spec.examples.clear();
         }
-        let task = TaskFile {
-            spec,
-            settings: task.settings.clone(),
-        };
-        let taught = ensemble.as_ref().map(|e| teacher.taught(e));
         let measured = Measured {
-            taught,
+            taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        match evaluate(args, &task, &measured, &mut store, &cancel)? {
-            Some(report) => reports.push(report),
+        match answer(args, &spec, &measured, &mut store, &cancel)? {
+            Some(answered) => reports.push(answered.report(args, &spec, &measured)?),
             None => return Ok(exit::interrupted()),
         }
     }
@@ -138,21 +152,14 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(args: &EvalArgs, task: &TaskFile) -> RunSettings {
-    RunSettings {
-        limit: args.limit,
-        ..args.calibration.settings(&task.settings)
-    }
-}
-
 /// What answers.
 #[derive(Clone)]
-struct Measured<'a> {
-    engine: &'a dyn Engine,
+pub(super) struct Measured<'a> {
+    pub(super) engine: &'a dyn Engine,
     /// What the examples have taught.
-    taught: Option<Taught<'a>>,
-    settings: RunSettings,
-    similar: Option<Arc<dyn Similar>>,
+    pub(super) taught: Option<Taught<'a>>,
+    pub(super) settings: RunSettings,
+    pub(super) similar: Option<Arc<dyn Similar>>,
 }
 
 /// The task with examples drawn by a seed, where there is a file to draw from.
@@ -174,26 +181,62 @@ fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<
     })
 }
 
-/// Answers the data and measures the answers; nothing where the user stopped it.
-fn evaluate(
+/// The rows of an evaluation.
+pub(super) struct Answered {
+    pub(super) rows: Vec<Row>,
+    elapsed: Duration,
+}
+
+impl Answered {
+    /// How good the answers are.
+    ///
+    /// # Errors
+    /// When no row has a right answer.
+    pub(super) fn report(
+        &self,
+        args: &EvalArgs,
+        spec: &TaskSpec,
+        measured: &Measured<'_>,
+    ) -> anyhow::Result<Report> {
+        let evaluation = Evaluation {
+            spec,
+            model: &measured.engine.facts().name,
+            gold_field: args.gold.as_deref(),
+            plan: measured.settings.plan,
+            compare: measured.settings.compare,
+            similar: measured.similar.as_ref(),
+            elapsed: self.elapsed,
+        };
+        Ok(evaluation.of(&self.rows)?)
+    }
+}
+
+/// Answers the data; nothing where the user stopped it.
+///
+/// # Errors
+/// A file that cannot be used, an engine or store that fails.
+pub(super) fn answer(
     args: &EvalArgs,
-    task: &TaskFile,
+    spec: &TaskSpec,
     measured: &Measured<'_>,
     store: &mut dyn Store,
     cancel: &Cancel,
-) -> anyhow::Result<Option<Report>> {
-    let mut input = OpenInput::of_file(&args.data, &task.spec.fields)?;
+) -> anyhow::Result<Option<Answered>> {
+    let mut input = OpenInput::of_file(&args.data, &spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
     let abstaining = measured.settings.min_confidence.is_some();
     let mut sink = Kept {
         rows: Vec::new(),
-        file: open_rows(args, &task.spec, &input.source, abstaining)?,
+        file: open_rows(args, spec, &input.source, abstaining)?,
     };
     let job = Job {
-        spec: &task.spec,
+        spec,
         engine: measured.engine,
         taught: measured.taught,
-        settings: measured.settings.clone(),
+        settings: RunSettings {
+            limit: args.limit,
+            ..measured.settings.clone()
+        },
         similar: measured.similar.clone(),
         source: input.source,
         survey: input.survey,
@@ -214,16 +257,10 @@ fn evaluate(
     if ended.status == RunStatus::Interrupted {
         return Ok(None);
     }
-    let evaluation = Evaluation {
-        spec: &task.spec,
-        model: &measured.engine.facts().name,
-        gold_field: args.gold.as_deref(),
-        plan: job.settings.plan,
-        compare: job.settings.compare,
-        similar: measured.similar.as_ref(),
+    Ok(Some(Answered {
+        rows: sink.rows,
         elapsed: ended.elapsed,
-    };
-    Ok(Some(evaluation.of(&sink.rows)?))
+    }))
 }
 
 fn open_rows(

@@ -8,16 +8,18 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use autoglm_spec::{Calibration, Cancel};
+use autoglm_spec::{Calibration, Cancel, TaskSpec};
 use autoglm_task::file::{TaskFile, TaskSettings};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{
     Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
 };
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
+use autoglm_task::strategy::Strategy;
 use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
+use super::choice::{StrategyArgs, choose, with_soft_prompt};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
@@ -51,6 +53,8 @@ pub(crate) struct RunArgs {
     /// Answer this many records at most.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    strategy: StrategyArgs,
     #[command(flatten)]
     calibration: CalibrationArgs,
     /// Answer as the task is written, without what its examples in the store teach.
@@ -112,20 +116,39 @@ enum CalibrationChoice {
 }
 
 impl CalibrationArgs {
-    /// The settings of a run of a task with these settings.
-    pub(crate) fn settings(&self, task: &TaskSettings) -> RunSettings {
+    /// A task and the settings of its run by a strategy, or as it is written; what the command
+    /// line says goes over both.
+    pub(crate) fn plan(
+        &self,
+        task: &TaskFile,
+        strategy: Option<&Strategy>,
+    ) -> (TaskSpec, RunSettings) {
+        let settings = self.task_settings(&task.settings);
+        let (spec, settings) = match strategy {
+            Some(strategy) => strategy.apply(&task.spec, &settings),
+            None => (task.spec.clone(), settings),
+        };
         let calibration = match self.calibration {
-            None => task.calibration,
+            None => settings.calibration,
             Some(CalibrationChoice::None) => Calibration::None,
             Some(CalibrationChoice::Contextual) => Calibration::Contextual,
             Some(CalibrationChoice::Batch) => Calibration::Batch,
         };
         let settings = RunSettings {
             calibration,
+            both_orders: settings.both_orders && !self.one_order,
+            ..settings
+        };
+        (spec, settings)
+    }
+
+    /// The settings as the task has them.
+    pub(crate) fn task_settings(&self, task: &TaskSettings) -> RunSettings {
+        let settings = RunSettings {
+            calibration: task.calibration,
             sampling: task.sampling,
             decoding: self.decoding.decoding(task.decoding),
             stop: task.stop.clone(),
-            both_orders: !self.one_order,
             ..RunSettings::default()
         };
         self.agreement.settings(task, settings)
@@ -153,17 +176,26 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    let version = choose(args.strategy.strategy, &task.spec, &store)?;
+    let strategy = version.as_ref().map(|version| &version.strategy);
+    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
+    let (spec, settings) = args.calibration.plan(&task, strategy);
+    let settings = RunSettings {
+        strict: args.strict,
+        limit: args.limit,
+        ..settings
+    };
     let lessons = if args.untaught {
         Vec::new()
     } else {
-        lessons(&task.spec, &store)?
+        lessons(&spec, &store)?
     };
     let embedder = if lessons.is_empty() {
         None
     } else {
-        open_embedder(&args.engine, &task.spec, home)?
+        open_embedder(&args.engine, &spec, home)?
     };
     let teacher = Teacher {
         engine: &engine,
@@ -171,7 +203,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         cancel: &cancel,
     };
     let lesson = Lesson {
-        spec: &task.spec,
+        spec: &spec,
         rows: &lessons,
     };
     let ensemble = if lessons.is_empty() {
@@ -179,9 +211,8 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     } else {
         teacher.teach(lesson, args.teach.settings(), &mut store)?
     };
-    let settings = args.settings(&task);
     let work = Work {
-        task: &task,
+        spec: &spec,
         engine: &engine,
         taught: ensemble.as_ref().map(|e| teacher.taught(e)),
         similar: args.calibration.similar(home, &task, &settings)?,
@@ -196,19 +227,9 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-impl RunArgs {
-    fn settings(&self, task: &TaskFile) -> RunSettings {
-        RunSettings {
-            strict: self.strict,
-            limit: self.limit,
-            ..self.calibration.settings(&task.settings)
-        }
-    }
-}
-
 /// What is run.
 struct Work<'a> {
-    task: &'a TaskFile,
+    spec: &'a TaskSpec,
     engine: &'a dyn Engine,
     taught: Option<Taught<'a>>,
     settings: RunSettings,
@@ -221,17 +242,16 @@ fn answer(
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
-    let task = work.task;
-    let mut input = args.input.open(&task.spec.fields)?;
+    let mut input = args.input.open(&work.spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
     let rows = RowsOf {
-        spec: &task.spec,
+        spec: work.spec,
         abstaining: work.settings.min_confidence.is_some(),
         for_machines: args.json,
     };
     let (mut sink, output) = open_output(&args.output, rows, &input.source, &meter)?;
     let job = Job {
-        spec: &task.spec,
+        spec: work.spec,
         engine: work.engine,
         taught: work.taught,
         settings: work.settings,

@@ -246,6 +246,9 @@ fn run_text(run: &RunInfo) -> String {
     if let Some(least) = run.key.min_confidence {
         rows.push(["withheld".to_owned(), format!("below {least}")]);
     }
+    if let Some(strategy) = &run.key.strategy {
+        rows.push(["strategy".to_owned(), short(strategy).to_owned()]);
+    }
     if let Some(prior) = &run.prior {
         rows.push(["prior".to_owned(), json_text(prior)]);
     }
@@ -396,7 +399,7 @@ fn file_name(source: &str) -> String {
 ///
 /// # Source
 /// Hinnant 2013, `chrono`-Compatible Low-Level Date Algorithms, `civil_from_days`.
-fn utc(millis: i64) -> String {
+pub(super) fn utc(millis: i64) -> String {
     let seconds = millis.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Years begin in March, so that the leap day is their last.

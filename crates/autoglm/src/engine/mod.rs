@@ -104,6 +104,14 @@ impl OpenEngine {
         }
     }
 
+    /// The tokens of a prompt, where the engine can count them.
+    pub fn count_tokens(&self, prompt: &Prompt) -> Option<usize> {
+        match self {
+            Self::Local(engine) => engine.encode(prompt).ok().map(|tokens| tokens.len()),
+            Self::Remote(_) => None,
+        }
+    }
+
     /// What the engine on this machine has done.
     pub fn stats(&self) -> Option<EngineStats> {
         match self {

@@ -97,6 +97,15 @@ enum ScoringChoice {
 }
 
 impl RemoteArgs {
+    /// A server by its address, with its key in a file.
+    pub fn at(url: String, api_key_file: Option<PathBuf>) -> Self {
+        Self {
+            engine: Some(url),
+            api_key_file,
+            ..Self::default()
+        }
+    }
+
     /// The address of the server that runs, if one does.
     ///
     /// # Errors
@@ -111,6 +120,11 @@ impl RemoteArgs {
                 None => Ok(None),
             },
         }
+    }
+
+    /// What the answers of a server depend on, besides the request.
+    pub fn answers_depend_on(&self) -> impl std::fmt::Debug {
+        (&self.engine, self.prompts, self.scoring, self.votes)
     }
 
     /// Whether a server runs.

@@ -1,0 +1,402 @@
+//! Successive halving: many strategies on few records, then ever fewer on ever more.
+//!
+//! # Source
+//! Karnin, Koren, Somekh 2013, Almost Optimal Exploration in Multi-Armed Bandits, algorithm 1;
+//! Jamieson, Talwalkar 2016, Non-stochastic Best Arm Identification. Each rung gets an equal share
+//! of the budget and its better half goes on; here all of a rung are compared on the same records,
+//! answers of earlier rungs are used again, and the best parts are put together after each rung.
+
+use std::collections::BTreeSet;
+
+use autoglm_spec::{Calibration, Output};
+use serde::{Deserialize, Serialize};
+
+use super::calls::{Caller, Halt, Request, Survivors};
+use super::trial::{Graded, Ground, Trial};
+use crate::TaskError;
+use crate::eval::{Labelled, wilson_interval};
+use crate::strategy::{ExampleChoice, Measured, Strategy};
+
+/// A rung with fewer records says nothing.
+pub(super) const LEAST_RUNG_RECORDS: usize = 12;
+/// So many reach the last rung.
+const FINALISTS: usize = 3;
+/// Records by which a rung grows.
+const BLOCK_RECORDS: usize = 4;
+/// Wordings and sets of examples that are put together, the best of each.
+const RECOMBINED: usize = 2;
+
+/// A strategy in the race.
+#[derive(Debug, Clone)]
+pub(super) struct Arm {
+    pub(super) strategy: Strategy,
+    pub(super) about: String,
+    pub(super) graded: Option<Graded>,
+}
+
+impl Arm {
+    pub(super) fn new(strategy: Strategy, about: String) -> Self {
+        Self {
+            strategy,
+            about,
+            graded: None,
+        }
+    }
+
+    fn merit(&self) -> f64 {
+        self.graded.as_ref().map_or(0.0, Graded::merit)
+    }
+}
+
+/// What a rung came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rung {
+    /// Strategies that were compared.
+    pub strategies: usize,
+    /// Records that each answered.
+    pub records: usize,
+    /// The best one.
+    pub best: String,
+    /// Its value on these records.
+    pub best_value: f64,
+    /// The start's.
+    pub start_value: f64,
+}
+
+/// The strategies that are still in the race. The first is the start, and never leaves.
+pub(super) struct Race<'a> {
+    ground: Ground<'a>,
+    select: &'a [Labelled],
+    arms: Vec<Arm>,
+    tried: BTreeSet<String>,
+    pub(super) rungs: Vec<Rung>,
+    /// What the last whole rung left, best first.
+    ranking: Vec<Arm>,
+}
+
+impl<'a> Race<'a> {
+    /// A race of the start against as many others, in their order, as `budget` can compare.
+    pub(super) fn new(
+        ground: Ground<'a>,
+        select: &'a [Labelled],
+        start: Arm,
+        others: Vec<Arm>,
+    ) -> Self {
+        let mut race = Self {
+            ground,
+            select,
+            ranking: vec![start.clone()],
+            tried: BTreeSet::from([start.strategy.hash()]),
+            arms: vec![start],
+            rungs: Vec::new(),
+        };
+        for arm in others {
+            race.enter(arm);
+        }
+        race
+    }
+
+    fn enter(&mut self, arm: Arm) {
+        if self.tried.insert(arm.strategy.hash()) {
+            self.arms.push(arm);
+        }
+    }
+
+    /// How many strategies are in the race.
+    pub(super) fn size(&self) -> usize {
+        self.arms.len()
+    }
+
+    /// Leaves out the last of the strategies until `budget` suffices for the others.
+    pub(super) fn fit(&mut self, caller: &Caller<'_>, budget: f64) -> Result<(), Halt> {
+        let block = &self.select[..BLOCK_RECORDS.min(self.select.len())];
+        let mut prices = Vec::new();
+        for arm in &self.arms {
+            let requests = Trial::new(self.ground, &arm.strategy)?.all_requests(block);
+            let price = caller.price(&requests, self.ground.engine.facts());
+            prices.push(price * LEAST_RUNG_RECORDS as f64 / block.len() as f64);
+        }
+        let fits = |count: &usize| {
+            let first: f64 = prices[..*count].iter().sum();
+            first * (rungs(*count) + 1) as f64 <= budget
+        };
+        let Some(count) = (2..=self.arms.len()).rev().find(fits) else {
+            let wanted: f64 = prices.iter().take(2).sum();
+            return Err(Halt::TooLittle(2.0 * wanted));
+        };
+        self.arms.truncate(count);
+        Ok(())
+    }
+
+    /// Runs all rungs within `budget`.
+    ///
+    /// # Errors
+    /// As asking does; what the last whole rung found stays.
+    pub(super) fn run(
+        &mut self,
+        caller: &mut Caller<'_>,
+        budget: f64,
+        told: &dyn Fn(&Caller<'_>, &Self, usize),
+    ) -> Result<(), Halt> {
+        // The last one is for ways to run the finalists.
+        let all = rungs(self.arms.len()) + 1;
+        let reserve = caller.left() - budget;
+        for rung in 0..all {
+            let share = (caller.left() - reserve) / (all - rung) as f64;
+            let records = self.affordable(caller, share)?;
+            self.compare(caller, records, told)?;
+            if rung + 2 < all {
+                self.keep(caller, kept(self.arms.len()))?;
+                self.recombine();
+            } else if rung + 1 < all {
+                self.keep(caller, FINALISTS + 1)?;
+                self.enter_variants();
+            }
+        }
+        Ok(())
+    }
+
+    /// The most records on which all can be compared for `share`, and the fewest that say anything
+    /// where that is less.
+    fn affordable(&self, caller: &Caller<'_>, share: f64) -> Result<&'a [Labelled], TaskError> {
+        let trials: Vec<Trial<'_>> = self
+            .arms
+            .iter()
+            .map(|arm| Trial::new(self.ground, &arm.strategy))
+            .collect::<Result<_, _>>()?;
+        let mut counted = BTreeSet::new();
+        let mut price = 0.0;
+        let mut records = 0;
+        for block in self.select.chunks(BLOCK_RECORDS) {
+            let requests = trials.iter().flat_map(|trial| trial.all_requests(block));
+            let requests: Vec<Request> = requests.collect();
+            price += caller.price_beyond(&requests, self.ground.engine.facts(), &mut counted);
+            if price > share && records >= LEAST_RUNG_RECORDS {
+                break;
+            }
+            records += block.len();
+        }
+        Ok(&self.select[..records])
+    }
+
+    fn compare(
+        &mut self,
+        caller: &mut Caller<'_>,
+        records: &[Labelled],
+        told: &dyn Fn(&Caller<'_>, &Self, usize),
+    ) -> Result<(), Halt> {
+        let mut compared = Vec::new();
+        for (place, arm) in self.arms.iter().enumerate() {
+            told(caller, self, records.len());
+            let of_start = place == 0;
+            compared.push(self.graded(caller, arm, records, of_start)?);
+        }
+        self.arms = compared;
+        self.ranking = self.ranked();
+        let (best, start) = (&self.ranking[0], &self.arms[0]);
+        self.rungs.push(Rung {
+            strategies: self.arms.len(),
+            records: records.len(),
+            best: best.about.clone(),
+            best_value: value(best),
+            start_value: value(start),
+        });
+        Ok(())
+    }
+
+    /// The arm with its answers graded. Whether it is calibrated by the batch is decided here, for
+    /// that takes no request: it is, unless it is surely better without, for a rung is a small batch
+    /// and runs have larger ones. The start stays as it is.
+    fn graded(
+        &self,
+        caller: &mut Caller<'_>,
+        arm: &Arm,
+        records: &[Labelled],
+        of_start: bool,
+    ) -> Result<Arm, Halt> {
+        let mut best: Option<Arm> = None;
+        let ways: &[Calibration] = match arm.strategy.calibration {
+            _ if of_start => &[arm.strategy.calibration],
+            Calibration::Contextual => &[Calibration::Contextual],
+            Calibration::Batch | Calibration::None | Calibration::Fitted => {
+                &[Calibration::Batch, Calibration::None]
+            }
+        };
+        for &calibration in ways {
+            let strategy = Strategy {
+                calibration,
+                ..arm.strategy.clone()
+            };
+            let graded = Trial::new(self.ground, &strategy)?.run(caller, records)?;
+            let before = best.as_ref().and_then(|best| best.graded.as_ref());
+            if before.is_none_or(|before| graded.beats(before)) {
+                best = Some(Arm {
+                    strategy,
+                    about: arm.about.clone(),
+                    graded: Some(graded),
+                });
+            }
+        }
+        Ok(best.expect("there is at least one way"))
+    }
+
+    /// The arms by merit; of equals the earlier first, so that the start stays where nothing beats
+    /// it.
+    fn ranked(&self) -> Vec<Arm> {
+        let mut ranked = self.arms.clone();
+        ranked.sort_by(|a, b| b.merit().total_cmp(&a.merit()));
+        ranked
+    }
+
+    /// Keeps the best, the start among them.
+    fn keep(&mut self, caller: &Caller<'_>, keep: usize) -> Result<(), Halt> {
+        let start = self.arms[0].clone();
+        if let Some(survivors) = caller.survivors() {
+            self.ranking = self.likely_survivors(caller, survivors, keep)?;
+        }
+        let hash = start.strategy.hash();
+        let others = self.ranking.iter().filter(|a| a.strategy.hash() != hash);
+        let others = others.take(keep - 1).cloned();
+        self.arms = std::iter::once(start).chain(others).collect();
+        Ok(())
+    }
+
+    /// What may be left, for an estimate.
+    fn likely_survivors(
+        &self,
+        caller: &Caller<'_>,
+        survivors: Survivors,
+        keep: usize,
+    ) -> Result<Vec<Arm>, Halt> {
+        let mut priced = Vec::new();
+        for arm in &self.arms[1..] {
+            let requests = Trial::new(self.ground, &arm.strategy)?.all_requests(&self.select[..1]);
+            let tokens = caller.likely_tokens_of(&requests);
+            priced.push((tokens, arm.clone()));
+        }
+        priced.sort_by_key(|(tokens, _)| *tokens);
+        let wanted = (keep - 1).min(priced.len());
+        let place = |i: usize| match survivors {
+            Survivors::Shortest => i,
+            Survivors::Mixed => (2 * i + 1) * priced.len() / (2 * wanted),
+            Survivors::Longest => priced.len() - 1 - i,
+        };
+        Ok((0..wanted).map(|i| priced[place(i)].1.clone()).collect())
+    }
+
+    /// Puts the best wordings together with the best sets of examples.
+    fn recombine(&mut self) {
+        let mut wordings: Vec<Strategy> = Vec::new();
+        let mut sets: Vec<ExampleChoice> = Vec::new();
+        for arm in &self.ranking {
+            let same = |other: &Strategy| {
+                other.instruction == arm.strategy.instruction && other.form == arm.strategy.form
+            };
+            if wordings.len() < RECOMBINED && !wordings.iter().any(same) {
+                wordings.push(arm.strategy.clone());
+            }
+            if sets.len() < RECOMBINED && !sets.contains(&arm.strategy.examples) {
+                sets.push(arm.strategy.examples.clone());
+            }
+        }
+        for wording in &wordings {
+            for set in &sets {
+                let strategy = Strategy {
+                    examples: set.clone(),
+                    ..wording.clone()
+                };
+                let about = self.about_both(wording, set);
+                self.enter(Arm::new(strategy, about));
+            }
+        }
+    }
+
+    fn about_both(&self, wording: &Strategy, set: &ExampleChoice) -> String {
+        let part = |is_it: &dyn Fn(&Strategy) -> bool| {
+            let arm = self.ranking.iter().find(|arm| is_it(&arm.strategy));
+            arm.map(|arm| arm.about.clone()).unwrap_or_default()
+        };
+        let (words, examples) = (
+            part(&|s| s.instruction == wording.instruction && s.form == wording.form),
+            part(&|s| s.examples == *set),
+        );
+        format!("[{words}] with the examples of [{examples}]")
+    }
+
+    /// Other ways to run the finalists: both orders of the examples, and contextual calibration.
+    fn enter_variants(&mut self) {
+        if !matches!(self.ground.spec.output, Output::Labels { .. }) {
+            return;
+        }
+        let finalists: Vec<Arm> = self.arms[1..].to_vec();
+        for arm in finalists {
+            let (applied, _) = arm.strategy.apply(self.ground.spec, self.ground.settings);
+            let mut enter = |about: &str, strategy: Strategy| {
+                self.enter(Arm::new(strategy, format!("{}, {about}", arm.about)));
+            };
+            if applied.examples.len() >= 2 && !arm.strategy.both_orders {
+                let strategy = Strategy {
+                    both_orders: true,
+                    ..arm.strategy.clone()
+                };
+                enter("in both orders", strategy);
+            }
+            let strategy = Strategy {
+                calibration: Calibration::Contextual,
+                ..arm.strategy.clone()
+            };
+            enter("calibrated by context", strategy);
+        }
+    }
+
+    /// A strategy that costs what the winner may be expected to, for an estimate.
+    pub(super) fn likely_winner(
+        &self,
+        caller: &Caller<'_>,
+        survivors: Survivors,
+    ) -> Result<Arm, Halt> {
+        let middle = self.likely_survivors(caller, survivors, 2)?;
+        Ok(middle
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| self.arms[0].clone()))
+    }
+
+    /// The best strategy so far, and the start, each with its value on the last rung's records.
+    pub(super) fn winner(&self) -> (&Arm, &Arm) {
+        let start = self.arms.first().expect("the start never leaves");
+        (&self.ranking[0], start)
+    }
+}
+
+/// How many rungs a race of so many has.
+fn rungs(strategies: usize) -> usize {
+    let mut left = strategies;
+    let mut rungs = 1;
+    while left > FINALISTS + 1 {
+        left = kept(left);
+        rungs += 1;
+    }
+    rungs
+}
+
+/// How many of a rung go on, the start among them.
+fn kept(strategies: usize) -> usize {
+    strategies.div_ceil(2).max(FINALISTS + 1)
+}
+
+fn value(arm: &Arm) -> f64 {
+    measured(arm).map_or(0.0, |measured| measured.value)
+}
+
+/// An arm's value on the records it was compared on, with its interval: that of a share, which is
+/// too wide rather than too narrow for other values in [0, 1].
+pub(super) fn measured(arm: &Arm) -> Option<Measured> {
+    let values = &arm.graded.as_ref()?.values;
+    let sum: f64 = values.iter().sum();
+    Some(Measured {
+        value: sum / values.len().max(1) as f64,
+        interval: wilson_interval(sum.round() as usize, values.len()),
+        rows: values.len(),
+    })
+}

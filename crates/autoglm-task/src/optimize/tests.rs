@@ -1,0 +1,408 @@
+use std::cell::RefCell;
+use std::time::{Duration, UNIX_EPOCH};
+
+use autoglm_spec::Calibration;
+use serde_json::json;
+
+use super::*;
+use crate::scripted::{Script, Scripted, record, review_task};
+use crate::store::SqliteStore;
+use crate::strategy::{ExampleChoice, StrategyState};
+
+/// Labelled reviews whose words tell the label.
+fn rows(count: usize) -> Vec<Labelled> {
+    let row = |i: usize| {
+        let (word, gold) = if i % 2 == 0 {
+            ("great", "positive")
+        } else {
+            ("awful", "negative")
+        };
+        Labelled {
+            record: record(&json!({"text": format!("a {word} film number {i}"), "label": gold})),
+            gold: gold.to_owned(),
+        }
+    };
+    (0..count).map(row).collect()
+}
+
+/// Understands a review where the prompt says in these words what the labels are.
+fn understands(prompt: &str) -> Option<usize> {
+    let understood = prompt.contains("one of: positive, negative");
+    let review = prompt.rsplit("Review: ").next()?;
+    understood.then(|| usize::from(review.contains("awful")))
+}
+
+struct Desk {
+    spec: TaskSpec,
+    settings: RunSettings,
+    start: Strategy,
+    records: Vec<Labelled>,
+    budget: Budget,
+    engine: Scripted,
+    clock: RefCell<Duration>,
+}
+
+impl Desk {
+    fn new(script: Script, records: usize, calls: u64) -> Self {
+        let settings = RunSettings::default();
+        Self {
+            spec: review_task(),
+            start: Strategy::as_written(&settings),
+            settings,
+            records: rows(records),
+            budget: Budget::Calls(calls),
+            engine: Scripted::new(script),
+            clock: RefCell::new(Duration::ZERO),
+        }
+    }
+
+    fn search(&self) -> Search<'_> {
+        Search {
+            spec: &self.spec,
+            settings: &self.settings,
+            start: &self.start,
+            parent: None,
+            engine: &self.engine,
+            writer: None,
+            records: self.records.clone(),
+            budget: self.budget,
+            seed: 1,
+            scope: "scripted",
+            origin: "test",
+        }
+    }
+
+    fn with_hooks<T>(&self, work: impl FnOnce(SearchHooks<'_>) -> T) -> T {
+        let cancel = Cancel::default();
+        work(SearchHooks {
+            // Each look at the clock takes 10 ms.
+            now: &|| {
+                *self.clock.borrow_mut() += Duration::from_millis(10);
+                UNIX_EPOCH + *self.clock.borrow()
+            },
+            cancel: &cancel,
+            tokens: &|prompt| Some(prompt.display_text().len().div_ceil(4)),
+            progress: &|_| {},
+        })
+    }
+
+    fn optimize(&self, store: &mut SqliteStore) -> Result<SearchReport, TaskError> {
+        self.with_hooks(|hooks| optimize(&self.search(), store, hooks))
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.with_hooks(|hooks| estimate(&self.search(), hooks))
+            .unwrap()
+    }
+}
+
+fn store() -> SqliteStore {
+    SqliteStore::in_memory().unwrap()
+}
+
+fn keen() -> Script {
+    Script {
+        prefers: Some(understands),
+        ..Script::default()
+    }
+}
+
+#[test]
+fn a_better_strategy_is_found_promoted_and_told() {
+    let desk = Desk::new(keen(), 300, 1_500);
+    let mut store = store();
+    let report = desk.optimize(&mut store).unwrap();
+    let found = report.found.clone().unwrap();
+    assert_eq!(found.decision, Decision::Promoted, "{report}");
+    let paired = found.scores.untouched.unwrap();
+    assert!(paired.second > 0.95 && paired.first < 0.7, "{report}");
+    let key = StrategyKey::of(&desk.spec);
+    let live = store.live_strategy(&key).unwrap().unwrap();
+    assert_eq!((live.id, live.state), (found.version, StrategyState::Live));
+    assert_eq!(live.calls, report.spent.calls);
+    let text = report.to_string();
+    for part in ["it is better, and live", "instruction:", "rung", "cost: "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_search_from_a_bad_instruction_ends_above_it() {
+    let mut desk = Desk::new(keen(), 300, 1_000);
+    desk.spec.instruction = "Write a poem about the sea.".to_owned();
+    let report = desk.optimize(&mut store()).unwrap();
+    assert_eq!(report.found.unwrap().decision, Decision::Promoted);
+}
+
+#[test]
+fn chance_is_not_promoted() {
+    // Answers by hash: nothing is better than anything.
+    for seed in 0..8 {
+        let desk = Desk::new(Script::default(), 200, 600);
+        let mut search = desk.search();
+        search.seed = seed;
+        let mut store = store();
+        let report = desk
+            .with_hooks(|hooks| optimize(&search, &mut store, hooks))
+            .unwrap();
+        let key = StrategyKey::of(&desk.spec);
+        let live = store.live_strategy(&key).unwrap();
+        if let Some(found) = &report.found {
+            let better = found.scores.untouched.unwrap().is_better();
+            assert_eq!(live.is_some(), better, "{report}");
+            assert_eq!(better, found.decision == Decision::Promoted);
+        } else {
+            assert!(live.is_none());
+        }
+    }
+}
+
+#[test]
+fn the_budget_is_never_exceeded() {
+    for calls in [60, 150, 333, 700, 2_000] {
+        let desk = Desk::new(keen(), 300, calls);
+        let report = desk.optimize(&mut store()).unwrap();
+        assert!(report.spent.calls <= calls, "{calls}: {report}");
+        assert_eq!(desk.engine.requests() as u64, report.spent.calls);
+    }
+    let counting = Script {
+        counts_tokens: true,
+        ..keen()
+    };
+    for tokens in [20_000, 60_000] {
+        let mut desk = Desk::new(counting.clone(), 300, 0);
+        desk.budget = Budget::Tokens(tokens);
+        let report = desk.optimize(&mut store()).unwrap();
+        assert!(report.spent.tokens() <= tokens, "{report}");
+        assert!(report.spent.tokens() * 2 > tokens, "{report}");
+    }
+    let mut desk = Desk::new(keen(), 300, 0);
+    desk.budget = Budget::Time(Duration::from_secs(5));
+    let report = desk.optimize(&mut store()).unwrap();
+    assert!(report.spent.elapsed <= Duration::from_secs(5), "{report}");
+    assert!(report.found.is_some());
+}
+
+#[test]
+fn too_small_a_budget_and_too_few_records_are_refused() {
+    let desk = Desk::new(keen(), 300, 20);
+    let error = desk.optimize(&mut store()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the budget of 20 calls does not suffice"),
+        "{error}"
+    );
+    let desk = Desk::new(keen(), 20, 500);
+    let error = desk.optimize(&mut store()).unwrap_err();
+    assert!(matches!(
+        error,
+        TaskError::TooFewRecords {
+            found: 20,
+            wanted: LEAST_RECORDS
+        }
+    ));
+}
+
+#[test]
+fn few_records_make_a_candidate_at_most() {
+    let desk = Desk::new(keen(), 36, 600);
+    let mut store = store();
+    let report = desk.optimize(&mut store).unwrap();
+    let found = report.found.unwrap();
+    assert_eq!(found.decision, Decision::TooFewRecords);
+    let key = StrategyKey::of(&desk.spec);
+    assert_eq!(store.live_strategy(&key).unwrap(), None);
+    assert_eq!(
+        store.strategy(found.version).unwrap().state,
+        StrategyState::Candidate
+    );
+}
+
+#[test]
+fn a_killed_search_goes_on_without_repeating_a_call() {
+    let whole = Desk::new(keen(), 200, 500);
+    let wanted = whole.optimize(&mut store()).unwrap();
+    let mut kept = store();
+    let broken = Desk::new(
+        Script {
+            broken_after: Some(170),
+            ..keen()
+        },
+        200,
+        500,
+    );
+    let error = broken.optimize(&mut kept).unwrap_err();
+    assert!(matches!(error, TaskError::Engine { .. }), "{error}");
+    let again = Desk::new(keen(), 200, 500);
+    let report = again.optimize(&mut kept).unwrap();
+    assert_eq!(report.rungs, wanted.rungs);
+    assert_eq!(
+        report.found.unwrap().strategy,
+        wanted.found.unwrap().strategy
+    );
+    assert_eq!(report.spent.calls, wanted.spent.calls);
+    assert_eq!(report.spent.stored, 170);
+    let (first, second) = (broken.engine.asked(), again.engine.asked());
+    assert!(first.keys().all(|prompt| !second.contains_key(prompt)));
+    assert_eq!(first.len() + second.len(), wanted.spent.calls as usize);
+    // The same search once more asks nothing.
+    let third = Desk::new(keen(), 200, 500);
+    third.optimize(&mut kept).unwrap();
+    assert_eq!(third.engine.requests(), 0);
+}
+
+#[test]
+fn a_stopped_search_says_so_and_goes_on() {
+    let stopped = Desk::new(
+        Script {
+            cancel_after: Some(100),
+            ..keen()
+        },
+        200,
+        500,
+    );
+    let mut kept = store();
+    let report = stopped.optimize(&mut kept).unwrap();
+    assert_eq!(report.ended, Ended::Interrupted);
+    assert!(report.found.is_none());
+    let again = Desk::new(keen(), 200, 500);
+    let report = again.optimize(&mut kept).unwrap();
+    assert_eq!((report.ended, report.spent.stored), (Ended::Finished, 100));
+}
+
+fn assert_near(estimate: u64, real: u64, report: &SearchReport) {
+    let ratio = estimate as f64 / real as f64;
+    assert!(
+        (0.85..=1.15).contains(&ratio),
+        "{estimate} {real}\n{report}"
+    );
+}
+
+#[test]
+fn an_estimate_asks_nothing_and_is_within_15_percent_in_the_budget_s_unit() {
+    let script = |chat| Script {
+        counts_tokens: true,
+        chat,
+        ..keen()
+    };
+    for (records, calls) in [(300, 300), (300, 1_000), (600, 2_000), (120, 700)] {
+        for chat in [false, true] {
+            let desk = Desk::new(script(chat), records, calls);
+            let estimated = desk.estimate();
+            assert_eq!(desk.engine.requests(), 0);
+            let report = desk.optimize(&mut store()).unwrap();
+            assert_near(estimated.calls, report.spent.calls, &report);
+        }
+    }
+    for tokens in [30_000, 100_000] {
+        let mut desk = Desk::new(script(false), 300, 0);
+        desk.budget = Budget::Tokens(tokens);
+        let estimated = desk.estimate();
+        let report = desk.optimize(&mut store()).unwrap();
+        assert_near(estimated.tokens, report.spent.tokens(), &report);
+    }
+}
+
+#[test]
+fn where_long_prompts_win_the_tokens_lie_between_the_bounds() {
+    let script = Script {
+        counts_tokens: true,
+        ..keen()
+    };
+    let desk = Desk::new(script, 300, 1_000);
+    let [least, most] = desk.estimate().tokens_between;
+    let tokens = desk.optimize(&mut store()).unwrap().spent.tokens();
+    assert!((least..=most).contains(&tokens), "{least} {tokens} {most}");
+}
+
+#[test]
+fn parts_share_no_record_and_have_the_labels_in_their_proportions() {
+    let mut records = rows(90);
+    records.extend(rows(90));
+    let split = Split::of(&review_task(), records, 5).unwrap();
+    assert_eq!(split.sizes(), [30, 30, 30]);
+    let mut texts: Vec<String> = [&split.propose, &split.select, &split.untouched]
+        .into_iter()
+        .flatten()
+        .map(|l| l.record["text"].to_string())
+        .collect();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 90);
+    for part in [&split.propose, &split.select, &split.untouched] {
+        let positive = part.iter().filter(|l| l.gold == "positive").count();
+        assert!((13..=17).contains(&positive), "{positive}");
+        let first = part[..10].iter().filter(|l| l.gold == "positive").count();
+        assert!((3..=7).contains(&first), "{first}");
+    }
+}
+
+#[test]
+fn rules_and_labels_survive_every_strategy_that_is_tried() {
+    let mut desk = Desk::new(keen(), 200, 800);
+    desk.spec.constraints = vec!["Sarcasm counts as negative.".to_owned()];
+    desk.optimize(&mut store()).unwrap();
+    for prompt in desk.engine.asked().keys() {
+        assert!(prompt.contains("Sarcasm counts as negative."), "{prompt}");
+        let heading = prompt.split("Review: ").next().unwrap();
+        for label in ["positive", "negative"] {
+            assert!(heading.contains(label), "{prompt}");
+        }
+    }
+}
+
+#[test]
+fn a_writer_s_instructions_enter_the_race() {
+    let desk = Desk::new(keen(), 200, 800);
+    let writer = Scripted::new(Script {
+        chat: true,
+        text: Some("<instruction>Say whether it is one of: positive, negative.</instruction>"),
+        ..Script::default()
+    });
+    let mut search = desk.search();
+    search.writer = Some(&writer);
+    let report = desk
+        .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
+        .unwrap();
+    assert!(writer.requests() >= 4);
+    let written = |prompt: &String| prompt.starts_with("Say whether it is one of");
+    assert!(desk.engine.asked().keys().any(written));
+    assert!(report.notes.is_empty(), "{:?}", report.notes);
+}
+
+#[test]
+fn open_answers_are_searched_too() {
+    let mut desk = Desk::new(
+        Script {
+            text: Some("positive"),
+            ..Script::default()
+        },
+        90,
+        300,
+    );
+    desk.spec.output = autoglm_spec::Output::Text { max_tokens: 4 };
+    desk.start.calibration = Calibration::None;
+    let report = desk.optimize(&mut store()).unwrap();
+    assert_eq!(report.measure, Measure::ExactMatch);
+    // All say the same, so that nothing beats the start.
+    assert!(report.found.is_none(), "{report}");
+}
+
+#[test]
+fn the_start_s_examples_are_in_no_part() {
+    let mut desk = Desk::new(keen(), 60, 300);
+    let first = desk.records[0].clone();
+    desk.spec.examples = vec![autoglm_spec::Example {
+        input: first.record.clone(),
+        output: first.gold.clone(),
+    }];
+    let split = Split::of(&desk.spec, desk.records.clone(), 1).unwrap();
+    assert_eq!(split.sizes().iter().sum::<usize>(), 59);
+    let live = Strategy {
+        examples: ExampleChoice::Fixed(Vec::new()),
+        ..desk.start.clone()
+    };
+    desk.start = live;
+    desk.optimize(&mut store()).unwrap();
+}

@@ -1,0 +1,199 @@
+//! One strategy on some labelled records: which requests it takes, and how good the answers are.
+
+use autoglm_spec::{Calibration, Output, TaskSpec};
+
+use super::calls::{Caller, Halt, Outcome, Request};
+use crate::TaskError;
+use crate::compose::Composed;
+use crate::eval::{Labelled, Measure};
+use crate::judge::{Judge, Prior};
+use crate::row::Raw;
+use crate::run::ask::{Asker, score_request};
+use crate::run::{Engine, RunSettings};
+use crate::strategy::Strategy;
+
+/// What all trials of a search have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) spec: &'a TaskSpec,
+    pub(super) settings: &'a RunSettings,
+    pub(super) engine: &'a dyn Engine,
+    pub(super) measure: Measure,
+}
+
+/// A strategy made ready to ask.
+pub(super) struct Trial<'a> {
+    ground: Ground<'a>,
+    strategy: Strategy,
+    spec: TaskSpec,
+    asker: Asker<'a>,
+}
+
+/// How good answers are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Graded {
+    /// One value a record, by the task's measure.
+    pub(super) values: Vec<f64>,
+    /// One a record, by whose mean strategies are ranked: for labels the mean of being right and of
+    /// the probability given to the right label, which varies less than the first alone.
+    pub(super) merits: Vec<f64>,
+}
+
+impl Graded {
+    pub(super) fn merit(&self) -> f64 {
+        mean_of(&self.merits)
+    }
+
+    /// Whether this is better on the same records by more than the standard error of the
+    /// difference.
+    pub(super) fn beats(&self, other: &Self) -> bool {
+        let pairs = self.merits.iter().zip(&other.merits);
+        let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
+        let middle = mean_of(&differences);
+        let squares: f64 = differences.iter().map(|d| (d - middle).powi(2)).sum();
+        middle > squares.sqrt() / differences.len().max(1) as f64
+    }
+}
+
+fn mean_of(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(ground: Ground<'a>, strategy: &Strategy) -> Result<Self, TaskError> {
+        let (spec, settings) = strategy.apply(ground.spec, ground.settings);
+        let asker = Asker::of(&spec, ground.engine, &settings)?;
+        Ok(Self {
+            ground,
+            strategy: strategy.clone(),
+            spec,
+            asker,
+        })
+    }
+
+    /// The requests for a record, one an order of the examples.
+    fn requests(&self, labelled: &Labelled) -> Vec<Request> {
+        let prompts = self.asker.prompts(&labelled.record);
+        let prompts = prompts.expect("the records of a search have the task's fields");
+        prompts.iter().map(|p| self.request(p)).collect()
+    }
+
+    fn request(&self, composed: &Composed) -> Request {
+        match composed.options {
+            Some(_) => Request::Score(score_request(composed)),
+            None => Request::Generate(self.asker.generate_request(composed)),
+        }
+    }
+
+    /// The requests for records, one order of the examples after the other, so that neighbours
+    /// share their prefix.
+    pub(super) fn all_requests(&self, records: &[Labelled]) -> Vec<Request> {
+        let by_record: Vec<Vec<Request>> = records.iter().map(|r| self.requests(r)).collect();
+        let orders = by_record.first().map_or(0, Vec::len);
+        let of_order = |order: usize| by_record.iter().map(move |r| r[order].clone());
+        let mut all: Vec<Request> = (0..orders).flat_map(of_order).collect();
+        if self.strategy.calibration == Calibration::Contextual {
+            all.extend(self.blank_requests());
+        }
+        all
+    }
+
+    fn blank_requests(&self) -> Vec<Request> {
+        let blanks = self.asker.content_free();
+        blanks.iter().flatten().map(|p| self.request(p)).collect()
+    }
+
+    /// Asks for records and grades the answers.
+    pub(super) fn run(
+        &self,
+        caller: &mut Caller<'_>,
+        records: &[Labelled],
+    ) -> Result<Graded, Halt> {
+        let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
+        let (answers, blanks) = self.gathered(&outcomes, records.len());
+        Ok(self.graded(&answers, &blanks, records))
+    }
+
+    /// The mean over the orders of each record, and of each blank one.
+    fn gathered(&self, outcomes: &[Outcome], records: usize) -> (Vec<Outcome>, Vec<Outcome>) {
+        let blanks = match self.strategy.calibration {
+            Calibration::Contextual => self.asker.content_free().len(),
+            Calibration::None | Calibration::Batch | Calibration::Fitted => 0,
+        };
+        let orders = outcomes.len() / (records + blanks).max(1);
+        let of_record = |record: usize| -> Outcome {
+            mean((0..orders).map(|order| &outcomes[order * records + record]))
+        };
+        let behind = orders * records;
+        let of_blank = |blank: usize| -> Outcome {
+            let first = behind + blank * orders;
+            mean(outcomes[first..first + orders].iter())
+        };
+        (
+            (0..records).map(of_record).collect(),
+            (0..blanks).map(of_blank).collect(),
+        )
+    }
+
+    fn graded(&self, answers: &[Outcome], blanks: &[Outcome], records: &[Labelled]) -> Graded {
+        let judge = Judge::new(&self.spec.output, self.prior(answers, blanks));
+        let mut values = Vec::new();
+        let mut merits = Vec::new();
+        for (answer, labelled) in answers.iter().zip(records) {
+            let verdict = answer.as_ref().ok().and_then(|raw| judge.verdict(raw).ok());
+            let value = self.ground.measure.value(verdict.as_ref(), &labelled.gold);
+            let of_gold = verdict.as_ref().and_then(|verdict| {
+                let mut labels = verdict.distribution.iter();
+                labels.find(|(name, _)| *name == labelled.gold)
+            });
+            values.push(value);
+            merits.push(match of_gold {
+                Some((_, p)) => f64::midpoint(value, f64::from(*p)),
+                None => value,
+            });
+        }
+        Graded { values, merits }
+    }
+
+    fn prior(&self, answers: &[Outcome], blanks: &[Outcome]) -> Prior {
+        let scores = |outcomes: &[Outcome]| -> Vec<Vec<f32>> {
+            let answered = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok());
+            answered
+                .filter_map(|raw| match raw {
+                    Raw::Scores { logprobs } => Some(logprobs.clone()),
+                    Raw::Text { .. } => None,
+                })
+                .collect()
+        };
+        let closed = matches!(self.spec.output, Output::Labels { .. });
+        match self.strategy.calibration {
+            Calibration::Batch if closed => {
+                Prior::batch(&scores(answers), !self.spec.examples.is_empty())
+            }
+            Calibration::Contextual if closed => Prior::contextual(&scores(blanks)),
+            Calibration::None
+            | Calibration::Batch
+            | Calibration::Contextual
+            | Calibration::Fitted => Prior::none(),
+        }
+    }
+}
+
+/// The mean of scores, the first of texts, or the first error.
+fn mean<'o>(outcomes: impl Iterator<Item = &'o Outcome>) -> Outcome {
+    let mut sums: Vec<f32> = Vec::new();
+    let mut count = 0.0;
+    for outcome in outcomes {
+        match outcome {
+            Err(error) => return Err(error.clone()),
+            Ok(Raw::Scores { logprobs }) => {
+                sums.resize(logprobs.len(), 0.0);
+                sums.iter_mut().zip(logprobs).for_each(|(s, p)| *s += p);
+                count += 1.0;
+            }
+            Ok(text @ Raw::Text { .. }) => return Ok(text.clone()),
+        }
+    }
+    let logprobs = sums.into_iter().map(|sum| sum / count).collect();
+    Ok(Raw::Scores { logprobs })
+}

@@ -1,0 +1,126 @@
+//! What differs between two strategies, in words.
+
+use autoglm_spec::{Calibration, Example, Language, Sampling};
+
+use super::{ExampleChoice, Strategy, TemplateForm};
+
+/// Characters of a wording that are shown.
+const SHOWN_CHARACTERS: usize = 300;
+
+/// What changes from one strategy to another, a line a change; empty where nothing does.
+pub fn changes(from: &Strategy, to: &Strategy) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut note = |what: &str, from: String, to: String| {
+        if from != to {
+            lines.push(format!("{what}: {from} → {to}"));
+        }
+    };
+    note("instruction", wording(from), wording(to));
+    note("form", form(&from.form), form(&to.form));
+    note("examples", examples(from), examples(to));
+    note("calibration", calibration(from), calibration(to));
+    note("orders of the examples", orders(from), orders(to));
+    note("sampling", sampling(&from.sampling), sampling(&to.sampling));
+    note("soft prompt", soft_prompt(from), soft_prompt(to));
+    if lines.is_empty() && from.examples != to.examples {
+        lines.push("examples: others, or in another order".to_owned());
+    }
+    lines
+}
+
+fn wording(strategy: &Strategy) -> String {
+    match &strategy.instruction {
+        None => "as the task has it".to_owned(),
+        Some(text) => format!("“{}”", shortened(text)),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let line = text.lines().collect::<Vec<_>>().join(" / ");
+    if line.chars().count() <= SHOWN_CHARACTERS {
+        return line;
+    }
+    let kept: String = line.chars().take(SHOWN_CHARACTERS).collect();
+    format!("{kept}…")
+}
+
+fn form(form: &TemplateForm) -> String {
+    let mut parts = Vec::new();
+    match form.language {
+        Some(Language::English) => parts.push("template in English".to_owned()),
+        Some(Language::Chinese) => parts.push("template in Chinese".to_owned()),
+        None => {}
+    }
+    if !form.titles.is_empty() {
+        parts.push(format!("fields called {}", form.titles.join(", ")));
+    }
+    if let Some(title) = &form.answer_title {
+        parts.push(format!("answer called {title}"));
+    }
+    if parts.is_empty() {
+        return "as the task has it".to_owned();
+    }
+    parts.join(", ")
+}
+
+fn examples(strategy: &Strategy) -> String {
+    match &strategy.examples {
+        ExampleChoice::Task => "the task's own".to_owned(),
+        ExampleChoice::Fixed(examples) => match examples.len() {
+            0 => "none".to_owned(),
+            count => format!("{count} fixed ({})", fingerprint(examples)),
+        },
+    }
+}
+
+/// Tells sets of examples apart.
+fn fingerprint(examples: &[Example]) -> String {
+    let lone = Strategy {
+        instruction: None,
+        form: TemplateForm::default(),
+        examples: ExampleChoice::Fixed(examples.to_vec()),
+        calibration: Calibration::None,
+        both_orders: false,
+        sampling: Sampling::GREEDY,
+        soft_prompt: None,
+    };
+    lone.hash()[..8].to_owned()
+}
+
+fn calibration(strategy: &Strategy) -> String {
+    match strategy.calibration {
+        Calibration::None => "none",
+        Calibration::Contextual => "contextual",
+        Calibration::Batch => "batch",
+        Calibration::Fitted => "fitted",
+    }
+    .to_owned()
+}
+
+fn orders(strategy: &Strategy) -> String {
+    if strategy.both_orders { "both" } else { "one" }.to_owned()
+}
+
+fn sampling(sampling: &Sampling) -> String {
+    if *sampling == Sampling::GREEDY {
+        return "the most likely token".to_owned();
+    }
+    let mut parts = vec![format!("temperature {}", sampling.temperature)];
+    if sampling.top_p < 1.0 {
+        parts.push(format!("top-p {}", sampling.top_p));
+    }
+    if sampling.repetition_penalty != 1.0 {
+        parts.push(format!(
+            "repetition penalty {}",
+            sampling.repetition_penalty
+        ));
+    }
+    parts.join(", ")
+}
+
+fn soft_prompt(strategy: &Strategy) -> String {
+    match &strategy.soft_prompt {
+        None => "none".to_owned(),
+        Some(soft) => format!("{} ({})", soft.folder, &soft.hash[..soft.hash.len().min(8)]),
+    }
+}

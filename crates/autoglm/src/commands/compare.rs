@@ -1,0 +1,149 @@
+//! `autoglm eval --compare`: two strategies on the same records, with a paired test.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use autoglm_task::eval::{Measure, Paired, Report, row_values};
+use autoglm_task::file::TaskFile;
+use autoglm_task::store::SqliteStore;
+use autoglm_task::strategy::{Strategy, StrategyKey, StrategyVersion};
+use serde_json::json;
+
+use super::choice::{StrategyName, numbered, with_soft_prompt};
+use super::eval::{Answered, EvalArgs, Measured, answer};
+use super::task::{engine_args, need};
+use crate::engine::OpenEngine;
+use crate::exit;
+use crate::interrupt::cancel_on_interrupt;
+
+/// Seed of the samples that the interval is made of: the same comparison gives the same interval.
+const SEED: u64 = 1;
+
+/// Runs both strategies and tells which is better.
+///
+/// # Errors
+/// A strategy that does not exist, and whatever ends an evaluation.
+pub(super) fn compare(
+    args: &EvalArgs,
+    task: &TaskFile,
+    store: &mut SqliteStore,
+    home: &Path,
+    names: [StrategyName; 2],
+) -> anyhow::Result<ExitCode> {
+    let key = StrategyKey::of(&task.spec);
+    let version = |name, store: &SqliteStore| match name {
+        StrategyName::None => Ok(None),
+        StrategyName::Number(id) => numbered(id, &key, store).map(Some),
+    };
+    let versions = [version(names[0], store)?, version(names[1], store)?];
+    let mut engine: Option<(Option<String>, OpenEngine)> = None;
+    let cancel = cancel_on_interrupt();
+    let mut sides = Vec::new();
+    for version in &versions {
+        let strategy = version.as_ref().map(|version| &version.strategy);
+        let adapter = soft_prompt_of(strategy);
+        if engine.as_ref().is_none_or(|(with, _)| *with != adapter) {
+            // The first is given back before the second is loaded.
+            drop(engine.take());
+            let wanted = with_soft_prompt(engine_args(&args.engine, task), strategy)?;
+            engine = Some((adapter, wanted.open(home, need(&task.spec))?));
+        }
+        let (_, engine) = engine.as_ref().expect("it was opened above");
+        let (spec, settings) = args.calibration.plan(task, strategy);
+        let measured = Measured {
+            engine,
+            taught: None,
+            similar: args.calibration.similar(home, task, &settings)?,
+            settings,
+        };
+        let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {
+            return Ok(exit::interrupted());
+        };
+        let report = answered.report(args, &spec, &measured)?;
+        sides.push(Side::new(args, task, version.as_ref(), &answered, report));
+    }
+    print(args, &sides)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn soft_prompt_of(strategy: Option<&Strategy>) -> Option<String> {
+    let soft = strategy.and_then(|strategy| strategy.soft_prompt.as_ref());
+    soft.map(|soft| soft.hash.clone())
+}
+
+/// One of the two.
+struct Side {
+    name: String,
+    changes: Vec<String>,
+    report: Report,
+    measure: Measure,
+    values: BTreeMap<u64, f64>,
+}
+
+impl Side {
+    fn new(
+        args: &EvalArgs,
+        task: &TaskFile,
+        version: Option<&StrategyVersion>,
+        answered: &Answered,
+        report: Report,
+    ) -> Self {
+        let (measure, values) = row_values(&task.spec, args.gold.as_deref(), &answered.rows);
+        Self {
+            name: version.map_or("the task as written".to_owned(), |version| {
+                format!("strategy {}", version.id.0)
+            }),
+            changes: version.map_or_else(Vec::new, |version| version.changes.clone()),
+            report,
+            measure,
+            values: values.into_iter().collect(),
+        }
+    }
+}
+
+fn paired(sides: &[Side]) -> Paired {
+    let both = sides[0].values.iter().filter_map(|(place, first)| {
+        let second = sides[1].values.get(place)?;
+        Some((*first, *second))
+    });
+    let (first, second): (Vec<f64>, Vec<f64>) = both.unzip();
+    Paired::of(&first, &second, SEED)
+}
+
+fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
+    let paired = paired(sides);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let found = json!({
+            "measure": sides[0].measure,
+            "a": {"strategy": sides[0].name, "report": sides[0].report},
+            "b": {"strategy": sides[1].name, "report": sides[1].report},
+            "paired": paired,
+            "b_is_better": paired.is_better(),
+        });
+        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
+        return Ok(());
+    }
+    for (letter, side) in ["A", "B"].iter().zip(sides) {
+        writeln!(out, "{letter}: {}", side.name)?;
+        for change in &side.changes {
+            writeln!(out, "   {change}")?;
+        }
+    }
+    writeln!(out, "{}, B against A: {paired}", sides[0].measure)?;
+    writeln!(out, "{}", told(&paired))?;
+    Ok(())
+}
+
+/// Which one is better, in words.
+fn told(paired: &Paired) -> &'static str {
+    if paired.interval[0] > 0.0 {
+        "B is better"
+    } else if paired.interval[1] < 0.0 {
+        "A is better"
+    } else {
+        "these records do not tell which is better"
+    }
+}

@@ -1,0 +1,351 @@
+//! `autoglm optimize`: looks for a better way to run a task.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use autoglm_spec::{Generate as _, Prompt};
+use autoglm_task::eval::labelled;
+use autoglm_task::file::TaskFile;
+use autoglm_task::optimize::{
+    Budget, Ended, Search, SearchHooks, SearchProgress, SearchReport, estimate, optimize,
+};
+use autoglm_task::run::{Engine, RunSettings};
+use autoglm_task::store::SqliteStore;
+use autoglm_task::strategy::{Strategy, StrategyVersion};
+use clap::Args;
+use serde::Serialize;
+
+use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::records::readable;
+use super::run::CalibrationArgs;
+use super::task::{TaskArgs, engine_args, need, store_path};
+use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
+use crate::exit;
+use crate::interrupt::cancel_on_interrupt;
+use crate::streams::{now, span};
+
+/// Time between two lines of the same stage.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Look for a better way to run a task: wording, examples, calibration, sampling. It goes live only
+/// where it is better on records that nothing was chosen by.
+#[derive(Debug, Args)]
+pub(crate) struct OptimizeArgs {
+    #[command(flatten)]
+    task: TaskArgs,
+    /// Labelled records: JSON lines, CSV or TSV. Keep those for the final test out of it.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The field that holds the right answer; label, answer or output when not given.
+    #[arg(long, value_name = "FIELD")]
+    gold: Option<String>,
+    /// What may be spent at most: requests to the model (500), tokens (200000tok), or time (90s,
+    /// 10min).
+    #[arg(long, value_name = "BUDGET", default_value = "1000")]
+    budget: BudgetArg,
+    /// Tell what it would cost, and ask nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Decides how records are parted and examples are drawn.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+    /// Let the model of this server write instructions.
+    #[arg(long, value_name = "URL")]
+    teacher_engine: Option<String>,
+    /// The teacher's model by its server's name; its first when not given.
+    #[arg(long, value_name = "MODEL", requires = "teacher_engine")]
+    teacher_model: Option<String>,
+    /// Read the key of the teacher's server from a file.
+    #[arg(long, value_name = "FILE", requires = "teacher_engine")]
+    teacher_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    strategy: StrategyArgs,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// A budget as it is written on the command line.
+#[derive(Debug, Clone)]
+struct BudgetArg {
+    budget: Budget,
+    text: String,
+}
+
+impl FromStr for BudgetArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unit_at = text.find(|c: char| !c.is_ascii_digit());
+        let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+        let number: u64 = number.parse().map_err(|_| wanted(text))?;
+        let budget = match unit.trim() {
+            "" | "calls" => Budget::Calls(number),
+            "tok" | "tokens" => Budget::Tokens(number),
+            "s" => Budget::Time(Duration::from_secs(number)),
+            "min" => Budget::Time(Duration::from_secs(60 * number)),
+            _ => return Err(wanted(text)),
+        };
+        let text = text.to_owned();
+        Ok(Self { budget, text })
+    }
+}
+
+fn wanted(text: &str) -> String {
+    format!(
+        "{text:?} is no budget, want calls as 500, tokens as 200000tok, or time as 90s or 10min"
+    )
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A task, model or file that cannot be used, too few records, too small a budget, an engine or
+/// store that fails on the way.
+pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> {
+    let task = args.task.load()?;
+    let mut store = SqliteStore::open(&store_path(home))?;
+    let version = choose(args.strategy.strategy, &task.spec, &store)?;
+    let strategy = version.as_ref().map(|version| &version.strategy);
+    let wanted = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = wanted.open(home, need(&task.spec))?;
+    let teacher = open_teacher(args)?;
+    let desk = Desk {
+        args,
+        task: &task,
+        version: version.as_ref(),
+        engine: &engine,
+        teacher: teacher.as_ref(),
+        scope: scope(&wanted, strategy),
+    };
+    let ended = desk.work(&mut store);
+    engine.tell_notes();
+    ended
+}
+
+fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<OpenEngine>> {
+    let Some(url) = &args.teacher_engine else {
+        return Ok(None);
+    };
+    let server = RemoteArgs::at(url.clone(), args.teacher_key_file.clone());
+    let engine = server.open(url, args.teacher_model.as_deref(), None)?;
+    Ok(Some(OpenEngine::Remote(engine)))
+}
+
+/// What else than model and request determines the answers.
+fn scope(engine: &EngineArgs, strategy: Option<&Strategy>) -> String {
+    let soft = strategy.and_then(|strategy| strategy.soft_prompt.as_ref());
+    let local = &engine.local;
+    format!(
+        "{:?} {:?} {:?} {:?} {:?}",
+        engine.remote.answers_depend_on(),
+        local.model,
+        local.quantize,
+        local.cache_type,
+        soft.map(|soft| &soft.hash)
+    )
+}
+
+/// What a search works with.
+struct Desk<'a> {
+    args: &'a OptimizeArgs,
+    task: &'a TaskFile,
+    version: Option<&'a StrategyVersion>,
+    engine: &'a OpenEngine,
+    teacher: Option<&'a OpenEngine>,
+    scope: String,
+}
+
+impl Desk<'_> {
+    fn work(&self, store: &mut SqliteStore) -> anyhow::Result<ExitCode> {
+        let args = self.args;
+        let (_, settings) = args.calibration.plan(self.task, None);
+        let start = self.start(&settings);
+        let records = readable(&args.data, &self.task.spec)?;
+        let origin = self.origin();
+        let search = Search {
+            spec: &self.task.spec,
+            settings: &settings,
+            start: &start,
+            parent: self.version.map(|version| version.id),
+            engine: self.engine,
+            writer: self.writer(),
+            records: labelled(&self.task.spec, args.gold.as_deref(), records),
+            budget: args.budget.budget,
+            seed: args.seed,
+            scope: &self.scope,
+            origin: &origin,
+        };
+        let cancel = cancel_on_interrupt();
+        let talk = Talk::default();
+        let quiet = args.dry_run;
+        let progress = |progress: &SearchProgress| {
+            if !quiet {
+                talk.show(progress);
+            }
+        };
+        let tokens = |prompt: &Prompt| self.engine.count_tokens(prompt);
+        let hooks = SearchHooks {
+            now: &now,
+            cancel: &cancel,
+            tokens: &tokens,
+            progress: &progress,
+        };
+        if args.dry_run {
+            print(args, &estimate(&search, hooks)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let report = optimize(&search, store, hooks)?;
+        print(args, &report)?;
+        Ok(self.ended(&report))
+    }
+
+    fn start(&self, settings: &RunSettings) -> Strategy {
+        match self.version {
+            Some(version) => version.strategy.clone(),
+            None => Strategy::as_written(settings),
+        }
+    }
+
+    /// Who writes instructions: the teacher, else the model itself where it follows turns.
+    fn writer(&self) -> Option<&dyn Engine> {
+        let own = self.engine.facts().chat.then_some(self.engine);
+        let writer = self.teacher.or(own)?;
+        Some(writer)
+    }
+
+    fn origin(&self) -> String {
+        let mut origin = format!(
+            "optimize --budget {} --seed {}",
+            self.args.budget.text, self.args.seed
+        );
+        if let Some(url) = &self.args.teacher_engine {
+            let _ = write!(origin, " --teacher-engine {url}");
+        }
+        origin
+    }
+
+    fn ended(&self, report: &SearchReport) -> ExitCode {
+        if report.ended == Ended::Interrupted {
+            say("interrupted\nhint: the same command goes on without asking anything twice");
+            return exit::interrupted();
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn print<T: Serialize + std::fmt::Display>(args: &OptimizeArgs, value: &T) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    } else {
+        write!(out, "{value}")?;
+    }
+    Ok(())
+}
+
+/// Tells how far the search is: a line a stage, and one now and then within it.
+#[derive(Default)]
+struct Talk {
+    stage: RefCell<String>,
+    next_line: Cell<Duration>,
+}
+
+impl Talk {
+    fn show(&self, progress: &SearchProgress) {
+        let elapsed = progress.spent.elapsed;
+        let is_other = *self.stage.borrow() != progress.stage;
+        if is_other || elapsed >= self.next_line.get() {
+            self.stage.borrow_mut().clone_from(&progress.stage);
+            self.next_line.set(elapsed + LINE_EVERY);
+            say(&line(progress));
+        }
+    }
+}
+
+fn line(progress: &SearchProgress) -> String {
+    let mut text = progress.stage.clone();
+    if progress.records > 0 {
+        let _ = write!(
+            text,
+            ": {} strategies on {} records",
+            progress.strategies, progress.records
+        );
+    }
+    if let Some(best) = progress.best {
+        let _ = write!(text, ", best so far {best:.3}");
+    }
+    let _ = write!(
+        text,
+        "; {} calls, {:.0} % of the budget spent",
+        progress.spent.calls,
+        100.0 * progress.share
+    );
+    if progress.share > 0.0 {
+        let left = progress.spent.elapsed.as_secs_f64() * (1.0 / progress.share - 1.0);
+        let _ = write!(
+            text,
+            ", {} left at most",
+            span(Duration::from_secs_f64(left.max(0.0)))
+        );
+    }
+    text
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use autoglm_task::optimize::Spent;
+
+    use super::*;
+
+    #[test]
+    fn budgets_are_calls_tokens_or_time() {
+        let budget = |text: &str| text.parse::<BudgetArg>().map(|b| b.budget);
+        assert_eq!(budget("500"), Ok(Budget::Calls(500)));
+        assert_eq!(budget("500calls"), Ok(Budget::Calls(500)));
+        assert_eq!(budget("20000tok"), Ok(Budget::Tokens(20_000)));
+        assert_eq!(budget("90s"), Ok(Budget::Time(Duration::from_secs(90))));
+        assert_eq!(budget("2min"), Ok(Budget::Time(Duration::from_secs(120))));
+        for text in ["", "five", "5kg", "-3"] {
+            assert!(budget(text).unwrap_err().contains("is no budget"), "{text}");
+        }
+    }
+
+    #[test]
+    fn progress_tells_stage_spending_and_time_left() {
+        let progress = SearchProgress {
+            stage: "rung 2".to_owned(),
+            strategies: 6,
+            records: 24,
+            best: Some(0.75),
+            spent: Spent {
+                calls: 200,
+                elapsed: Duration::from_secs(10),
+                ..Spent::default()
+            },
+            share: 0.25,
+        };
+        assert_eq!(
+            line(&progress),
+            "rung 2: 6 strategies on 24 records, best so far 0.750; 200 calls, 25 % of the budget \
+             spent, 30 s left at most"
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Searching, promoting and comparing strategies with the real binary and a tiny random model.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use support::{Desk, text};
+
+const TASK: &str = r#"
+name = "letters"
+kind = "classification"
+instruction = "Pick x or y."
+labels = ["x", "y"]
+"#;
+
+fn model() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
+    folder.join("tiny-gemma3.gguf").to_str().unwrap().to_owned()
+}
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    let rows: String = (0..240)
+        .map(|n| json!({"text": format!("record {n}"), "label": if n % 3 == 0 {"x"} else {"y"}}))
+        .map(|row| format!("{row}\n"))
+        .collect();
+    desk.write("train.jsonl", rows);
+    desk
+}
+
+/// What a command prints as JSON, and what it tells on standard error.
+fn told(desk: &Desk, args: &[&str]) -> (Value, String) {
+    let output = desk.run(args);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    (serde_json::from_slice(&output.stdout).unwrap(), stderr)
+}
+
+#[test]
+fn a_search_is_estimated_made_once_and_its_strategy_promoted_and_rolled_back() {
+    let desk = desk();
+    let model = model();
+    let search = |extra: &[&str]| -> Value {
+        let mut args = vec![
+            "optimize",
+            "task.toml",
+            "--data",
+            "train.jsonl",
+            "--budget",
+            "300",
+            "--json",
+        ];
+        args.extend(["--model", &model]);
+        args.extend(extra);
+        told(&desk, &args).0
+    };
+    let estimate = search(&["--dry-run"]);
+    let report = search(&[]);
+    let calls = |report: &Value| report["spent"]["calls"].as_u64().unwrap();
+    assert!(calls(&report) <= 300, "{report}");
+    let ratio = estimate["calls"].as_f64().unwrap() / calls(&report) as f64;
+    assert!((0.85..=1.15).contains(&ratio), "{estimate} {report}");
+
+    let again = search(&["--strategy", "none"]);
+    assert_eq!(calls(&again), calls(&report));
+    assert_eq!(again["spent"]["stored"], again["spent"]["calls"]);
+    assert_eq!(again["found"], report["found"]);
+
+    let id = report["found"]["version"].to_string();
+    let listed = desk.json(&["strategy", "list", "letters", "--json"]);
+    assert_eq!(listed[0]["id"].to_string(), id);
+    let shown = desk.ok(&["strategy", "show", &id]);
+    assert!(shown.contains("optimize --budget 300 --seed 1"), "{shown}");
+    let difference = desk.ok(&["strategy", "diff", "none", &id]);
+    assert!(difference.contains(" → "), "{difference}");
+
+    let promoted = desk.ok(&["strategy", "promote", &id]);
+    assert!(promoted.contains("is live"), "{promoted}");
+    let run = [
+        "eval",
+        "task.toml",
+        "--data",
+        "train.jsonl",
+        "--limit",
+        "10",
+        "--json",
+        "--model",
+    ];
+    let live = format!("strategy {id} of letters is live");
+    let evaluate = |extra: &[&str]| told(&desk, &[&run[..], &[&model], extra].concat());
+    assert!(evaluate(&[]).1.contains(&live));
+    assert!(!evaluate(&["--strategy", "none"]).1.contains(&live));
+    let (compared, _) = evaluate(&["--compare", "none", &id]);
+    assert_eq!(compared["paired"]["rows"], 10);
+    assert_eq!(compared["a"]["strategy"], "the task as written");
+
+    let back = desk.ok(&["strategy", "rollback", "task.toml"]);
+    assert!(back.contains("runs as it is written again"), "{back}");
+    assert!(!evaluate(&[]).1.contains(&live));
+}
+
+#[test]
+fn what_cannot_be_searched_or_promoted_is_refused_with_the_reason() {
+    let desk = desk();
+    let model = model();
+    let search = |budget: &str, data: &str| {
+        desk.fails(&[
+            "optimize",
+            "task.toml",
+            "--data",
+            data,
+            "--budget",
+            budget,
+            "--model",
+            &model,
+        ])
+    };
+    let (code, message) = search("9", "train.jsonl");
+    assert_eq!(code, 2);
+    assert!(
+        message.contains("the budget of 9 calls does not suffice"),
+        "{message}"
+    );
+    let few: String = desk
+        .read("train.jsonl")
+        .lines()
+        .take(8)
+        .map(|l| l.to_owned() + "\n")
+        .collect();
+    desk.write("few.jsonl", few);
+    let (code, message) = search("300", "few.jsonl");
+    assert_eq!(code, 3);
+    assert!(
+        message.contains("8 records of the data can be used"),
+        "{message}"
+    );
+    let (code, message) = desk.fails(&["strategy", "promote", "7"]);
+    assert_eq!(code, 2);
+    assert!(message.contains("there is no strategy 7"), "{message}");
+}
