@@ -1,8 +1,10 @@
 //! Runs whose open answers are sampled.
 
+use autoglm_spec::Output;
+
 use super::tests::{Bench, again, whole_by};
 use super::*;
-use crate::judge::agreement::StopRule;
+use crate::judge::agreement::{SamplingPlan, StopRule};
 use crate::scripted::{Script, Scripted};
 use crate::store::SqliteStore;
 

@@ -276,7 +276,7 @@ fn crash_and_resume(bench: &mut Bench, script: Script, out_bytes: usize, writes:
         .filter(|prompt| first.contains_key(*prompt))
         .count();
     assert!(
-        twice <= SCORE_WINDOW_RECORDS,
+        twice <= job::SCORE_WINDOW_RECORDS,
         "{twice} records were asked twice"
     );
 }
