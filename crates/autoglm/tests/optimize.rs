@@ -25,8 +25,8 @@ fn model() -> String {
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
-    let rows: String = (0..240)
-        .map(|n| json!({"text": format!("record {n}"), "label": if n % 3 == 0 {"x"} else {"y"}}))
+    let rows: String = (0..240_u32)
+        .map(|n| json!({"text": format!("record {n}"), "label": if n.is_multiple_of(3) {"x"} else {"y"}}))
         .map(|row| format!("{row}\n"))
         .collect();
     desk.write("train.jsonl", rows);

@@ -217,7 +217,12 @@ mod tests {
     fn pool() -> Vec<Labelled> {
         let row = |i: usize| Labelled {
             record: record(&json!({ "text": format!("text number{i} of {}", i % 5) })),
-            gold: if i % 2 == 0 { "positive" } else { "negative" }.to_owned(),
+            gold: if i.is_multiple_of(2) {
+                "positive"
+            } else {
+                "negative"
+            }
+            .to_owned(),
         };
         (0..40).map(row).collect()
     }

@@ -12,7 +12,7 @@ use crate::strategy::{ExampleChoice, StrategyState};
 /// Labelled reviews whose words tell the label.
 fn rows(count: usize) -> Vec<Labelled> {
     let row = |i: usize| {
-        let (word, gold) = if i % 2 == 0 {
+        let (word, gold) = if i.is_multiple_of(2) {
             ("great", "positive")
         } else {
             ("awful", "negative")
