@@ -40,16 +40,20 @@ impl Pool {
     /// # Shapes
     /// `views`: V of n of K; `labels`: n; `expected`: V.
     pub(super) fn fit(views: &[Opinions], labels: &[usize], expected: &[f64]) -> Self {
-        let scales: Vec<f64> = views.iter().map(|view| best_scale(view, labels)).collect();
+        let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
+        let targets = targets(labels, label_count);
+        let scales: Vec<f64> = views
+            .iter()
+            .map(|view| best_scale(view, &targets))
+            .collect();
         let scaled: Vec<Opinions> = views
             .iter()
             .zip(&scales)
             .map(|(view, scale)| view.iter().map(|row| times(row, *scale)).collect())
             .collect();
-        let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
         let search = Search {
             views: &scaled,
-            labels,
+            targets: &targets,
             expected,
         };
         let mut pool = search.descend(Self {
@@ -107,11 +111,34 @@ fn times(row: &[f64], scale: f64) -> Vec<f64> {
     row.iter().map(|log| log * scale).collect()
 }
 
+/// What each row should be given: its label (n + 1)/(n + 2) with n rows of that label, the others
+/// the rest in equal parts. Few rows that are all right are no proof of certainty.
+///
+/// # Source
+/// Platt 1999, Probabilistic outputs for support vector machines, section 2.2.
+fn targets(labels: &[usize], label_count: usize) -> Opinions {
+    let mut counts = vec![0.0; label_count];
+    for &label in labels {
+        counts[label] += 1.0;
+    }
+    let of_row = |&label: &usize| {
+        let right = (counts[label] + 1.0) / (counts[label] + 2.0);
+        let wrong = (1.0 - right) / (label_count as f64 - 1.0);
+        let mut target = vec![wrong; label_count];
+        target[label] = right;
+        target
+    };
+    labels.iter().map(of_row).collect()
+}
+
 /// What log-probabilities are multiplied with for the least log loss.
-fn best_scale(view: &Opinions, labels: &[usize]) -> f64 {
-    let loss = |scale: f64| {
-        let scaled = view.iter().map(|row| log_softmax(&times(row, scale)));
-        log_loss(&scaled.collect(), labels)
+fn best_scale(view: &Opinions, targets: &Opinions) -> f64 {
+    let loss = |scale: f64| -> f64 {
+        let rows = view.iter().zip(targets);
+        let of_row = |(row, target): (&Vec<f64>, &Vec<f64>)| {
+            cross_entropy(target, &log_softmax(&times(row, scale)))
+        };
+        rows.map(of_row).sum()
     };
     let scales = SCALES.map(|step| SCALE_STEP.powi(step));
     let tried = scales.map(|scale| (loss(scale), scale));
@@ -119,10 +146,14 @@ fn best_scale(view: &Opinions, labels: &[usize]) -> f64 {
     best.map_or(1.0, |(_, scale)| scale)
 }
 
+fn cross_entropy(target: &[f64], logs: &[f64]) -> f64 {
+    -target.iter().zip(logs).map(|(t, log)| t * log).sum::<f64>()
+}
+
 /// The search for weights and biases: both enter linearly, so that there is one minimum.
 struct Search<'a> {
     views: &'a [Opinions],
-    labels: &'a [usize],
+    targets: &'a Opinions,
     expected: &'a [f64],
 }
 
@@ -176,20 +207,20 @@ impl Search<'_> {
 
     /// The log loss with what weights and biases cost, and its gradient.
     fn cost(&self, at: &Pool) -> (f64, Pool) {
-        let rows = self.labels.len().max(1) as f64;
+        let rows = self.targets.len().max(1) as f64;
         let mut slope = Pool {
             weights: vec![0.0; at.weights.len()],
             bias: vec![0.0; at.bias.len()],
         };
         let mut loss = 0.0;
-        for (row, &label) in self.labels.iter().enumerate() {
+        for (row, target) in self.targets.iter().enumerate() {
             let opinions = || self.views.iter().map(|view| &view[row]);
             let logs = at.log_probabilities(opinions());
-            loss -= logs[label];
+            loss += cross_entropy(target, &logs);
             let surplus: Vec<f64> = logs
                 .iter()
-                .enumerate()
-                .map(|(k, log)| log.exp() - f64::from(u8::from(k == label)))
+                .zip(target)
+                .map(|(log, target)| log.exp() - target)
                 .collect();
             for (slope, opinion) in slope.weights.iter_mut().zip(opinions()) {
                 *slope += surplus.iter().zip(opinion).map(|(s, o)| s * o).sum::<f64>() / rows;
