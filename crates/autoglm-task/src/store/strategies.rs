@@ -98,6 +98,11 @@ impl StrategyStore for SqliteStore {
                 });
             }
         }
+        if let Some((_, live)) = self.last_promotion(key)?
+            && live == id.map(|id| id.0)
+        {
+            return Ok(());
+        }
         self.connection
             .execute(
                 "INSERT INTO promotions (task_name, subject, strategy, at_ms) \

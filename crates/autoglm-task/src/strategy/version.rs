@@ -158,7 +158,8 @@ pub trait StrategyStore {
     /// When the store cannot be read.
     fn live_strategy(&self, key: &StrategyKey) -> Result<Option<StrategyVersion>, TaskError>;
 
-    /// Makes a version live, or the task as it is written where none is given.
+    /// Makes a version live, or the task as it is written where none is given; nothing where it is
+    /// live already.
     ///
     /// # Errors
     /// When there is no such version, it is another task's, or the store cannot be written.
