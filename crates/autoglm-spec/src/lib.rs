@@ -19,4 +19,4 @@ pub use traits::{
     AdaptiveTemperature, AttentionPolicy, Cancel, Constraint, Decoding, GatingSettings, Generate,
     GenerateRequest, ModelFacts, Normalise, Sampling, Score, ScoreRequest,
 };
-pub use verdict::{Calibration, Verdict};
+pub use verdict::{Calibration, FeedbackVersion, Learnt, Verdict};

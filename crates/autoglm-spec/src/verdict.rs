@@ -25,4 +25,25 @@ pub struct Verdict {
     pub distribution: Vec<(String, f32)>,
     /// How label bias was removed.
     pub calibration: Calibration,
+    /// What feedback did to the answer; none where none took part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learnt: Option<Learnt>,
+}
+
+/// Which state of a task's feedback took part in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FeedbackVersion {
+    /// Number of the last row.
+    pub last: i64,
+    /// Rows that are not withdrawn.
+    pub rows: u64,
+}
+
+/// What feedback did to an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// The feedback that took part.
+    pub version: FeedbackVersion,
+    /// What the labels' probabilities were without it, in the order of the distribution.
+    pub before: Vec<f32>,
 }

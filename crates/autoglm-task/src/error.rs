@@ -172,6 +172,35 @@ pub enum TaskError {
         /// Rows that were asked for.
         wanted: usize,
     },
+    /// A label that was given is none of the task's.
+    #[error("{label:?} is no label of the task, it has {}", labels.join(", "))]
+    NoSuchLabel {
+        /// What was given.
+        label: String,
+        /// The task's labels.
+        labels: Vec<String>,
+    },
+    /// There is no feedback of this number to withdraw.
+    #[error(
+        "the task {task:?} has no feedback {noun} {number} that is not withdrawn already\n\
+         hint: `autoglm feedback TASK list` lists rows and batches"
+    )]
+    NoSuchFeedback {
+        /// The task's name.
+        task: String,
+        /// A row or a batch.
+        noun: &'static str,
+        /// The number that was asked for.
+        number: i64,
+    },
+    /// A stored record has no answer that feedback could be about.
+    #[error("record {index} of run {run} has no answer: say what is right with --correct LABEL")]
+    NoAnswer {
+        /// The run.
+        run: i64,
+        /// The record.
+        index: u64,
+    },
     /// The task has no closed set of labels, which the operation needs.
     #[error("{operation} needs a task with labels, {task:?} has open answers")]
     NoLabels {
@@ -198,6 +227,9 @@ impl Blamed for TaskError {
             Self::Compose { .. }
             | Self::NoSuchRun { .. }
             | Self::NoSuchRecord { .. }
+            | Self::NoSuchLabel { .. }
+            | Self::NoSuchFeedback { .. }
+            | Self::NoAnswer { .. }
             | Self::ResumeMismatch { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),

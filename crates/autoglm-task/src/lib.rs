@@ -5,6 +5,7 @@ pub mod compose;
 pub mod eval;
 pub mod file;
 pub mod judge;
+pub mod learn;
 pub mod parse;
 pub mod records;
 pub mod run;

@@ -232,6 +232,7 @@ fn json_answers_are_right_when_they_hold_the_same_value() {
             confidence: 0.5,
             distribution: Vec::new(),
             calibration: Calibration::None,
+            learnt: None,
         }),
         error: None,
         ..Row::failed(

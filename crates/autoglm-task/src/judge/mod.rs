@@ -76,6 +76,7 @@ impl Judge {
             confidence,
             distribution,
             calibration: self.prior.calibration,
+            learnt: None,
         }
     }
 
@@ -85,6 +86,7 @@ impl Judge {
             confidence: open_confidence(mean_logprob, tokens),
             distribution: Vec::new(),
             calibration: self.prior.calibration,
+            learnt: None,
         }
     }
 }

@@ -232,6 +232,7 @@ fn answered(index: u64, input: Value, answer: &str) -> Row {
             confidence: 0.123_456,
             distribution: vec![("是".to_owned(), 0.75), ("no".to_owned(), 0.25)],
             calibration: Calibration::None,
+            learnt: None,
         }),
         error: None,
         usage: Usage {

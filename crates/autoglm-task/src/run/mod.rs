@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod correct;
 mod progress;
 mod replay;
 mod resume;
@@ -26,6 +27,7 @@ use crate::row::{Raw, Row};
 use crate::store::{RunId, RunInfo, RunKey, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
+pub use correct::Correction;
 pub use progress::Progress;
 pub use replay::{Replay, Shown, replay, show};
 pub use resume::Resume;
@@ -63,6 +65,8 @@ pub struct Job<'a> {
     pub output: String,
     /// Whether an earlier run goes on.
     pub resume: Resume,
+    /// What feedback has taught, where it shall take part.
+    pub correction: Option<Correction<'a>>,
 }
 
 /// How a job is run.
@@ -177,6 +181,7 @@ impl Job<'_> {
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
+            feedback: self.correction.map(|c| c.corrector.version()),
         }
     }
 
@@ -335,7 +340,10 @@ impl<'a> Runner<'a> {
 
     /// Judges rows, stores them, and then writes them.
     fn judge_and_write(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
-        let (rows, failed) = self.judged(rows);
+        let (mut rows, failed) = self.judged(rows);
+        if let Some(correction) = &self.job.correction {
+            correction.apply(&mut rows, self.parts.hooks.cancel)?;
+        }
         self.parts.store.put_rows(self.run, &rows)?;
         self.write(&rows)?;
         failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))

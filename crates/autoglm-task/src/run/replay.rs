@@ -97,6 +97,7 @@ fn job_of<'a>(info: &'a RunInfo, engine: &'a dyn Engine) -> Job<'a> {
         survey: None,
         output: info.key.output.clone(),
         resume: Resume::No,
+        correction: None,
     }
 }
 

@@ -86,7 +86,8 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &stored.both_orders,
         &key.both_orders,
     )?;
-    same(info, "limit", &stored.limit, &key.limit)
+    same(info, "limit", &stored.limit, &key.limit)?;
+    same(info, "feedback", &stored.feedback, &key.feedback)
 }
 
 fn same<T: PartialEq + Serialize>(

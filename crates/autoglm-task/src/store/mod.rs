@@ -1,18 +1,20 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
+mod feedback;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 use std::time::SystemTime;
 
-use autoglm_spec::{Calibration, ModelFacts, Sampling, TaskSpec};
+use autoglm_spec::{Calibration, FeedbackVersion, ModelFacts, Sampling, TaskSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::judge::Prior;
 use crate::row::Row;
 
+pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 
 /// The number of a run.
@@ -57,6 +59,9 @@ pub struct RunKey {
     pub both_orders: bool,
     /// Records at most.
     pub limit: Option<u64>,
+    /// The feedback that takes part in the answers.
+    #[serde(default)]
+    pub feedback: Option<FeedbackVersion>,
 }
 
 /// A run as it is begun.

@@ -15,7 +15,7 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("feedback.sql")];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
 const BUSY_WAIT: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const RUN_COLUMNS: &str =
 
 /// Runs in one SQLite file.
 pub struct SqliteStore {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl SqliteStore {
@@ -169,8 +169,8 @@ impl Store for SqliteStore {
         let read = || -> rusqlite::Result<Vec<_>> {
             let mut statement = self.connection.prepare_cached(
                 "SELECT idx, line, input, prompt_hash, raw, answer, confidence, distribution, \
-                 calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us \
-                 FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
+                 calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us, \
+                 learnt FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
             )?;
             let bounds = params![run.0, first as i64, count as i64];
             let rows = statement.query_map(bounds, |row| Ok(read_row(row, run)))?;
@@ -187,8 +187,8 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO records (run, idx, line, input, prompt_hash, raw, answer, \
          confidence, distribution, calibration, error, prompt_tokens, cached_tokens, \
-         completion_tokens, compute_us) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+         completion_tokens, compute_us, learnt) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
     let verdict = row.verdict.as_ref();
     statement.execute(params![
@@ -207,6 +207,7 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
         row.usage.cached_tokens as i64,
         row.usage.completion_tokens as i64,
         row.usage.compute.as_micros() as i64,
+        verdict.and_then(|v| v.learnt.as_ref()).map(json),
     ])?;
     Ok(())
 }
@@ -270,11 +271,12 @@ fn read_verdict(row: &SqlRow<'_>, run: RunId) -> Result<Option<Verdict>, Unread>
         confidence: row.get::<_, f64>(6)? as f32,
         distribution: required(row, 7, "distribution", run.0)?,
         calibration: required(row, 8, "calibration", run.0)?,
+        learnt: parsed(row, 14, "learnt", run.0)?,
     }))
 }
 
 /// Why a stored row was not understood.
-enum Unread {
+pub(super) enum Unread {
     Sql(rusqlite::Error),
     Json(TaskError),
 }
@@ -286,7 +288,7 @@ impl From<rusqlite::Error> for Unread {
 }
 
 impl Unread {
-    fn explain(self, action: &'static str) -> TaskError {
+    pub(super) fn explain(self, action: &'static str) -> TaskError {
         match self {
             Self::Sql(source) => TaskError::Store { action, source },
             Self::Json(error) => error,
@@ -294,7 +296,7 @@ impl Unread {
     }
 }
 
-fn required<T: DeserializeOwned>(
+pub(super) fn required<T: DeserializeOwned>(
     row: &SqlRow<'_>,
     index: usize,
     column: &'static str,
@@ -304,7 +306,7 @@ fn required<T: DeserializeOwned>(
     from_json(&text, column, run)
 }
 
-fn parsed<T: DeserializeOwned>(
+pub(super) fn parsed<T: DeserializeOwned>(
     row: &SqlRow<'_>,
     index: usize,
     column: &'static str,
@@ -324,15 +326,15 @@ fn from_json<T: DeserializeOwned>(text: &str, column: &'static str, run: i64) ->
     })
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("stored types have string keys and no failing serialiser")
 }
 
-fn millis(at: SystemTime) -> i64 {
+pub(super) fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as i64
 }
 
-fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> TaskError {
+pub(super) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> TaskError {
     move |source| TaskError::Store { action, source }
 }

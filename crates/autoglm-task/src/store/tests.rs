@@ -23,6 +23,7 @@ fn key() -> RunKey {
         stop: Vec::new(),
         both_orders: false,
         limit: None,
+        feedback: None,
     }
 }
 
@@ -47,6 +48,7 @@ fn answered(index: u64) -> Row {
             confidence: 0.900_1,
             distribution: vec![("好".to_owned(), 0.900_1), ("坏".to_owned(), 0.099_9)],
             calibration: Calibration::Batch,
+            learnt: None,
         }),
         error: None,
         usage: Usage {
