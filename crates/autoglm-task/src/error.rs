@@ -193,6 +193,22 @@ pub enum TaskError {
         /// The number that was asked for.
         number: i64,
     },
+    /// A line of a file of feedback does not say what is right.
+    #[error(
+        "there is no right label in it\n\
+         hint: want a record with its label, or `run` and `record` with `correct`, `good` or `bad`"
+    )]
+    NoJudgement,
+    /// Feedback on a record of another task's run.
+    #[error("run {run} is one of the task {found:?}, not of {wanted:?}")]
+    RunOfOtherTask {
+        /// The run.
+        run: i64,
+        /// Its task.
+        found: String,
+        /// The task that was given.
+        wanted: String,
+    },
     /// A stored record has no answer that feedback could be about.
     #[error("record {index} of run {run} has no answer: say what is right with --correct LABEL")]
     NoAnswer {
@@ -222,6 +238,7 @@ impl Blamed for TaskError {
             | Self::StoreContent { .. }
             | Self::InputChanged { .. }
             | Self::NothingToEvaluate { .. }
+            | Self::NoJudgement
             | Self::TooFewExamples { .. } => Blame::Data,
             Self::Write { .. } | Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
             Self::Compose { .. }
@@ -230,6 +247,7 @@ impl Blamed for TaskError {
             | Self::NoSuchLabel { .. }
             | Self::NoSuchFeedback { .. }
             | Self::NoAnswer { .. }
+            | Self::RunOfOtherTask { .. }
             | Self::ResumeMismatch { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),

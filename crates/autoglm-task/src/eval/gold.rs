@@ -54,7 +54,7 @@ pub(super) fn sort<'a>(spec: &TaskSpec, gold_field: Option<&str>, rows: &'a [Row
 }
 
 /// The text of the right answer in a record.
-pub(super) fn gold_text(spec: &TaskSpec, field: Option<&str>, record: &Record) -> Option<String> {
+pub(crate) fn gold_text(spec: &TaskSpec, field: Option<&str>, record: &Record) -> Option<String> {
     let value = match field {
         Some(field) => record.get(field),
         None => GOLD_FIELDS
@@ -70,7 +70,7 @@ pub(super) fn gold_text(spec: &TaskSpec, field: Option<&str>, record: &Record) -
 }
 
 /// The right answer as the task names it; none where it is no label of a closed set.
-pub(super) fn known(spec: &TaskSpec, text: &str) -> Option<String> {
+pub(crate) fn known(spec: &TaskSpec, text: &str) -> Option<String> {
     match &spec.output {
         Output::Labels { labels } => matching(labels, text).map(|label| label.name.clone()),
         Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Some(text.to_owned()),

@@ -20,6 +20,8 @@ use crate::row::Row;
 use closed::{Answer, Closed};
 use gold::Sorted;
 
+pub(crate) use gold::{gold_text, known as known_label};
+
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};

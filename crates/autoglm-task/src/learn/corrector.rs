@@ -39,10 +39,12 @@ impl Corrector {
         feedback: &[Feedback],
         vectors: &BTreeMap<i64, Vec<f32>>,
     ) -> Result<Option<(Self, FeedbackReport)>, TaskError> {
-        let reader = Reader::new(spec, Lens::over(vectors))?;
-        let lessons: Vec<Told> = feedback
+        let live: Vec<&Feedback> = feedback.iter().filter(|row| row.is_live()).collect();
+        // What is withdrawn leaves no trace, its vectors included.
+        let seen = live.iter().filter_map(|row| vectors.get(&row.id));
+        let reader = Reader::new(spec, Lens::over(seen))?;
+        let lessons: Vec<Told> = live
             .iter()
-            .filter(|row| row.withdrawn_ms.is_none())
             .filter_map(|row| reader.told(row, vectors))
             .collect();
         let Some(last) = lessons.last() else {
@@ -52,8 +54,7 @@ impl Corrector {
             last: last.id,
             rows: lessons.len() as u64,
         };
-        let withdrawn = feedback.iter().filter(|row| row.withdrawn_ms.is_some());
-        let withdrawn = withdrawn.count() as u64;
+        let withdrawn = (feedback.len() - live.len()) as u64;
         let learner = Learner::new(reader.shape());
         let school = School::new(learner, &reader.labels);
         let (learner, report) = school.teach(&lessons, version, withdrawn);

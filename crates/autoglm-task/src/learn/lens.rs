@@ -1,7 +1,5 @@
 //! Vectors as the learner sees them: what all have in common taken off, and of length 1.
 
-use std::collections::BTreeMap;
-
 /// Takes off the mean of the vectors that were known when it was made. The hidden states of
 /// language models all point nearly the same way, and only the rest tells records apart.
 #[derive(Debug, Clone, Default)]
@@ -11,12 +9,14 @@ pub(super) struct Lens {
 
 impl Lens {
     /// A lens for these vectors.
-    pub(super) fn over(vectors: &BTreeMap<i64, Vec<f32>>) -> Self {
-        let length = vectors.values().next().map_or(0, Vec::len);
-        let mut mean = vec![0.0; length];
-        for vector in vectors.values() {
-            for (sum, x) in mean.iter_mut().zip(vector) {
-                *sum += x / vectors.len() as f32;
+    pub(super) fn over<'v>(vectors: impl Iterator<Item = &'v Vec<f32>>) -> Self {
+        let mut mean: Vec<f32> = Vec::new();
+        let mut count = 0.0;
+        for vector in vectors {
+            mean.resize(vector.len(), 0.0);
+            count += 1.0;
+            for (mean, x) in mean.iter_mut().zip(vector) {
+                *mean += (x - *mean) / count;
             }
         }
         Self { mean }

@@ -5,6 +5,7 @@ use autoglm_spec::{Cancel, Embed, EngineError, Record, Verdict};
 use super::answer::Stop;
 use crate::learn::{Corrector, record_text};
 use crate::row::Row;
+use crate::store::FeedbackKey;
 
 /// What feedback has taught, with the engine that makes the vectors of records.
 #[derive(Clone, Copy)]
@@ -16,6 +17,15 @@ pub struct Correction<'a> {
 }
 
 impl Correction<'_> {
+    /// What a run must go on with.
+    pub(super) fn key(&self) -> FeedbackKey {
+        let embedder = self.embedder.filter(|_| self.corrector.uses_vectors());
+        FeedbackKey {
+            version: self.corrector.version(),
+            space: embedder.map(|embedder| embedder.space().name.clone()),
+        }
+    }
+
     /// Corrects the verdicts of rows that have one and were not corrected before.
     pub(super) fn apply(&self, rows: &mut [Row], cancel: &Cancel) -> Result<(), Stop> {
         let waits = |row: &&mut Row| {

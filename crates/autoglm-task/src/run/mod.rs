@@ -181,7 +181,7 @@ impl Job<'_> {
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
-            feedback: self.correction.map(|c| c.corrector.version()),
+            feedback: self.correction.map(|correction| correction.key()),
         }
     }
 

@@ -72,6 +72,11 @@ pub struct Feedback {
 }
 
 impl Feedback {
+    /// Whether it was not withdrawn.
+    pub fn is_live(&self) -> bool {
+        self.withdrawn_ms.is_none()
+    }
+
     /// The label that the user said is right, where that is known.
     pub fn label(&self) -> Option<&str> {
         match &self.judgement {

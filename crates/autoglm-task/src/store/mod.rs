@@ -61,7 +61,16 @@ pub struct RunKey {
     pub limit: Option<u64>,
     /// The feedback that takes part in the answers.
     #[serde(default)]
-    pub feedback: Option<FeedbackVersion>,
+    pub feedback: Option<FeedbackKey>,
+}
+
+/// What determines how feedback changes answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedbackKey {
+    /// The feedback that takes part.
+    pub version: FeedbackVersion,
+    /// The space of the vectors that take part.
+    pub space: Option<String>,
 }
 
 /// A run as it is begun.
