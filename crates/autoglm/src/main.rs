@@ -19,7 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, generate, init, model, perplexity, run, runs, score, tokenize,
+    chat, embed, eval, feedback, generate, init, learn, model, perplexity, run, runs, score,
+    tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -35,6 +36,8 @@ enum Command {
     Init(init::InitArgs),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
+    Feedback(feedback::FeedbackArgs),
+    Learn(learn::LearnArgs),
     Runs(runs::RunsArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
@@ -58,6 +61,8 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(args, home)?,
         Command::Run(args) => return run::run(args, home),
         Command::Eval(args) => return eval::run(args, home),
+        Command::Feedback(args) => feedback::run(args, home)?,
+        Command::Learn(args) => learn::run(args)?,
         Command::Runs(args) => runs::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,

@@ -31,11 +31,11 @@ pub struct Adwin {
 /// Where the mean changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
-    /// Mean of the part that was dropped.
+    /// Mean before it.
     pub before: f64,
-    /// Mean of the part that stays.
+    /// Mean since.
     pub after: f64,
-    /// Values in the part that stays.
+    /// Values since.
     pub since: u64,
 }
 
@@ -111,17 +111,11 @@ impl Adwin {
         if !self.seen.is_multiple_of(CLOCK) {
             return None;
         }
-        let mut first: Option<Change> = None;
-        while let Some(change) = self.cut() {
+        let change = self.cut();
+        while self.cut().is_some() {
             self.drop_oldest();
-            let before = first.map_or(change.before, |first| first.before);
-            first = Some(Change { before, ..change });
         }
-        first.map(|change| Change {
-            after: self.mean(),
-            since: self.len(),
-            ..change
-        })
+        change
     }
 
     fn insert(&mut self, value: Sum) {
@@ -145,11 +139,11 @@ impl Adwin {
         all.fold(Sum::default(), |sum, bucket| sum.with(*bucket))
     }
 
-    /// The first place, from the oldest value on, where the means of both sides differ by more
-    /// than chance allows.
+    /// The place where the means of both sides differ most beyond what chance allows.
     fn cut(&self) -> Option<Change> {
         let whole = self.whole();
         let mut older = Sum::default();
+        let mut most: Option<(f64, Change)> = None;
         let oldest_first = self.sizes.iter().rev().flat_map(|size| size.iter().rev());
         for bucket in oldest_first {
             older = older.with(*bucket);
@@ -158,21 +152,21 @@ impl Adwin {
                 total: whole.total - older.total,
                 scatter: 0.0,
             };
-            if older.count < LEAST_SIDE {
+            if older.count < LEAST_SIDE || newer.count < LEAST_SIDE {
                 continue;
             }
-            if newer.count < LEAST_SIDE {
-                return None;
-            }
-            if (older.mean() - newer.mean()).abs() > self.bound(whole, older, newer) {
-                return Some(Change {
+            let apart = (older.mean() - newer.mean()).abs();
+            let excess = apart - self.bound(whole, older, newer);
+            if excess > most.map_or(0.0, |(excess, _)| excess) {
+                let change = Change {
                     before: older.mean(),
                     after: newer.mean(),
                     since: newer.count as u64,
-                });
+                };
+                most = Some((excess, change));
             }
         }
-        None
+        most.map(|(_, change)| change)
     }
 
     /// `√(2/m · σ² · ln(2/δ′)) + 2/(3m) · ln(2/δ′)` with the harmonic mean `m` of both counts and
@@ -229,7 +223,8 @@ mod tests {
                 .collect();
             let (place, change) = found[0];
             assert!((500..600).contains(&place), "noticed at {place}");
-            assert!(change.after > change.before + 0.08, "{change:?}");
+            assert!(change.before < 0.3 && change.after > 0.4, "{change:?}");
+            assert!(change.since < 150, "{change:?}");
             assert!(window.len() < 300, "{} kept", window.len());
             assert!(window.mean() > 0.5, "mean {}", window.mean());
         }

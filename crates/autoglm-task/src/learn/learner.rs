@@ -195,6 +195,16 @@ impl Learner {
     /// # Panics
     /// When the observation does not have the learner's shape, or the label does not exist.
     pub fn fit_partial(&mut self, seen: &Observation<'_>, lesson: Lesson) -> Vec<f32> {
+        self.fit_with(seen, |probabilities| gradients(probabilities, lesson))
+    }
+
+    /// Takes one step along the gradients by the labels' scores, which are made from the
+    /// probabilities, and returns these.
+    pub(super) fn fit_with(
+        &mut self,
+        seen: &Observation<'_>,
+        gradients: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Vec<f32> {
         self.check(seen);
         let value = unit(seen.buckets.len());
         let mut scores = vec![0.0; self.outputs()];
@@ -206,7 +216,7 @@ impl Learner {
             found.push(place);
         }
         let probabilities = self.finish(seen, scores);
-        let gradients = gradients(&probabilities, lesson);
+        let gradients = gradients(&probabilities);
         self.step_opinions(seen, &gradients);
         let gradients = self.of_outputs(&gradients);
         for &place in &found {

@@ -10,6 +10,7 @@ mod hash;
 mod learner;
 mod lens;
 mod report;
+mod router;
 mod school;
 mod suspicion;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use ftrl::Rates;
 pub use giving::Giver;
 pub use learner::{Learner, Lesson, Observation, Shape};
 pub use report::{Drift, FeedbackReport, PinnedWrong, Stretch, SuspiciousBatch};
+pub use router::{Annealing, Router};
 pub use validation::{Validation, ValidationPoint, ValidationReport};
 
 /// Bits of the number of buckets: 262,144, of which 35,000 reviews in Chinese fill nine of ten.

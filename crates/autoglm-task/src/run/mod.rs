@@ -6,6 +6,8 @@
 mod answer;
 mod ask;
 mod correct;
+#[cfg(test)]
+mod correct_tests;
 mod progress;
 mod replay;
 mod resume;

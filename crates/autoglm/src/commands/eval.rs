@@ -16,6 +16,7 @@ use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
+use super::learning::{Learning, LearningArgs, Purpose};
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
@@ -57,6 +58,8 @@ pub(crate) struct EvalArgs {
     output: Option<PathBuf>,
     #[command(flatten)]
     calibration: CalibrationArgs,
+    #[command(flatten)]
+    learning: LearningArgs,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -77,8 +80,17 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     );
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    let engine_args = engine_args(&args.engine, &task);
+    let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
+    let purpose = Purpose {
+        spec: &task.spec,
+        args: &engine_args,
+        engine: &engine,
+        home,
+        cancel: &cancel,
+    };
+    let learning = args.learning.open(&purpose, &mut store)?;
     let mut reports = Vec::new();
     for &seed in &args.seed {
         let spec = with_examples(args, &task.spec, seed)?;
@@ -86,7 +98,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             spec,
             settings: task.settings.clone(),
         };
-        match evaluate(args, &task, &engine, &mut store, &cancel)? {
+        match evaluate(args, &task, &engine, learning.as_ref(), &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -135,6 +147,7 @@ fn evaluate(
     args: &EvalArgs,
     task: &TaskFile,
     engine: &dyn Engine,
+    learning: Option<&Learning<'_>>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
@@ -158,6 +171,7 @@ fn evaluate(
             .as_ref()
             .map_or("-".to_owned(), |path| path.display().to_string()),
         resume: Resume::No,
+        correction: learning.map(Learning::correction),
     };
     let hooks = Hooks {
         now: &now,

@@ -13,6 +13,7 @@ use autoglm_task::run::{Engine, Hooks, Job, Resume, RunReport, RunSettings, run 
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use clap::{Args, ValueEnum};
 
+use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use crate::engine::EngineArgs;
@@ -47,6 +48,8 @@ pub(crate) struct RunArgs {
     limit: Option<u64>,
     #[command(flatten)]
     calibration: CalibrationArgs,
+    #[command(flatten)]
+    learning: LearningArgs,
     /// Rows as JSON lines even on a terminal, and the report as JSON: on standard output where
     /// the rows go to a file, on standard error otherwise.
     #[arg(long)]
@@ -126,9 +129,18 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let engine = engine_args(&args.engine, &task).open(home, need(&task.spec))?;
+    let engine_args = engine_args(&args.engine, &task);
+    let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
-    let report = answer(args, &task, &engine, &mut store, &cancel)?;
+    let purpose = Purpose {
+        spec: &task.spec,
+        args: &engine_args,
+        engine: &engine,
+        home,
+        cancel: &cancel,
+    };
+    let learning = args.learning.open(&purpose, &mut store)?;
+    let report = answer(args, &task, &engine, learning.as_ref(), &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -141,6 +153,7 @@ fn answer(
     args: &RunArgs,
     task: &TaskFile,
     engine: &dyn Engine,
+    learning: Option<&Learning<'_>>,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
@@ -164,6 +177,7 @@ fn answer(
             Some(ResumeChoice::Latest) => Resume::Matching,
             Some(ResumeChoice::Run(run)) => Resume::Run(RunId(run)),
         },
+        correction: learning.map(Learning::correction),
     };
     let hooks = Hooks {
         now: &now,
