@@ -97,7 +97,7 @@ impl Corrector {
             opinions: &[&opinion],
         });
         let blend = blended(&opinion, &learnt, self.share);
-        self.reader.verdict(&blend, self.version, verdict)
+        self.reader.verdict(&blend, self.version, &verdict)
     }
 }
 
@@ -199,7 +199,7 @@ impl Reader {
         })
     }
 
-    fn verdict(&self, blend: &[f32], version: FeedbackVersion, old: Verdict) -> Verdict {
+    fn verdict(&self, blend: &[f32], version: FeedbackVersion, old: &Verdict) -> Verdict {
         let names = self.labels.iter().cloned();
         let mut distribution: Vec<(String, f32)> = names.zip(blend.iter().copied()).collect();
         // Stable, so that equal probabilities keep the task's order.
@@ -215,7 +215,7 @@ impl Reader {
             confidence,
             distribution,
             learnt: Some(Learnt { version, before }),
-            ..old
+            ..old.clone()
         }
     }
 }

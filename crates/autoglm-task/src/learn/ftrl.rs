@@ -3,7 +3,7 @@
 /// How fast coordinates learn, and what holds them back.
 ///
 /// # Source
-/// McMahan et al. 2013, Ad Click Prediction, algorithm 1: α, β, λ₁ and λ₂.
+/// Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1: α, β, λ₁ and λ₂.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
     /// The step of a coordinate that has seen gradients of 1 in all.

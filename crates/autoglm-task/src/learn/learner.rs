@@ -114,7 +114,7 @@ const ABSENT: u32 = u32::MAX;
 /// coordinate. Weights exist for buckets that were seen alone.
 ///
 /// # Source
-/// McMahan et al. 2013, Ad Click Prediction, algorithm 1, with the softmax's gradient.
+/// Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1, with the softmax's gradient.
 #[derive(Debug, Clone)]
 pub struct Learner {
     shape: Shape,

@@ -116,7 +116,11 @@ impl<'a> School<'a> {
         let right = agrees(row.lesson, top(&blend));
         if matches!(row.lesson, Lesson::Is(_)) {
             let before = row.is_opinion_known && agrees(row.lesson, top(&row.opinion));
-            self.count(right, before);
+            self.count(Stretch {
+                rows: 1,
+                right: u64::from(right),
+                right_before: u64::from(before),
+            });
         }
         if let Some(change) = self.window.push(f64::from(u8::from(right)))
             && change.after < change.before
@@ -130,22 +134,14 @@ impl<'a> School<'a> {
         }
     }
 
-    fn count(&mut self, right: bool, right_before: bool) {
-        if self
-            .curve
-            .last()
-            .is_none_or(|last| last.rows == STRETCH_ROWS)
-        {
-            self.curve.push(Stretch {
-                rows: 0,
-                right: 0,
-                right_before: 0,
-            });
-        }
-        if let Some(last) = self.curve.last_mut() {
-            last.rows += 1;
-            last.right += u64::from(right);
-            last.right_before += u64::from(right_before);
+    fn count(&mut self, row: Stretch) {
+        match self.curve.last_mut() {
+            Some(last) if last.rows < STRETCH_ROWS => {
+                last.rows += row.rows;
+                last.right += row.right;
+                last.right_before += row.right_before;
+            }
+            _ => self.curve.push(row),
         }
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::scripted::{record, review_task};
 use crate::store::{Feedback, Judgement};
 
-/// McMahan et al. 2013, algorithm 1, one map entry a coordinate, the sums as the paper has them.
+/// Ad Click Prediction, KDD 2013, algorithm 1, one map entry a coordinate, the sums as the paper has them.
 struct Naive {
     shape: Shape,
     /// `(z, n)` by kind, row and output.

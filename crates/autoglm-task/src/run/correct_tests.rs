@@ -201,7 +201,11 @@ fn vectors_of_the_records_are_made_where_the_learner_looks_at_them() {
         (row.id, vec![side, 0.0])
     });
     let vectors: Vec<(i64, Vec<f32>)> = vectors.collect();
+    assert_eq!(store.usual_space("reviews").unwrap(), None);
     store.put_vectors("opposites", &vectors).unwrap();
+    store.put_vectors("fewer", &vectors[..3]).unwrap();
+    let usual = store.usual_space("reviews").unwrap();
+    assert_eq!(usual.as_deref(), Some("opposites"));
     let stored = store.vectors("reviews", "opposites").unwrap();
     assert_eq!(stored.len(), 40);
     assert!(store.vectors("reviews", "another").unwrap().is_empty());

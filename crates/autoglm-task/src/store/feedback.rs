@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use autoglm_spec::Record;
-use rusqlite::{Connection, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use serde::{Deserialize, Serialize};
 
 use super::RunId;
@@ -138,6 +138,12 @@ pub trait FeedbackStore {
     /// # Errors
     /// When the store cannot be read.
     fn vectors(&self, task: &str, space: &str) -> Result<BTreeMap<i64, Vec<f32>>, TaskError>;
+
+    /// The space in which most of a task's feedback has vectors; none where there are none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn usual_space(&self, task: &str) -> Result<Option<String>, TaskError>;
 }
 
 const COLUMNS: &str = "id, batch, at_ms, run, idx, input, opinion, given, judgement, note, pinned, \
@@ -234,6 +240,13 @@ impl FeedbackStore for SqliteStore {
             rows.collect()
         };
         read().map_err(failed("read vectors"))
+    }
+
+    fn usual_space(&self, task: &str) -> Result<Option<String>, TaskError> {
+        let query = "SELECT space FROM feedback_vectors JOIN feedback ON id = feedback \
+                     WHERE task_name = ?1 GROUP BY space ORDER BY COUNT(*) DESC, space LIMIT 1";
+        let read = self.connection.query_row(query, [task], |row| row.get(0));
+        read.optional().map_err(failed("read vectors"))
     }
 }
 

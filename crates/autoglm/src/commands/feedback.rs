@@ -173,9 +173,13 @@ fn withdraw(args: &WithdrawArgs, spec: &TaskSpec, store: &mut SqliteStore) -> an
     Ok(())
 }
 
-/// Prints what the feedback has come to, judged by words and the model's stored answers alone.
+/// Prints what the feedback has come to, with the vectors that runs have made of it so far.
 fn print(args: &FeedbackArgs, spec: &TaskSpec, store: &SqliteStore) -> anyhow::Result<()> {
-    let learnt = Corrector::learn(spec, &store.feedback(&spec.name)?, &BTreeMap::new())?;
+    let vectors = match store.usual_space(&spec.name)? {
+        Some(space) => store.vectors(&spec.name, &space)?,
+        None => BTreeMap::new(),
+    };
+    let learnt = Corrector::learn(spec, &store.feedback(&spec.name)?, &vectors)?;
     let report: Option<FeedbackReport> = learnt.map(|(_, report)| report);
     let mut out = std::io::stdout().lock();
     match (report, args.json) {
