@@ -23,7 +23,11 @@ fn run_all(
 ) -> Result<(RunReport, Vec<Row>), TaskError> {
     let engine = Scripted::new(Script::default());
     let line = |n: usize| {
-        let word = if n % 2 == 0 { "splendid" } else { "dreadful" };
+        let word = if usize::is_multiple_of(n, 2) {
+            "splendid"
+        } else {
+            "dreadful"
+        };
         format!("{{\"text\": \"{word} thing {n}\"}}\n")
     };
     let input: String = (0..40).map(line).collect();
@@ -59,7 +63,7 @@ fn correct_all(store: &mut SqliteStore, run: RunId) -> i64 {
         pinned: false,
     };
     let rows = (0..40).map(|index| {
-        let label = if index % 2 == 0 {
+        let label = if u64::is_multiple_of(index, 2) {
             "positive"
         } else {
             "Negative"
@@ -73,7 +77,7 @@ fn correct_all(store: &mut SqliteStore, run: RunId) -> i64 {
 
 fn right(rows: &[Row]) -> usize {
     let is_right = |row: &&Row| {
-        let wanted = if row.index % 2 == 0 {
+        let wanted = if row.index.is_multiple_of(2) {
             "positive"
         } else {
             "negative"
@@ -89,11 +93,11 @@ fn corrector(store: &SqliteStore) -> crate::learn::Corrector {
     learnt.unwrap().expect("there is feedback").0
 }
 
-fn correction(corrector: &crate::learn::Corrector) -> Option<Correction<'_>> {
-    Some(Correction {
+fn correction(corrector: &crate::learn::Corrector) -> Correction<'_> {
+    Correction {
         corrector,
         embedder: None,
-    })
+    }
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn what_was_corrected_is_answered_right_the_next_time_and_says_what_the_model_sa
     assert!(right(&before) < 30, "the scripted model guesses");
     correct_all(&mut store, first.run);
     let learner = corrector(&store);
-    let (second, after) = run_all(&mut store, correction(&learner), Resume::No).unwrap();
+    let (second, after) = run_all(&mut store, Some(correction(&learner)), Resume::No).unwrap();
     assert_eq!(right(&after), 40);
     assert_eq!(store.rows(second.run, 0, 99).unwrap(), after);
     for (old, new) in before.iter().zip(&after) {
@@ -136,8 +140,12 @@ fn a_run_goes_on_with_the_feedback_that_it_began_with_or_not_at_all() {
     let (first, _) = run_all(&mut store, None, Resume::No).unwrap();
     correct_all(&mut store, first.run);
     let learner = corrector(&store);
-    let (begun, rows) = run_all(&mut store, correction(&learner), Resume::No).unwrap();
-    let again = run_all(&mut store, correction(&learner), Resume::Run(begun.run));
+    let (begun, rows) = run_all(&mut store, Some(correction(&learner)), Resume::No).unwrap();
+    let again = run_all(
+        &mut store,
+        Some(correction(&learner)),
+        Resume::Run(begun.run),
+    );
     assert_eq!(again.unwrap().1, rows);
     let refused = run_all(&mut store, None, Resume::Run(begun.run)).unwrap_err();
     assert!(
@@ -152,7 +160,8 @@ fn a_run_goes_on_with_the_feedback_that_it_began_with_or_not_at_all() {
     );
     store.withdraw("reviews", Withdrawal::Row(7), at()).unwrap();
     let other = corrector(&store);
-    let refused = run_all(&mut store, correction(&other), Resume::Run(begun.run)).unwrap_err();
+    let refused =
+        run_all(&mut store, Some(correction(&other)), Resume::Run(begun.run)).unwrap_err();
     assert!(
         matches!(
             refused,
@@ -193,7 +202,7 @@ fn vectors_of_the_records_are_made_where_the_learner_looks_at_them() {
     correct_all(&mut store, first.run);
     let feedback = store.feedback("reviews").unwrap();
     let vectors = feedback.iter().map(|row| {
-        let side = if row.index.unwrap_or_default() % 2 == 0 {
+        let side = if row.index.unwrap_or_default().is_multiple_of(2) {
             1.0
         } else {
             -1.0
