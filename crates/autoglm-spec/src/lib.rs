@@ -19,4 +19,4 @@ pub use traits::{
     AdaptiveTemperature, AttentionPolicy, Cancel, Constraint, Decoding, GatingSettings, Generate,
     GenerateRequest, ModelFacts, Normalise, Sampling, Score, ScoreRequest,
 };
-pub use verdict::{Alternative, Calibration, Stopped, Verdict, Vote};
+pub use verdict::{Alternative, Calibration, FeedbackVersion, Learnt, Stopped, Verdict, Vote};

@@ -30,6 +30,9 @@ pub struct Verdict {
     /// How the samples of an open answer voted; none where only one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vote: Option<Vote>,
+    /// What feedback did to the answer; none where none took part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learnt: Option<Learnt>,
 }
 
 /// Why no further sample of an open answer was taken.
@@ -86,4 +89,22 @@ pub struct Alternative {
     pub answer: String,
     /// Its share of the usable samples.
     pub share: f32,
+}
+
+/// Which state of a task's feedback took part in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FeedbackVersion {
+    /// Number of the last row.
+    pub last: i64,
+    /// Rows that are not withdrawn.
+    pub rows: u64,
+}
+
+/// What feedback did to an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// The feedback that took part.
+    pub version: FeedbackVersion,
+    /// What the labels' probabilities were without it, in the order of the distribution.
+    pub before: Vec<f32>,
 }

@@ -162,14 +162,6 @@ pub enum TaskError {
         /// What they lack.
         reason: String,
     },
-    /// A labelled record's answer is no label of the task.
-    #[error("the answer {answer:?} is no label of the task, want one of {}", labels.join(", "))]
-    UnknownLabel {
-        /// The answer.
-        answer: String,
-        /// The labels.
-        labels: Vec<String>,
-    },
     /// The examples file lacks rows of a label.
     #[error("label {label:?} has {found} usable examples, {wanted} were asked for")]
     TooFewExamples {
@@ -248,6 +240,51 @@ pub enum TaskError {
         /// What is needed.
         wanted: String,
     },
+    /// A label that was given is none of the task's.
+    #[error("{label:?} is no label of the task, it has {}", labels.join(", "))]
+    NoSuchLabel {
+        /// What was given.
+        label: String,
+        /// The task's labels.
+        labels: Vec<String>,
+    },
+    /// There is no feedback of this number to withdraw.
+    #[error(
+        "the task {task:?} has no feedback {noun} {number} that is not withdrawn already\n\
+         hint: `autoglm feedback TASK list` lists rows and batches"
+    )]
+    NoSuchFeedback {
+        /// The task's name.
+        task: String,
+        /// A row or a batch.
+        noun: &'static str,
+        /// The number that was asked for.
+        number: i64,
+    },
+    /// A line of a file of feedback does not say what is right.
+    #[error(
+        "there is no right label in it\n\
+         hint: want a record with its label, or `run` and `record` with `correct`, `good` or `bad`"
+    )]
+    NoJudgement,
+    /// Feedback on a record of another task's run.
+    #[error("run {run} is one of the task {found:?}, not of {wanted:?}")]
+    RunOfOtherTask {
+        /// The run.
+        run: i64,
+        /// Its task.
+        found: String,
+        /// The task that was given.
+        wanted: String,
+    },
+    /// A stored record has no answer that feedback could be about.
+    #[error("record {index} of run {run} has no answer: say what is right with --correct LABEL")]
+    NoAnswer {
+        /// The run.
+        run: i64,
+        /// The record.
+        index: u64,
+    },
     /// The task has no closed set of labels, which the operation needs.
     #[error("{operation} needs a task with labels, {task:?} has open answers")]
     NoLabels {
@@ -269,7 +306,7 @@ impl Blamed for TaskError {
             | Self::StoreContent { .. }
             | Self::InputChanged { .. }
             | Self::NothingToEvaluate { .. }
-            | Self::UnknownLabel { .. }
+            | Self::NoJudgement
             | Self::StoredExample { .. }
             | Self::TooFewExamples { .. }
             | Self::SoftPromptChanged { .. }
@@ -279,6 +316,10 @@ impl Blamed for TaskError {
             | Self::NoSuchRun { .. }
             | Self::NoSuchRecord { .. }
             | Self::NoSuchExample { .. }
+            | Self::NoSuchLabel { .. }
+            | Self::NoSuchFeedback { .. }
+            | Self::NoAnswer { .. }
+            | Self::RunOfOtherTask { .. }
             | Self::ResumeMismatch { .. }
             | Self::NoSuchStrategy { .. }
             | Self::StrategyOfOther { .. }

@@ -6,6 +6,7 @@ pub mod ensemble;
 pub mod eval;
 pub mod file;
 pub mod judge;
+pub mod learn;
 pub mod library;
 pub mod optimize;
 pub mod parse;

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, examples, generate, init, model, optimize, perplexity, run, runs, score,
-    strategy, tokenize,
+    chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity, run,
+    runs, score, strategy, tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -37,6 +37,8 @@ enum Command {
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
     Examples(examples::ExamplesArgs),
+    Feedback(feedback::FeedbackArgs),
+    Learn(learn::LearnArgs),
     Runs(runs::RunsArgs),
     Optimize(Box<optimize::OptimizeArgs>),
     Strategy(strategy::StrategyCommandArgs),
@@ -63,6 +65,8 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::run(args, home),
         Command::Eval(args) => return eval::run(args, home),
         Command::Examples(args) => examples::run(args, home)?,
+        Command::Feedback(args) => feedback::run(args, home)?,
+        Command::Learn(args) => learn::run(args)?,
         Command::Runs(args) => runs::run(args, home)?,
         Command::Optimize(args) => return optimize::run(args, home),
         Command::Strategy(args) => strategy::run(args, home)?,

@@ -124,8 +124,8 @@ fn labelled(spec: &TaskSpec, rows: &[Example]) -> Result<Vec<(Example, usize)>, 
     let labels = spec.output.labels();
     let place = |example: &Example| {
         let found = labels.iter().position(|l| l.name == example.output);
-        found.ok_or_else(|| TaskError::UnknownLabel {
-            answer: example.output.clone(),
+        found.ok_or_else(|| TaskError::NoSuchLabel {
+            label: example.output.clone(),
             labels: labels.iter().map(|label| label.name.clone()).collect(),
         })
     };

@@ -110,6 +110,7 @@ impl Ensemble {
             distribution,
             calibration: Calibration::Fitted,
             vote: None,
+            learnt: None,
         }
     }
 }

@@ -252,7 +252,7 @@ fn an_answer_that_is_no_label_is_named() {
     )
     .unwrap_err();
     assert!(
-        matches!(&error, TaskError::UnknownLabel { answer, .. } if answer == "mauve"),
+        matches!(&error, TaskError::NoSuchLabel { label, .. } if label == "mauve"),
         "{error}"
     );
 }
@@ -333,6 +333,7 @@ fn a_run_with_a_taught_judge_can_be_shown_and_replayed() {
         survey: None,
         output: "-".to_owned(),
         resume: Resume::No,
+        correction: None,
     };
     let mut records = Records::new(input.as_bytes(), InputFormat::Jsonl, "text");
     let mut sink = RowWriter::new(Vec::new(), OutputFormat::Jsonl, &spec.output, true);

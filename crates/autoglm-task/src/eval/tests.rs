@@ -237,6 +237,7 @@ fn json_answers_are_right_when_they_hold_the_same_value() {
             distribution: Vec::new(),
             calibration: Calibration::None,
             vote: None,
+            learnt: None,
         }),
         error: None,
         ..Row::failed(

@@ -103,6 +103,7 @@ impl Judge {
             distribution,
             calibration: self.prior.calibration,
             vote: None,
+            learnt: None,
         }
     }
 
@@ -120,6 +121,7 @@ impl Judge {
             distribution: Vec::new(),
             calibration: self.prior.calibration,
             vote: (self.plan.samples > 1).then_some(vote),
+            learnt: None,
         })
     }
 }

@@ -159,7 +159,7 @@ fn chance_is_not_promoted() {
 
 #[test]
 fn the_budget_is_never_exceeded() {
-    for calls in [60, 150, 333, 700, 2_000] {
+    for calls in [120, 150, 333, 700, 2_000] {
         let desk = Desk::new(keen(), 300, calls);
         let report = desk.optimize(&mut store()).unwrap();
         assert!(report.spent.calls <= calls, "{calls}: {report}");

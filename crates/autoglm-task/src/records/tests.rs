@@ -233,6 +233,7 @@ fn answered(index: u64, input: Value, answer: &str) -> Row {
             distribution: vec![("是".to_owned(), 0.75), ("no".to_owned(), 0.25)],
             calibration: Calibration::None,
             vote: None,
+            learnt: None,
         }),
         error: None,
         usage: Usage {

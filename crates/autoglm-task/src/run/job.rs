@@ -5,7 +5,7 @@ use std::sync::Arc;
 use autoglm_spec::{Calibration, Decoding, Output, Sampling, TaskSpec};
 
 use super::ask::uses_both_orders;
-use super::{Engine, Resume, Survey, Taught};
+use super::{Correction, Engine, Resume, Survey, Taught};
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
 use crate::store::RunKey;
@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub output: String,
     /// Whether an earlier run goes on.
     pub resume: Resume,
+    /// What feedback has taught, where it shall take part.
+    pub correction: Option<Correction<'a>>,
 }
 
 /// How a job is run.
@@ -106,6 +108,7 @@ impl Job<'_> {
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
             strategy: self.settings.strategy.clone(),
+            feedback: self.correction.map(|correction| correction.key()),
         }
     }
 

@@ -5,6 +5,9 @@
 
 mod answer;
 pub(crate) mod ask;
+mod correct;
+#[cfg(test)]
+mod correct_tests;
 mod job;
 mod progress;
 mod repair;
@@ -31,6 +34,7 @@ use crate::store::{RunId, RunInfo, RunStatus, Store};
 use answer::{Answerer, Numbered, Stop};
 
 pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};
+pub use correct::Correction;
 pub use job::{Job, RunSettings};
 use job::{agreement_of, plan_of};
 pub use progress::Progress;
@@ -250,7 +254,13 @@ impl<'a> Runner<'a> {
 
     /// Judges rows, stores them, and then writes them.
     fn judge_and_write(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
-        let (rows, failed) = self.judged(rows);
+        let (mut rows, failed) = self.judged(rows);
+        if let Some(correction) = &self.job.correction {
+            correction.apply(&mut rows, self.parts.hooks.cancel)?;
+        }
+        for row in &mut rows {
+            row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));
+        }
         self.parts.store.put_rows(self.run, &rows)?;
         self.write(&rows)?;
         failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
@@ -329,7 +339,6 @@ impl<'a> Runner<'a> {
                     Err(message) => row.error = Some(message),
                 }
             }
-            row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));
             if let (true, Some(message)) = (self.job.settings.strict, &row.error) {
                 let error = TaskError::Unanswered {
                     line: row.line,

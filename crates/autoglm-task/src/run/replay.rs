@@ -181,6 +181,7 @@ fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
         survey: None,
         output: info.key.output.clone(),
         resume: Resume::No,
+        correction: None,
     }
 }
 

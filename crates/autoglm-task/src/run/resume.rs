@@ -96,7 +96,8 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &key.both_orders,
     )?;
     same(info, "strategy", &stored.strategy, &key.strategy)?;
-    same(info, "limit", &stored.limit, &key.limit)
+    same(info, "limit", &stored.limit, &key.limit)?;
+    same(info, "feedback", &stored.feedback, &key.feedback)
 }
 
 fn same<T: PartialEq + Serialize>(

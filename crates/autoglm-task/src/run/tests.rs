@@ -80,6 +80,7 @@ impl Bench {
             survey: Some(survey(self.input.as_bytes(), InputFormat::Jsonl)?),
             output: "/out".to_owned(),
             resume: self.resume,
+            correction: None,
         };
         let mut records = Records::new(self.input.as_bytes(), InputFormat::Jsonl, "text");
         let clock = Cell::new(0);
@@ -429,6 +430,7 @@ fn a_stream_with_other_records_is_not_resumed() {
         survey: None,
         output: "-".to_owned(),
         resume: Resume::No,
+        correction: None,
     };
     let clock = Cell::new(0);
     let cancel = Cancel::default();

@@ -1,5 +1,6 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
+mod feedback;
 mod library;
 mod sqlite;
 mod strategies;
@@ -8,7 +9,7 @@ mod tests;
 
 use std::time::SystemTime;
 
-use autoglm_spec::{Calibration, ModelFacts, Sampling, TaskSpec, Usage};
+use autoglm_spec::{Calibration, FeedbackVersion, ModelFacts, Sampling, TaskSpec, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
@@ -17,6 +18,7 @@ use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::library::Ensembles;
 use crate::row::{Raw, Row};
 
+pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 
 /// The number of a run.
@@ -79,6 +81,18 @@ pub struct RunKey {
     /// Hash of the strategy; none where the task is run as it is written.
     #[serde(default)]
     pub strategy: Option<String>,
+    /// The feedback that takes part in the answers.
+    #[serde(default)]
+    pub feedback: Option<FeedbackKey>,
+}
+
+/// What determines how feedback changes answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedbackKey {
+    /// The feedback that takes part.
+    pub version: FeedbackVersion,
+    /// The space of the vectors that take part.
+    pub space: Option<String>,
 }
 
 /// A run as it is begun.

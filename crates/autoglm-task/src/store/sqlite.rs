@@ -15,11 +15,12 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("votes.sql"),
     include_str!("library.sql"),
     include_str!("strategies.sql"),
+    include_str!("feedback.sql"),
 ];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
@@ -175,7 +176,7 @@ impl Store for SqliteStore {
             let mut statement = self.connection.prepare_cached(
                 "SELECT idx, line, input, prompt_hash, raw, answer, confidence, distribution, \
                  calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us, \
-                 vote, abstained FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
+                 vote, abstained, learnt FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
             )?;
             let bounds = params![run.0, first as i64, count as i64];
             let rows = statement.query_map(bounds, |row| Ok(read_row(row, run)))?;
@@ -192,8 +193,8 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO records (run, idx, line, input, prompt_hash, raw, answer, \
          confidence, distribution, calibration, error, prompt_tokens, cached_tokens, \
-         completion_tokens, compute_us, vote, abstained) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+         completion_tokens, compute_us, vote, abstained, learnt) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     let verdict = row.verdict.as_ref();
     statement.execute(params![
@@ -214,6 +215,7 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
         row.usage.compute.as_micros() as i64,
         verdict.and_then(|v| v.vote.as_ref()).map(json),
         row.abstained,
+        verdict.and_then(|v| v.learnt.as_ref()).map(json),
     ])?;
     Ok(())
 }
@@ -279,6 +281,7 @@ fn read_verdict(row: &SqlRow<'_>, run: RunId) -> Result<Option<Verdict>, Unread>
         distribution: required(row, 7, "distribution", run.0)?,
         calibration: required(row, 8, "calibration", run.0)?,
         vote: parsed(row, 14, "vote", run.0)?,
+        learnt: parsed(row, 16, "learnt", run.0)?,
     }))
 }
 
@@ -303,7 +306,7 @@ impl Unread {
     }
 }
 
-fn required<T: DeserializeOwned>(
+pub(super) fn required<T: DeserializeOwned>(
     row: &SqlRow<'_>,
     index: usize,
     column: &'static str,
@@ -313,7 +316,7 @@ fn required<T: DeserializeOwned>(
     from_json(&text, column, run)
 }
 
-fn parsed<T: DeserializeOwned>(
+pub(super) fn parsed<T: DeserializeOwned>(
     row: &SqlRow<'_>,
     index: usize,
     column: &'static str,

@@ -33,6 +33,7 @@ fn key() -> RunKey {
         both_orders: false,
         limit: None,
         strategy: None,
+        feedback: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn answered(index: u64) -> Row {
             distribution: vec![("好".to_owned(), 0.900_1), ("坏".to_owned(), 0.099_9)],
             calibration: Calibration::Batch,
             vote: None,
+            learnt: None,
         }),
         error: None,
         usage: Usage {
@@ -312,4 +314,46 @@ fn runs_of_before_there_were_strategies_are_read() {
     let mut old = serde_json::to_value(key()).unwrap();
     old.as_object_mut().unwrap().remove("strategy");
     assert_eq!(serde_json::from_value::<RunKey>(old).unwrap(), key());
+}
+
+#[test]
+fn a_store_from_before_there_was_feedback_takes_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let mut store = SqliteStore::open(&path).unwrap();
+    let row = NewFeedback {
+        record: Some((RunId(3), 5)),
+        input: record(&json!({"text": "🙂"})),
+        opinion: Some(vec![("好".to_owned(), 0.75), ("坏".to_owned(), 0.25)]),
+        given: Some("好".to_owned()),
+        judgement: Judgement::Correct("坏".to_owned()),
+        note: Some("why".to_owned()),
+        pinned: true,
+    };
+    let at = UNIX_EPOCH + Duration::from_secs(7);
+    let rows = [row.clone(), row.clone()];
+    let batch = store.put_feedback("t", &rows, at).unwrap();
+    assert_eq!(store.put_feedback("other", &rows, at).unwrap(), batch + 1);
+    store.withdraw("t", Withdrawal::Row(2), at).unwrap();
+    let stored = store.feedback("t").unwrap();
+    let wanted = |id: i64, withdrawn_ms: Option<i64>| Feedback {
+        id,
+        batch,
+        at_ms: 7000,
+        run: Some(RunId(3)),
+        index: Some(5),
+        input: row.input.clone(),
+        opinion: row.opinion.clone(),
+        given: row.given.clone(),
+        judgement: row.judgement.clone(),
+        note: row.note.clone(),
+        pinned: true,
+        withdrawn_ms,
+    };
+    assert_eq!(stored, [wanted(1, None), wanted(2, Some(7000))]);
+    assert!(store.withdraw("t", Withdrawal::Row(2), at).is_err());
 }

@@ -101,7 +101,7 @@ fn a_wording_that_hides_a_label_in_a_longer_word_is_refused() {
 }
 
 #[test]
-fn an_example_with_an_unknown_label_is_refused() {
+fn an_example_with_an_unknown_answer_is_refused() {
     let strategy = Strategy {
         examples: ExampleChoice::Fixed(vec![example("x", "great")]),
         ..start()

@@ -55,6 +55,7 @@ pub(super) fn compare(
         let measured = Measured {
             engine,
             taught: None,
+            learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
             settings,
         };

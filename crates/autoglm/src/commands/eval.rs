@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
 use super::compare::compare;
+use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
@@ -78,6 +79,8 @@ pub(crate) struct EvalArgs {
     strategy: StrategyArgs,
     #[command(flatten)]
     pub(super) calibration: CalibrationArgs,
+    #[command(flatten)]
+    learning: LearningArgs,
     /// Print the report as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -103,8 +106,8 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     }
     let version = choose(args.strategy.strategy, &task.spec, &store)?;
     let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine.open(home, need(&task.spec))?;
+    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let embedder = if args.fit {
         open_embedder(&args.engine, &task.spec, home)?
@@ -117,9 +120,18 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         cancel: &cancel,
     };
     let (planned, settings) = args.calibration.plan(&task, strategy);
+    let purpose = Purpose {
+        spec: &task.spec,
+        args: &engine_args,
+        engine: &engine,
+        home,
+        cancel: &cancel,
+    };
+    let learning = args.learning.open(&purpose, &mut store)?;
     let measured = Measured {
         engine: &engine,
         taught: None,
+        learning: learning.as_ref(),
         similar: args.calibration.similar(home, &task, &settings)?,
         settings,
     };
@@ -158,6 +170,8 @@ pub(super) struct Measured<'a> {
     pub(super) engine: &'a dyn Engine,
     /// What the examples have taught.
     pub(super) taught: Option<Taught<'a>>,
+    /// What feedback has taught.
+    pub(super) learning: Option<&'a Learning<'a>>,
     pub(super) settings: RunSettings,
     pub(super) similar: Option<Arc<dyn Similar>>,
 }
@@ -245,6 +259,7 @@ pub(super) fn answer(
             .as_ref()
             .map_or("-".to_owned(), |path| path.display().to_string()),
         resume: Resume::No,
+        correction: measured.learning.map(Learning::correction),
     };
     let hooks = Hooks {
         now: &now,

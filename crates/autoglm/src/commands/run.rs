@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
 use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
@@ -62,6 +63,8 @@ pub(crate) struct RunArgs {
     untaught: bool,
     #[command(flatten)]
     teach: TeachArgs,
+    #[command(flatten)]
+    learning: LearningArgs,
     /// Rows as JSON lines even on a terminal, and the report as JSON: on standard output where
     /// the rows go to a file, on standard error otherwise.
     #[arg(long)]
@@ -178,8 +181,8 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     let version = choose(args.strategy.strategy, &task.spec, &store)?;
     let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine.open(home, need(&task.spec))?;
+    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
+    let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let (spec, settings) = args.calibration.plan(&task, strategy);
     let settings = RunSettings {
@@ -211,10 +214,19 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     } else {
         teacher.teach(lesson, args.teach.settings(), &mut store)?
     };
+    let purpose = Purpose {
+        spec: &task.spec,
+        args: &engine_args,
+        engine: &engine,
+        home,
+        cancel: &cancel,
+    };
+    let learning = args.learning.open(&purpose, &mut store)?;
     let work = Work {
         spec: &spec,
         engine: &engine,
         taught: ensemble.as_ref().map(|e| teacher.taught(e)),
+        learning: learning.as_ref(),
         similar: args.calibration.similar(home, &task, &settings)?,
         settings,
     };
@@ -232,6 +244,7 @@ struct Work<'a> {
     spec: &'a TaskSpec,
     engine: &'a dyn Engine,
     taught: Option<Taught<'a>>,
+    learning: Option<&'a Learning<'a>>,
     settings: RunSettings,
     similar: Option<Arc<dyn Similar>>,
 }
@@ -264,6 +277,7 @@ fn answer(
             Some(ResumeChoice::Latest) => Resume::Matching,
             Some(ResumeChoice::Run(run)) => Resume::Run(RunId(run)),
         },
+        correction: work.learning.map(Learning::correction),
     };
     let hooks = Hooks {
         now: &now,

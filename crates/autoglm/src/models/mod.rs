@@ -24,8 +24,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::catalog::DEFAULTS;
-use self::catalog::{DefaultModel, default_for, default_named};
+pub use self::catalog::{DEFAULTS, default_for};
+use self::catalog::{DefaultModel, default_named};
 use self::content::Content;
 pub use self::error::StoreError;
 pub use self::hub::{HubFile, HubSettings};

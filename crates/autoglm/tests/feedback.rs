@@ -1,0 +1,174 @@
+//! Feedback from the command line: given, learnt from, listed and taken back.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use support::Desk;
+
+const TASK: &str = r#"
+name = "letters"
+kind = "classification"
+instruction = "Pick x or y."
+language = "en"
+labels = ["x", "y"]
+"#;
+
+fn model() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
+    folder.join("tiny-llama.gguf").to_str().unwrap().to_owned()
+}
+
+/// Records with a word that says the label, numbered from `first` on.
+fn records(first: usize, count: usize, is_labelled: bool) -> String {
+    let line = |n: usize| {
+        let (word, label) = if n.is_multiple_of(2) {
+            ("lamp", "x")
+        } else {
+            ("stone", "y")
+        };
+        let mut record = json!({"text": format!("{word} {n}")});
+        if is_labelled {
+            record["label"] = json!(label);
+        }
+        format!("{record}\n")
+    };
+    (first..first + count).map(line).collect()
+}
+
+fn answers(desk: &Desk, extra: &[&str]) -> Vec<Value> {
+    let model = model();
+    let mut args = vec![
+        "run",
+        "task.toml",
+        "-i",
+        "in.jsonl",
+        "--json",
+        "--model",
+        &model,
+    ];
+    args.extend(extra);
+    let rows = desk.ok(&args);
+    rows.lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect()
+}
+
+fn right(rows: &[Value]) -> usize {
+    let is_right = |row: &&Value| {
+        let is_lamp = row["text"].as_str().unwrap().starts_with("lamp");
+        row["answer"] == if is_lamp { "x" } else { "y" }
+    };
+    rows.iter().filter(is_right).count()
+}
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("task.toml", TASK);
+    desk.write("in.jsonl", records(100, 20, false));
+    desk.write("said.jsonl", records(0, 60, true));
+    desk
+}
+
+#[test]
+fn what_is_said_once_is_known_in_the_next_run_until_it_is_taken_back() {
+    let desk = desk();
+    let before = answers(&desk, &[]);
+    assert!(right(&before) < 20);
+    let report = desk.json(&["feedback", "task.toml", "--file", "said.jsonl", "--json"]);
+    assert_eq!(report["version"]["rows"], 60);
+    assert_eq!(report["curve"].as_array().unwrap().len(), 6);
+    assert_eq!(right(&answers(&desk, &[])), 20);
+    assert_eq!(answers(&desk, &["--no-feedback"]), before);
+    desk.ok(&["feedback", "task.toml", "withdraw", "--batch", "1"]);
+    assert_eq!(answers(&desk, &[]), before);
+    let rows = desk.json(&["feedback", "task.toml", "list", "--json"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 60);
+    assert!(rows.iter().all(|row| row["withdrawn_ms"].is_i64()));
+}
+
+#[test]
+fn one_record_of_a_run_is_corrected_with_a_note_and_a_pin() {
+    let desk = desk();
+    answers(&desk, &[]);
+    let give = [
+        "feedback",
+        "task.toml",
+        "--run",
+        "1",
+        "--record",
+        "3",
+        "--correct",
+        "y",
+    ];
+    let report = desk.json(&[&give[..], &["--note", "seen", "--pin", "--json"]].concat());
+    assert_eq!(
+        (&report["pinned"], &report["pinned_wrong"]),
+        (&json!(1), &json!([]))
+    );
+    let listed = desk.ok(&["feedback", "task.toml", "list"]);
+    assert!(listed.contains("1:3") && listed.contains("seen") && listed.contains("pinned"));
+    let shown = desk.ok(&["feedback", "task.toml"]);
+    assert!(
+        shown.contains("1 of 1 pinned records are answered right"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn mistakes_are_named_and_nothing_is_taken() {
+    let desk = desk();
+    answers(&desk, &[]);
+    let about = |label: &'static str, run: &'static str| {
+        vec![
+            "feedback",
+            "task.toml",
+            "--run",
+            run,
+            "--record",
+            "0",
+            "--correct",
+            label,
+        ]
+    };
+    let (code, message) = desk.fails(&about("z", "1"));
+    assert_eq!(code, 2);
+    assert!(
+        message.contains("\"z\" is no label of the task, it has x, y"),
+        "{message}"
+    );
+    let (code, message) = desk.fails(&about("x", "8"));
+    assert!(
+        code == 2 && message.contains("there is no run 8"),
+        "{message}"
+    );
+    let wrong = records(0, 3, true) + "{\"text\": \"lamp\", \"label\": \"q\"}\n";
+    desk.write("wrong.jsonl", wrong);
+    let (_, message) = desk.fails(&["feedback", "task.toml", "--file", "wrong.jsonl"]);
+    assert!(message.contains("line 4 of wrong.jsonl"), "{message}");
+    assert_eq!(desk.json(&["feedback", "task.toml", "--json"]), Value::Null);
+    let (code, message) = desk.fails(&["feedback", "task.toml", "withdraw", "7"]);
+    assert!(
+        code == 2 && message.contains("no feedback row 7"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_file_is_learnt_row_by_row() {
+    let desk = desk();
+    let report = desk.json(&["learn", "said.jsonl", "--label", "label", "--json"]);
+    assert_eq!(
+        (&report["rows"], &report["labels"]),
+        (&json!(60), &json!(["x", "y"]))
+    );
+    let accuracy = report["accuracy"].as_f64().unwrap();
+    assert!((0.9..1.0).contains(&accuracy), "{accuracy}");
+    let (_, message) = desk.fails(&["learn", "said.jsonl", "--label", "nothing"]);
+    assert!(message.contains("\"nothing\" has 0 labels"), "{message}");
+}
