@@ -25,10 +25,11 @@ fn model() -> String {
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
-    let rows: String = (0..240_u32)
+    let rows: Vec<String> = (0..240_u32)
         .map(|n| json!({"text": format!("record {n}"), "label": if n.is_multiple_of(3) {"x"} else {"y"}}))
-        .map(|row| format!("{row}\n"))
+        .map(|row| row.to_string())
         .collect();
+    let rows = rows.join("\n");
     desk.write("train.jsonl", rows);
     desk
 }

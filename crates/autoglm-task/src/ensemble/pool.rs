@@ -11,8 +11,9 @@ const PRIOR_ROWS: f64 = 4.0;
 const STEPS: usize = 300;
 /// A step that brings less than this in log loss is the last.
 const SETTLED: f64 = 1e-7;
-/// Scales of a view that are tried: from flat to sharp.
-const SCALES: std::ops::RangeInclusive<i32> = -20..=8;
+/// Scales of a view that are tried, as powers of the ratio: from flat to sharp. A probe on few
+/// rows of many numbers is off by thousands.
+const SCALES: std::ops::RangeInclusive<i32> = -60..=8;
 /// The ratio of one scale to the next.
 const SCALE_STEP: f64 = 1.25;
 

@@ -206,7 +206,7 @@ impl Desk<'_> {
         }
         let report = optimize(&search, store, hooks)?;
         print(args, &report)?;
-        Ok(self.ended(&report))
+        Ok(ended(&report))
     }
 
     fn start(&self, settings: &RunSettings) -> Strategy {
@@ -233,14 +233,14 @@ impl Desk<'_> {
         }
         origin
     }
+}
 
-    fn ended(&self, report: &SearchReport) -> ExitCode {
-        if report.ended == Ended::Interrupted {
-            say("interrupted\nhint: the same command goes on without asking anything twice");
-            return exit::interrupted();
-        }
-        ExitCode::SUCCESS
+fn ended(report: &SearchReport) -> ExitCode {
+    if report.ended == Ended::Interrupted {
+        say("interrupted\nhint: the same command goes on without asking anything twice");
+        return exit::interrupted();
     }
+    ExitCode::SUCCESS
 }
 
 fn print<T: Serialize + std::fmt::Display>(args: &OptimizeArgs, value: &T) -> anyhow::Result<()> {
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(budget("500calls"), Ok(Budget::Calls(500)));
         assert_eq!(budget("20000tok"), Ok(Budget::Tokens(20_000)));
         assert_eq!(budget("90s"), Ok(Budget::Time(Duration::from_secs(90))));
-        assert_eq!(budget("2min"), Ok(Budget::Time(Duration::from_secs(120))));
+        assert_eq!(budget("2min"), Ok(Budget::Time(Duration::from_mins(2))));
         for text in ["", "five", "5kg", "-3"] {
             assert!(budget(text).unwrap_err().contains("is no budget"), "{text}");
         }
