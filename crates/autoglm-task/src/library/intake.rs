@@ -68,7 +68,7 @@ pub(crate) fn example_of(
 ///
 /// # Errors
 /// The first that it lacks, as a sentence's end.
-pub(crate) fn task_fields(spec: &TaskSpec, record: &Record) -> Result<Record, String> {
+pub fn task_fields(spec: &TaskSpec, record: &Record) -> Result<Record, String> {
     let of_field = |name: &String| match record.get(name) {
         Some(value) => Ok((name.clone(), value.clone())),
         None => Err(format!("it has no field {name:?}")),

@@ -25,7 +25,7 @@ pub(crate) struct AgreementArgs {
     fixed_samples: bool,
     /// By what open answers are the same; as the task says, or what suits it, when not given.
     #[arg(long, value_name = "HOW")]
-    compare: Option<CompareChoice>,
+    compare_by: Option<CompareChoice>,
     /// The model whose vectors tell which texts mean the same, such as `all-minilm-l6-v2`; their
     /// words do when not given.
     #[arg(long, value_name = "MODEL")]
@@ -67,7 +67,7 @@ impl AgreementArgs {
                 repair: task.plan.repair || self.repair,
                 ..task.plan
             },
-            compare: self.compare.map(CompareChoice::compare).or(task.compare),
+            compare: self.compare_by.map(CompareChoice::compare).or(task.compare),
             min_confidence: self.min_confidence.or(task.min_confidence),
             ..run
         }

@@ -23,7 +23,7 @@ use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
-use super::teach::{Lesson, TeachArgs, Teacher, open_embedder};
+use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -109,7 +109,14 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
     let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
-    let embedder = if args.fit {
+    let (planned, settings) = args.calibration.plan(&task, strategy);
+    let stored = if args.examples.is_some() {
+        Vec::new()
+    } else {
+        let held_out = readable(&args.data, &planned)?;
+        lessons(&args.teach, &planned, &store, &held_out)?
+    };
+    let embedder = if args.fit || !stored.is_empty() {
         open_embedder(&args.engine, &task.spec, home)?
     } else {
         None
@@ -119,7 +126,6 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         embedder: embedder.as_ref(),
         cancel: &cancel,
     };
-    let (planned, settings) = args.calibration.plan(&task, strategy);
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,
@@ -138,15 +144,11 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     for &seed in &args.seed {
         let mut spec = with_examples(args, &planned, seed)?;
-        let ensemble = if args.fit {
-            let lesson = Lesson {
-                spec: &planned,
-                rows: &spec.examples,
-            };
-            teacher.teach(lesson, args.teach.settings(), &mut store)?
-        } else {
-            None
+        let lesson = Lesson {
+            spec: &planned,
+            rows: if args.fit { &spec.examples } else { &stored },
         };
+        let ensemble = teacher.teach(lesson, args.teach.settings(), &mut store)?;
         if ensemble.is_some() {
             spec.examples.clear();
         }

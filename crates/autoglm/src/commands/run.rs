@@ -58,9 +58,6 @@ pub(crate) struct RunArgs {
     strategy: StrategyArgs,
     #[command(flatten)]
     calibration: CalibrationArgs,
-    /// Answer as the task is written, without what its examples in the store teach.
-    #[arg(long)]
-    untaught: bool,
     #[command(flatten)]
     teach: TeachArgs,
     #[command(flatten)]
@@ -190,11 +187,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         limit: args.limit,
         ..settings
     };
-    let lessons = if args.untaught {
-        Vec::new()
-    } else {
-        lessons(&spec, &store)?
-    };
+    let lessons = lessons(&args.teach, &spec, &store, &[])?;
     let embedder = if lessons.is_empty() {
         None
     } else {
@@ -209,11 +202,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         spec: &spec,
         rows: &lessons,
     };
-    let ensemble = if lessons.is_empty() {
-        None
-    } else {
-        teacher.teach(lesson, args.teach.settings(), &mut store)?
-    };
+    let ensemble = teacher.teach(lesson, args.teach.settings(), &mut store)?;
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,

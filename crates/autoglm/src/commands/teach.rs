@@ -1,17 +1,20 @@
 //! A judge of labels from labelled records: fitted, or taken from the store where the same records
 //! have taught the same task before.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
+use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, Example, Language, TaskSpec};
+use autoglm_spec::{Cancel, Embed, Example, Language, Record, TaskSpec};
 use autoglm_task::ensemble::{
     Engines, Ensemble, FitProgress, FitReport, FitSettings, Fitting, View, ViewReport, fit, key,
 };
-use autoglm_task::library::{Ensembles, Library};
+use autoglm_task::library::{Ensembles, Library, task_fields};
 use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
+use serde_json::json;
 
 use crate::engine::EngineArgs;
 use crate::models::Need;
@@ -20,6 +23,9 @@ use crate::streams::{Meter, now};
 /// How labelled records teach a judge.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TeachArgs {
+    /// Answer as the task is written, without what its examples in the store teach.
+    #[arg(long)]
+    untaught: bool,
     /// Views that take part: scores, states, vectors; all when not given.
     #[arg(
         long,
@@ -85,16 +91,27 @@ pub(crate) fn open_embedder(
     Ok(Some(local.open(home, Need::Embeddings)?))
 }
 
-/// What the store has to teach a task with labels.
+/// What the store has to teach a task with labels; records that are held out are left out.
 ///
 /// # Errors
 /// A store that cannot be read.
-pub(crate) fn lessons(spec: &TaskSpec, store: &dyn Library) -> anyhow::Result<Vec<Example>> {
-    if spec.output.labels().is_empty() {
+pub(crate) fn lessons(
+    args: &TeachArgs,
+    spec: &TaskSpec,
+    store: &dyn Library,
+    held_out: &[Record],
+) -> anyhow::Result<Vec<Example>> {
+    if args.untaught || spec.output.labels().is_empty() {
         return Ok(Vec::new());
     }
-    let entries = store.examples(&spec.name)?;
-    Ok(entries.into_iter().map(|entry| entry.example).collect())
+    let text = |record: &Record| json!(record).to_string();
+    let held_out = held_out.iter().filter_map(|r| task_fields(spec, r).ok());
+    let held_out: BTreeSet<String> = held_out.map(|record| text(&record)).collect();
+    let entries = store.examples(&spec.name)?.into_iter();
+    let examples = entries.map(|entry| entry.example);
+    Ok(examples
+        .filter(|example| !held_out.contains(&text(&example.input)))
+        .collect())
 }
 
 /// A teacher of judges.
@@ -113,7 +130,7 @@ pub(crate) struct Lesson<'a> {
 
 impl Teacher<'_> {
     /// The judge that labelled records teach: out of the store, or fitted and kept there; none
-    /// where they are too few.
+    /// where there are none or too few.
     ///
     /// # Errors
     /// What [`fit`] says, and a store that fails.
@@ -123,6 +140,9 @@ impl Teacher<'_> {
         settings: FitSettings,
         store: &mut dyn Ensembles,
     ) -> anyhow::Result<Option<Ensemble>> {
+        if lesson.rows.is_empty() {
+            return Ok(None);
+        }
         let meter = Meter::new(None);
         let started = now();
         let progress = |progress: &FitProgress| meter.show(&told(progress, started));
@@ -143,7 +163,13 @@ impl Teacher<'_> {
         }
         let fitted = fit(&fitting, lesson.rows);
         meter.clear();
-        let fitted = fitted?;
+        let fitted = fitted.with_context(|| {
+            format!(
+                "cannot learn from the labelled records of the task {:?}\nhint: --untaught does \
+                 without those in the store, `autoglm examples list` shows them",
+                lesson.spec.name
+            )
+        })?;
         if let Some(ensemble) = &fitted {
             store.put_ensemble(&key, ensemble, now())?;
             say(&summary(ensemble.report()));
