@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::numeric::{log_softmax, place_of_max};
+use crate::numeric::{log_softmax, place_of_max, softmax};
 
 /// How much rows must say before weights leave what is expected of them: as much as this many
 /// rows, each worth the square of the difference.
@@ -35,12 +35,12 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Finds the weights with the least log loss. Each view is first brought to the scale at which
-    /// it alone has the least; then weights that differ from `expected` cost, the less the more
-    /// rows there are.
+    /// it alone has the least; then weights that differ from those that are expected of it cost,
+    /// the less the more rows there are.
     ///
     /// # Shapes
-    /// `views`: V of n of K; `labels`: n; `expected`: V.
-    pub(super) fn fit(views: &[Opinions], labels: &[usize], expected: &[f64]) -> Self {
+    /// `views`: V of n of K; `labels`: n.
+    pub(super) fn fit(views: &[Opinions], labels: &[usize]) -> Self {
         let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
         let targets = targets(labels, label_count);
         let scales: Vec<f64> = views
@@ -52,13 +52,14 @@ impl Pool {
             .zip(&scales)
             .map(|(view, scale)| view.iter().map(|row| times(row, *scale)).collect())
             .collect();
+        let expected = expected_weights(&scaled, &targets);
         let search = Search {
             views: &scaled,
             targets: &targets,
-            expected,
+            expected: &expected,
         };
         let mut pool = search.descend(Self {
-            weights: expected.to_vec(),
+            weights: expected.clone(),
             bias: vec![0.0; label_count],
         });
         for (weight, scale) in pool.weights.iter_mut().zip(scales) {
@@ -112,24 +113,34 @@ fn times(row: &[f64], scale: f64) -> Vec<f64> {
     row.iter().map(|log| log * scale).collect()
 }
 
-/// What each row should be given: its label (n + 1)/(n + 2) with n rows of that label, the others
-/// the rest in equal parts. Few rows that are all right are no proof of certainty.
+/// What each row should be given: its label (n + 1)/(n + 2) with n rows, the others the rest in
+/// equal parts. Few rows that are all right are no proof of certainty.
 ///
 /// # Source
 /// Platt 1999, Probabilistic outputs for support vector machines, section 2.2.
 fn targets(labels: &[usize], label_count: usize) -> Opinions {
-    let mut counts = vec![0.0; label_count];
-    for &label in labels {
-        counts[label] += 1.0;
-    }
+    let rows = labels.len() as f64;
+    let right = (rows + 1.0) / (rows + 2.0);
+    let wrong = (1.0 - right) / (label_count as f64 - 1.0);
     let of_row = |&label: &usize| {
-        let right = (counts[label] + 1.0) / (counts[label] + 2.0);
-        let wrong = (1.0 - right) / (label_count as f64 - 1.0);
         let mut target = vec![wrong; label_count];
         target[label] = right;
         target
     };
     labels.iter().map(of_row).collect()
+}
+
+/// The weights that are expected of views: the same for views that do equally well, less for one
+/// whose log loss on all rows is higher, by a factor of e for every four.
+fn expected_weights(views: &[Opinions], targets: &Opinions) -> Vec<f64> {
+    let of_view = |view: &Opinions| -> f64 {
+        let rows = view.iter().zip(targets);
+        let loss: f64 = rows
+            .map(|(row, target)| cross_entropy(target, &log_softmax(row)))
+            .sum();
+        -loss / PRIOR_ROWS
+    };
+    softmax(&views.iter().map(of_view).collect::<Vec<f64>>())
 }
 
 /// What log-probabilities are multiplied with for the least log loss.

@@ -22,7 +22,7 @@ use autoglm_spec::{Calibration, Output, TaskSpec};
 use crate::TaskError;
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
-use crate::row::Row;
+use crate::row::{Raw, Row};
 use closed::{Answer, Closed};
 use confidence::Claim;
 use gold::Sorted;
@@ -123,7 +123,8 @@ impl Evaluation<'_> {
             let usable = sorted.usable.iter();
             usable
                 .map(|(row, gold)| {
-                    let again = judge.and_then(|j| row.raw.as_ref().map(|raw| j.verdict(raw)));
+                    let raw = row.raw.as_ref().filter(|raw| has_scores(raw));
+                    let again = judge.and_then(|j| raw.map(|raw| j.verdict(raw)));
                     let verdict = match again {
                         Some(verdict) => verdict.ok(),
                         None => row.verdict.clone(),
@@ -143,4 +144,9 @@ impl Evaluation<'_> {
         let claims = given.claims(abstained);
         (given.quality(calibration, uncalibrated.scores()), claims)
     }
+}
+
+/// Whether labels were scored: a judge that labelled records have taught can do without.
+fn has_scores(raw: &Raw) -> bool {
+    !matches!(raw, Raw::Scores { logprobs } if logprobs.is_empty())
 }
