@@ -152,7 +152,7 @@ fn records_that_cannot_be_used_are_told_and_the_rest_is_kept() {
     assert!(text(&output.stdout).starts_with("1 added"));
     let told = text(&output.stderr);
     assert!(
-        told.contains("record 2 is left out: it has no right answer"),
+        told.contains("line 2 is left out: it has no right answer"),
         "{told}"
     );
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use autoglm_spec::{Blame, Blamed, Cancel, Embed, EngineError, Example, Record, TaskSpec};
+use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Example, Record, TaskSpec};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::discriminant::Discriminant;
-use super::halves::{LabelledRow, deal, examples, most_of_a_label};
+use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
 use super::pool::{Opinions, Pool, accuracy, log_loss};
 use super::view::{Centre, View, Views};
@@ -16,7 +16,7 @@ use crate::TaskError;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.
@@ -41,6 +41,8 @@ pub struct Fitting<'a> {
     pub spec: &'a TaskSpec,
     /// The engines.
     pub engines: Engines<'a>,
+    /// What else than the model's name determines what the engines say, such as an adapter.
+    pub scope: &'a str,
     /// What may take part.
     pub settings: FitSettings,
     /// Raised to stop.
@@ -88,7 +90,7 @@ pub fn key(fitting: &Fitting<'_>, rows: &[Example]) -> String {
         "revision": REVISION,
         "task": spec,
         "model": fitting.engines.language.facts(),
-        "embedder": fitting.engines.embedder.map(Embed::space),
+        "scope": fitting.scope,
         "settings": fitting.settings,
         "rows": rows,
     });
@@ -96,7 +98,8 @@ pub fn key(fitting: &Fitting<'_>, rows: &[Example]) -> String {
 }
 
 /// Fits an ensemble to labelled rows; none where there are fewer than two labels with two rows
-/// each, of which nothing can be learnt that could be checked.
+/// each that the model can read, of which nothing can be learnt that could be checked, and none
+/// where the engines tell nothing that a view could look at.
 ///
 /// # Errors
 /// An answer that is no label, a task without prompt, an engine that fails, a raised flag.
@@ -115,52 +118,7 @@ pub fn fit(fitting: &Fitting<'_>, rows: &[Example]) -> Result<Option<Ensemble>, 
         asked: 0,
         total: 0,
     };
-    work.fit().map(Some)
-}
-
-/// The rows with the places of their labels, once each, in an order that depends on nothing but
-/// the rows; the labels take turns.
-fn labelled(spec: &TaskSpec, rows: &[Example]) -> Result<Vec<(Example, usize)>, TaskError> {
-    let labels = spec.output.labels();
-    let place = |example: &Example| {
-        let found = labels.iter().position(|l| l.name == example.output);
-        found.ok_or_else(|| TaskError::NoSuchLabel {
-            label: example.output.clone(),
-            labels: labels.iter().map(|label| label.name.clone()).collect(),
-        })
-    };
-    let mut seen = BTreeSet::new();
-    let mut tickets = Vec::new();
-    for example in spec.examples.iter().chain(rows) {
-        let ticket = ticket(&example.input);
-        if seen.insert(ticket) {
-            tickets.push((ticket, example, place(example)?));
-        }
-    }
-    tickets.sort_by_key(|(ticket, ..)| *ticket);
-    let mut turns = vec![0usize; labels.len()];
-    let mut ordered: Vec<(usize, &Example, usize)> = tickets
-        .into_iter()
-        .map(|(_, example, label)| {
-            turns[label] += 1;
-            (turns[label], example, label)
-        })
-        .collect();
-    ordered.sort_by_key(|(turn, ..)| *turn);
-    let owned = ordered.into_iter().map(|(_, e, label)| (e.clone(), label));
-    Ok(owned.collect())
-}
-
-fn ticket(record: &Record) -> [u8; 32] {
-    let json = serde_json::Value::Object(record.clone());
-    Sha256::digest(json.to_string()).into()
-}
-
-/// Whether at least two labels have a row in each half.
-fn can_be_checked(rows: &[LabelledRow], label_count: usize) -> bool {
-    let has = |label, half| rows.iter().any(|r| r.label == label && r.half == half);
-    let both = (0..label_count).filter(|&label| has(label, 0) && has(label, 1));
-    both.count() >= 2
+    work.fit()
 }
 
 /// A fit that goes on.
@@ -175,6 +133,8 @@ struct Work<'a> {
 /// A row with what was said behind the other half's prompt.
 struct Told<'a> {
     row: &'a LabelledRow,
+    /// The prompt's place.
+    set: usize,
     evidence: PromptEvidence,
 }
 
@@ -193,26 +153,44 @@ impl Fitted {
 }
 
 impl<'a> Work<'a> {
-    fn fit(&mut self) -> Result<Ensemble, TaskError> {
+    fn fit(&mut self) -> Result<Option<Ensemble>, TaskError> {
         let tried = self.shots();
         self.total = self.rows.len();
         if tried.len() > 1 {
             self.total += tried.len() * self.rows.len().min(TRIAL_ROWS);
         }
         let shots = self.best_shots(&tried)?;
+        let fitted = self.fit_with(shots)?;
+        // Examples may fill the context so that the model can read no record behind them.
+        if fitted.is_none() && shots > 0 {
+            return self.fit_with(0);
+        }
+        Ok(fitted)
+    }
+
+    fn fit_with(&mut self, shots: usize) -> Result<Option<Ensemble>, TaskError> {
         let sets = self.sets(shots);
         let rows: Vec<&LabelledRow> = self.rows.iter().collect();
         let told = self.tell(&sets, &rows)?;
+        if !self.suffices(&told) {
+            return Ok(None);
+        }
         let vectors = self.vectors(&told)?;
-        let fitted = self.fit_views(&told, vectors.as_deref());
+        let Some(fitted) = self.fit_views(&told, vectors.as_deref()) else {
+            return Ok(None);
+        };
         let pool = fitted.pool();
-        let report = self.report(&fitted, &pool, shots);
-        Ok(Ensemble {
+        let report = self.report(&fitted, &pool, (told.len(), shots));
+        Ok(Some(Ensemble {
             sets,
             views: fitted.views,
             pool,
             report,
-        })
+        }))
+    }
+
+    fn suffices(&self, told: &[Told<'_>]) -> bool {
+        can_be_checked(told.iter().map(|told| told.row), self.label_count)
     }
 
     /// Numbers of examples of each label to try.
@@ -230,7 +208,11 @@ impl<'a> Work<'a> {
         SHOTS.into_iter().filter(fits).collect()
     }
 
+    /// The examples of each prompt: one prompt a half, or one without examples for both.
     fn sets(&self, shots: usize) -> Vec<Vec<Example>> {
+        if shots == 0 {
+            return vec![Vec::new()];
+        }
         vec![examples(self.rows, 0, shots), examples(self.rows, 1, shots)]
     }
 
@@ -246,10 +228,13 @@ impl<'a> Work<'a> {
         }
         for &shots in tried {
             let told = self.tell(&self.sets(shots), &rows)?;
-            if told.len() < rows.len() && shots > tried[0] {
+            let all_fit = told.len() == rows.len() || shots == tried[0];
+            if !all_fit || !self.suffices(&told) {
                 continue;
             }
-            let fitted = self.fit_views(&told, None);
+            let Some(fitted) = self.fit_views(&told, None) else {
+                continue;
+            };
             let loss = log_loss(&fitted.pool().opinions(&fitted.opinions), &fitted.labels);
             if loss < best.0 {
                 best = (loss, shots);
@@ -267,10 +252,11 @@ impl<'a> Work<'a> {
     ) -> Result<Vec<Told<'a>>, TaskError> {
         let panel = Panel::new(self.fitting.spec, sets, self.fitting.engines.language)?;
         let mut told = Vec::with_capacity(rows.len());
-        for half in 0..sets.len() {
-            let of_half: Vec<&&LabelledRow> = rows.iter().filter(|r| r.half == half).collect();
-            for window in of_half.chunks(WINDOW_ROWS) {
-                self.tell_window(&panel, window, &mut told)?;
+        for set in 0..sets.len() {
+            let behind = rows.iter().filter(|row| set_of(row, sets.len()) == set);
+            let behind: Vec<&LabelledRow> = behind.copied().collect();
+            for window in behind.chunks(WINDOW_ROWS) {
+                self.tell_window((&panel, set), window, &mut told)?;
                 self.asked += window.len();
                 (self.fitting.progress)(&FitProgress {
                     asked: self.asked,
@@ -283,21 +269,21 @@ impl<'a> Work<'a> {
 
     fn tell_window(
         &self,
-        panel: &Panel<'_>,
-        window: &[&&'a LabelledRow],
+        (panel, set): (&Panel<'_>, usize),
+        window: &[&'a LabelledRow],
         told: &mut Vec<Told<'a>>,
     ) -> Result<(), TaskError> {
         let mut asked = Vec::with_capacity(window.len());
         for row in window {
-            if let Ok(prompt) = panel.prompt(1 - row.half, &row.example.input) {
-                asked.push((**row, prompt));
+            if let Ok(prompt) = panel.prompt(set, &row.example.input) {
+                asked.push((*row, prompt));
             }
         }
         let prompts: Vec<_> = asked.iter().map(|(_, prompt)| prompt).collect();
         let answers = panel.ask(&prompts, self.fitting.cancel)?;
         for ((row, _), answer) in asked.iter().zip(answers) {
             match answer {
-                Ok(evidence) => told.push(Told { row, evidence }),
+                Ok(evidence) => told.push(Told { row, set, evidence }),
                 Err(error) if error.blame() == Blame::Data => {}
                 Err(source) => return Err(TaskError::Engine { line: 0, source }),
             }
@@ -332,10 +318,11 @@ impl<'a> Work<'a> {
         self.fitting.settings.views.contains(&view)
     }
 
-    fn fit_views(&self, told: &[Told<'_>], vectors: Option<&[Vec<f32>]>) -> Fitted {
+    /// The views that the evidence allows; none where it allows none.
+    fn fit_views(&self, told: &[Told<'_>], vectors: Option<&[Vec<f32>]>) -> Option<Fitted> {
         let labels: Vec<usize> = told.iter().map(|told| told.row.label).collect();
         let centres = centres(told);
-        let centre = |told: &Told<'_>| &centres[1 - told.row.half];
+        let centre = |told: &Told<'_>| &centres[told.set];
         let has_scores =
             self.tries(View::Scores) && told.iter().all(|told| !told.evidence.logprobs.is_empty());
         let mut opinions: Vec<Opinions> = Vec::new();
@@ -349,9 +336,12 @@ impl<'a> Work<'a> {
             self.probe(&states, &labels, &mut opinions)
         });
         let vectors = vectors.map(|vectors| self.probe(vectors, &labels, &mut opinions));
+        if opinions.is_empty() {
+            return None;
+        }
         let checked = self.checked(&labels);
         let only = |view: &Opinions| keep(view, &checked);
-        Fitted {
+        Some(Fitted {
             views: Views {
                 centres,
                 has_scores,
@@ -360,7 +350,7 @@ impl<'a> Work<'a> {
             },
             opinions: opinions.iter().map(only).collect(),
             labels: keep(&labels, &checked),
-        }
+        })
     }
 
     /// A probe on all rows; what probes on the other parts say of each part is added to the
@@ -414,11 +404,11 @@ impl<'a> Work<'a> {
             .collect()
     }
 
-    fn report(&self, fitted: &Fitted, pool: &Pool, shots: usize) -> FitReport {
+    fn report(&self, fitted: &Fitted, pool: &Pool, (rows, shots): (usize, usize)) -> FitReport {
         let views = fitted.views.list().into_iter();
         let parts = views.zip(&fitted.opinions).zip(&pool.weights);
         FitReport {
-            rows: self.rows.len(),
+            rows,
             shots,
             accuracy: accuracy(&pool.opinions(&fitted.opinions), &fitted.labels),
             views: parts
@@ -432,16 +422,22 @@ impl<'a> Work<'a> {
     }
 }
 
+/// The prompt that a row is judged behind: the other half's, where each half has one.
+fn set_of(row: &LabelledRow, sets: usize) -> usize {
+    if sets == 1 { 0 } else { 1 - row.half }
+}
+
 /// One centre a prompt.
 fn centres(told: &[Told<'_>]) -> Vec<Centre> {
+    let sets = told.iter().map(|told| told.set + 1).max().unwrap_or(0);
     let of_set = |set: usize| {
-        let behind = told.iter().filter(|told| 1 - told.row.half == set);
+        let behind = told.iter().filter(|told| told.set == set);
         let rows: Vec<_> = behind
             .map(|told| (&told.evidence, told.row.label))
             .collect();
         Centre::of(&rows)
     };
-    (0..2).map(of_set).collect()
+    (0..sets).map(of_set).collect()
 }
 
 fn keep<T: Clone>(items: &[T], places: &[usize]) -> Vec<T> {

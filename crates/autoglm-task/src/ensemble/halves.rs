@@ -1,6 +1,12 @@
 //! Labelled rows in two halves, and the examples that each half gives its prompt.
 
-use autoglm_spec::Example;
+use std::collections::BTreeSet;
+
+use autoglm_spec::{Example, TaskSpec};
+
+use crate::TaskError;
+use crate::eval::ticket;
+use crate::library::task_fields;
 
 /// A labelled row.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +16,46 @@ pub(super) struct LabelledRow {
     pub(super) label: usize,
     /// Which half it belongs to: 0 or 1. It is judged behind the other half's prompt.
     pub(super) half: usize,
+}
+
+/// The rows with the places of their labels, once each, in an order that depends on nothing but
+/// the rows; the labels take turns.
+pub(super) fn labelled(
+    spec: &TaskSpec,
+    rows: &[Example],
+) -> Result<Vec<(Example, usize)>, TaskError> {
+    let labels = spec.output.labels();
+    let place = |example: &Example| {
+        let found = labels.iter().position(|l| l.name == example.output);
+        found.ok_or_else(|| TaskError::NoSuchLabel {
+            label: example.output.clone(),
+            labels: labels.iter().map(|label| label.name.clone()).collect(),
+        })
+    };
+    let mut seen = BTreeSet::new();
+    let mut tickets = Vec::new();
+    for example in spec.examples.iter().chain(rows) {
+        let Ok(input) = task_fields(spec, &example.input) else {
+            continue;
+        };
+        let (ticket, label) = (ticket(0, &input), place(example)?);
+        if seen.insert(ticket) {
+            let output = example.output.clone();
+            tickets.push((ticket, Example { input, output }, label));
+        }
+    }
+    tickets.sort_by_key(|(ticket, ..)| *ticket);
+    let mut turns = vec![0usize; labels.len()];
+    let mut ordered: Vec<(usize, Example, usize)> = tickets
+        .into_iter()
+        .map(|(_, example, label)| {
+            turns[label] += 1;
+            (turns[label], example, label)
+        })
+        .collect();
+    ordered.sort_by_key(|(turn, ..)| *turn);
+    let rows = ordered.into_iter();
+    Ok(rows.map(|(_, example, label)| (example, label)).collect())
 }
 
 /// Deals the rows of each label to the halves in turn. The label of an odd row decides which half
@@ -53,4 +99,16 @@ pub(super) fn most_of_a_label(rows: &[LabelledRow], label_count: usize) -> usize
         counts[row.label][row.half] += 1;
     }
     counts.into_iter().flatten().max().unwrap_or(0)
+}
+
+/// Whether at least two labels have a row in each half.
+pub(super) fn can_be_checked<'a>(
+    rows: impl IntoIterator<Item = &'a LabelledRow>,
+    label_count: usize,
+) -> bool {
+    let mut has = vec![[false; 2]; label_count];
+    for row in rows {
+        has[row.label][row.half] = true;
+    }
+    has.iter().filter(|halves| **halves == [true; 2]).count() >= 2
 }

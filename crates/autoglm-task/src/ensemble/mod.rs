@@ -9,6 +9,8 @@
 
 mod covariance;
 mod discriminant;
+#[cfg(test)]
+mod fakes;
 mod fit;
 mod halves;
 mod panel;
@@ -29,6 +31,7 @@ use pool::Pool;
 pub use view::View;
 use view::Views;
 
+use crate::judge::ranked;
 use crate::run::hexadecimal;
 
 /// A judge of a closed set of labels, fitted to labelled records.
@@ -98,19 +101,7 @@ impl Ensemble {
     pub fn verdict(&self, labels: &[Label], evidence: &Evidence) -> Verdict {
         let opinions = self.views.opinions(evidence);
         let logs = self.pool.log_probabilities(&opinions);
-        let names = labels.iter().map(|label| label.name.clone());
         let probabilities = logs.iter().map(|log| log.exp() as f32);
-        let mut distribution: Vec<(String, f32)> = names.zip(probabilities).collect();
-        // Stable, so that equal probabilities keep the task's order.
-        distribution.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let (answer, confidence) = distribution.first().cloned().unwrap_or_default();
-        Verdict {
-            answer,
-            confidence,
-            distribution,
-            calibration: Calibration::Fitted,
-            vote: None,
-            learnt: None,
-        }
+        ranked(labels, probabilities, Calibration::Fitted)
     }
 }

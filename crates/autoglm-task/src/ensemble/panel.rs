@@ -1,8 +1,8 @@
 //! The prompts of an ensemble, and what the engines say to records under them.
 
 use autoglm_spec::{
-    Cancel, Embed, EngineError, Example, Normalise, Record, Score, ScoreRequest, Scoring, TaskSpec,
-    Usage,
+    Blame, Blamed, Cancel, Embed, EngineError, Example, Normalise, Record, Score, ScoreRequest,
+    Scoring, TaskSpec, Usage,
 };
 
 use crate::TaskError;
@@ -11,6 +11,17 @@ use crate::run::{Engine, LOGPROB_FLOOR, cannot_compose};
 
 /// Labels that are scored at most. More cost more than their scores tell beside the hidden state.
 const SCORED_LABELS: usize = 20;
+
+/// A hidden state that no probe can look at.
+#[derive(Debug, thiserror::Error)]
+#[error("the model's hidden state behind the prompt is not finite")]
+struct NotFinite;
+
+impl Blamed for NotFinite {
+    fn blame(&self) -> Blame {
+        Blame::Data
+    }
+}
 
 /// The engines that an ensemble asks.
 #[derive(Clone, Copy)]
@@ -102,7 +113,8 @@ impl<'a> Panel<'a> {
                 wanted: requests.len(),
             });
         }
-        let evidence = |result: Result<Scoring, _>| result.map(|scoring| self.evidence(scoring));
+        let evidence =
+            |result: Result<Scoring, _>| result.and_then(|scoring| self.evidence(scoring));
         Ok(results.into_iter().map(evidence).collect())
     }
 
@@ -120,17 +132,19 @@ impl<'a> Panel<'a> {
         }
     }
 
-    fn evidence(&self, scoring: Scoring) -> PromptEvidence {
-        let finite = |state: &Vec<f32>| state.iter().all(|x| x.is_finite());
+    fn evidence(&self, scoring: Scoring) -> Result<PromptEvidence, EngineError> {
+        if scoring.state.iter().flatten().any(|x| !x.is_finite()) {
+            return Err(EngineError::engine(NotFinite));
+        }
         let options = scoring.options.iter();
         let mut logprobs: Vec<f32> = options.map(|o| o.logprob.max(LOGPROB_FLOOR)).collect();
         if !self.scores_labels {
             logprobs.clear();
         }
-        PromptEvidence {
+        Ok(PromptEvidence {
             logprobs,
-            state: scoring.state.filter(finite),
+            state: scoring.state,
             usage: scoring.usage,
-        }
+        })
     }
 }

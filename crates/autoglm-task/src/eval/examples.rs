@@ -105,7 +105,8 @@ fn candidates(
     groups
 }
 
-fn ticket(seed: u64, input: &Record) -> [u8; 32] {
+/// What decides on the order of records: it depends on nothing but the seed and the record.
+pub(crate) fn ticket(seed: u64, input: &Record) -> [u8; 32] {
     let json = serde_json::Value::Object(input.clone());
     Sha256::digest(format!("{seed}\n{json}")).into()
 }

@@ -28,6 +28,7 @@ use confidence::Claim;
 use gold::Sorted;
 pub(crate) use gold::{gold_text, known_answer};
 
+pub(crate) use examples::ticket;
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
 pub use open::{exact_match, rouge_l, token_f1};

@@ -7,7 +7,7 @@ mod prior;
 #[cfg(test)]
 mod tests;
 
-use autoglm_spec::{EngineError, FinishReason, Label, Output, Stopped, Verdict};
+use autoglm_spec::{Calibration, EngineError, FinishReason, Label, Output, Stopped, Verdict};
 
 use agreement::{Agreement, Compare, SamplingPlan};
 pub use calibrator::Calibrator;
@@ -92,19 +92,7 @@ impl Judge {
 
     fn label_verdict(&self, labels: &[Label], logprobs: &[f32]) -> Verdict {
         let probabilities = self.prior.divide_out(logprobs);
-        let names = labels.iter().map(|label| label.name.clone());
-        let mut distribution: Vec<(String, f32)> = names.zip(probabilities).collect();
-        // Stable, so that equal probabilities keep the task's order.
-        distribution.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let (answer, confidence) = distribution.first().cloned().unwrap_or_default();
-        Verdict {
-            answer,
-            confidence,
-            distribution,
-            calibration: self.prior.calibration,
-            vote: None,
-            learnt: None,
-        }
+        ranked(labels, probabilities, self.prior.calibration)
     }
 
     fn open_verdict(&self, samples: &[Sample]) -> Result<Verdict, String> {
@@ -160,5 +148,26 @@ fn usable_text(output: &Output, text: &str, finish: FinishReason) -> Result<Stri
         // Blanks at the start of code are indentation.
         Output::Code { .. } => Ok(text.trim_end().to_owned()),
         Output::Text { .. } | Output::Labels { .. } => Ok(text.trim().to_owned()),
+    }
+}
+
+/// The verdict that labels' probabilities make, the most likely label first.
+pub(crate) fn ranked(
+    labels: &[Label],
+    probabilities: impl IntoIterator<Item = f32>,
+    calibration: Calibration,
+) -> Verdict {
+    let names = labels.iter().map(|label| label.name.clone());
+    let mut distribution: Vec<(String, f32)> = names.zip(probabilities).collect();
+    // Stable, so that equal probabilities keep the task's order.
+    distribution.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let (answer, confidence) = distribution.first().cloned().unwrap_or_default();
+    Verdict {
+        answer,
+        confidence,
+        distribution,
+        calibration,
+        vote: None,
+        learnt: None,
     }
 }

@@ -3,6 +3,8 @@
 use autoglm_spec::{Example, Record, TaskSpec};
 
 use crate::eval::{gold_text, known_answer};
+use crate::records::{NumberedRecord, RecordError};
+use crate::run::without_line;
 
 /// What a file of records gives.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,8 +18,8 @@ pub struct Intake {
 /// A record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Its place in the file, counted from 1.
-    pub number: usize,
+    /// Line of the file on which it starts, counted from 1.
+    pub line: u64,
     /// Why not.
     pub reason: String,
 }
@@ -26,16 +28,17 @@ pub struct Refused {
 pub fn take_in(
     spec: &TaskSpec,
     gold_field: Option<&str>,
-    records: impl IntoIterator<Item = Record>,
+    items: impl IntoIterator<Item = Result<NumberedRecord, RecordError>>,
 ) -> Intake {
     let mut intake = Intake::default();
-    for (index, record) in records.into_iter().enumerate() {
-        match example_of(spec, gold_field, &record) {
+    for item in items {
+        let (line, taken) = match item {
+            Ok(NumberedRecord { line, record }) => (line, example_of(spec, gold_field, &record)),
+            Err(error) => (error.line(), Err(without_line(&error))),
+        };
+        match taken {
             Ok(example) => intake.examples.push(example),
-            Err(reason) => intake.refused.push(Refused {
-                number: index + 1,
-                reason,
-            }),
+            Err(reason) => intake.refused.push(Refused { line, reason }),
         }
     }
     intake

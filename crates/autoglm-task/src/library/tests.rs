@@ -6,6 +6,7 @@ use autoglm_spec::Example;
 use serde_json::json;
 
 use super::*;
+use crate::records::{NumberedRecord, RecordError};
 use crate::scripted::{record, review_task};
 use crate::store::SqliteStore;
 
@@ -29,7 +30,7 @@ fn examples_come_back_in_their_order_with_numbers_that_stay() {
     let added = store
         .add_examples("t", &rows, Source::Imported, AT)
         .unwrap();
-    assert_eq!((added.added, added.replaced, added.known), (3, 0, 0));
+    assert_eq!((added.added, added.replaced, added.known), (12, 0, 0));
     store.remove_examples("t", &[2]).unwrap();
     let later = AT + Duration::from_secs(5);
     store
@@ -96,23 +97,31 @@ fn records_of_a_file_become_examples_or_are_refused_with_the_reason() {
         json!({"text": "c", "label": "maybe"}),
         json!({"text": "d"}),
     ];
-    let intake = take_in(&spec, None, records.each_ref().map(record));
+    let item = |(index, value)| {
+        Ok(NumberedRecord {
+            line: index as u64 + 10,
+            record: record(value),
+        })
+    };
+    let unreadable = Err(RecordError::UnclosedQuote { line: 20 });
+    let items = records.iter().enumerate().map(item).chain([unreadable]);
+    let intake = take_in(&spec, None, items);
     assert_eq!(intake.examples, [example("a", "positive")]);
-    let reasons: Vec<(usize, &str)> = intake
+    let reasons: Vec<(u64, &str)> = intake
         .refused
         .iter()
-        .map(|refused| (refused.number, refused.reason.as_str()))
+        .map(|refused| (refused.line, refused.reason.as_str()))
         .collect();
     assert_eq!(
         reasons,
         [
-            (2, "it has no field \"text\""),
+            (11, "it has no field \"text\""),
             (
-                3,
+                12,
                 "its answer \"maybe\" is no label, want one of positive, negative"
             ),
             (
-                4,
+                13,
                 "it has no right answer, want a field label, answer or output"
             ),
         ]

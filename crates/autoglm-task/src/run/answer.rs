@@ -202,7 +202,7 @@ impl Draft {
 }
 
 /// A record's error without the line, which stands in a field of its own.
-fn without_line(error: &RecordError) -> String {
+pub(crate) fn without_line(error: &RecordError) -> String {
     let message = chain(error);
     let prefix = format!("line {}: ", error.line());
     match message.strip_prefix(&prefix) {

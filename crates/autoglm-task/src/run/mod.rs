@@ -31,6 +31,7 @@ use crate::judge::{BATCH_RECORDS, Judge, Prior};
 use crate::records::{NumberedRecord, RecordError, RowSink};
 use crate::row::{Raw, Row};
 use crate::store::{RunId, RunInfo, RunStatus, Store};
+pub(crate) use answer::without_line;
 use answer::{Answerer, Numbered, Stop};
 
 pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};

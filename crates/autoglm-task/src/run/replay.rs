@@ -66,7 +66,7 @@ pub struct Again<'a> {
 }
 
 /// Composes, answers and judges a stored record once more, with the run's task, settings and
-/// prior or taught judge and the engines given.
+/// prior or taught judge and the engines given, without what feedback had taught.
 ///
 /// # Errors
 /// When the run has no such record with an input, its task has no prompt for it, or the engine
@@ -90,11 +90,25 @@ pub fn replay(
         source,
     })?;
     Ok(Replay {
-        same_verdict: verdict.as_ref().ok() == row.verdict.as_ref(),
+        same_verdict: verdict.as_ref().ok() == row.verdict.clone().map(before_feedback).as_ref(),
         error: verdict.as_ref().err().cloned(),
         verdict: verdict.ok(),
         shown: shown(row, prompt),
     })
+}
+
+/// A stored verdict as it was before feedback corrected it; records are answered again without.
+fn before_feedback(mut verdict: Verdict) -> Verdict {
+    let Some(learnt) = verdict.learnt.take() else {
+        return verdict;
+    };
+    for ((_, probability), before) in verdict.distribution.iter_mut().zip(learnt.before) {
+        *probability = before;
+    }
+    verdict.distribution.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let first = verdict.distribution.first().cloned();
+    (verdict.answer, verdict.confidence) = first.unwrap_or_default();
+    verdict
 }
 
 /// The first prompt of a record, and the verdict or why the answer cannot be used.

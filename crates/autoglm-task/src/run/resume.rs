@@ -95,6 +95,12 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &stored.both_orders,
         &key.both_orders,
     )?;
+    same(
+        info,
+        "judge that labelled records have taught",
+        &stored.ensemble,
+        &key.ensemble,
+    )?;
     same(info, "strategy", &stored.strategy, &key.strategy)?;
     same(info, "limit", &stored.limit, &key.limit)?;
     same(info, "feedback", &stored.feedback, &key.feedback)

@@ -3,7 +3,7 @@
 use autoglm_spec::{Cancel, Embed, EngineError, Output, Record, TaskSpec, Usage, Verdict};
 
 use super::Engine;
-use super::ask::{Answer, LOGPROB_FLOOR};
+use super::ask::Answer;
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
 use crate::ensemble::{Ensemble, Evidence, Panel, PromptEvidence, record_text};
@@ -133,7 +133,7 @@ fn mean_scores(prompts: &[PromptEvidence]) -> Vec<f32> {
             .iter()
             .map(|evidence| evidence.logprobs[label])
             .sum();
-        (sum / prompts.len() as f32).max(LOGPROB_FLOOR)
+        sum / prompts.len() as f32
     };
     (0..labels).map(mean).collect()
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoglm_spec::{Cancel, TaskSpec};
+use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
 use autoglm_task::judge::agreement::Similar;
@@ -23,7 +23,7 @@ use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
-use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
+use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -47,7 +47,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "K", requires = "examples")]
     per_label: Option<usize>,
     /// Let the drawn examples teach a judge, in place of putting all of them into the prompt.
-    #[arg(long, requires = "examples")]
+    #[arg(long, requires = "examples", conflicts_with = "untaught")]
     fit: bool,
     #[command(flatten)]
     teach: TeachArgs,
@@ -110,21 +110,22 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let engine = engine_args.open(home, need(&task.spec))?;
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
-    let stored = if args.examples.is_some() {
+    let pools = Pools::read(args, &planned)?;
+    let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
+    let own_examples = if args.fit {
         Vec::new()
     } else {
-        let held_out = readable(&args.data, &planned)?;
-        lessons(&args.teach, &planned, &store, &held_out)?
+        task.spec.examples.clone()
     };
-    let embedder = if args.fit || !stored.is_empty() {
-        open_embedder(&args.engine, &task.spec, home)?
+    let lesson_spec = TaskSpec {
+        examples: own_examples,
+        ..planned.clone()
+    };
+    let is_off = args.teach.is_off() || args.calibration.is_given();
+    let mut lesson = if is_off || args.examples.is_some() {
+        Lesson::none(lesson_spec)
     } else {
-        None
-    };
-    let teacher = Teacher {
-        engine: &engine,
-        embedder: embedder.as_ref(),
-        cancel: &cancel,
+        Lesson::stored(lesson_spec, &store, &pools.held_out)?
     };
     let purpose = Purpose {
         spec: &task.spec,
@@ -143,12 +144,11 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     };
     let mut reports = Vec::new();
     for &seed in &args.seed {
-        let mut spec = with_examples(args, &planned, seed)?;
-        let lesson = Lesson {
-            spec: &planned,
-            rows: if args.fit { &spec.examples } else { &stored },
-        };
-        let ensemble = teacher.teach(lesson, args.teach.settings(), &mut store)?;
+        let mut spec = pools.with_examples(args, &planned, seed)?;
+        if args.fit {
+            lesson.rows.clone_from(&spec.examples);
+        }
+        let ensemble = teacher.teach(&lesson, args.teach.settings(), &mut store)?;
         if ensemble.is_some() {
             spec.examples.clear();
         }
@@ -178,23 +178,44 @@ pub(super) struct Measured<'a> {
     pub(super) similar: Option<Arc<dyn Similar>>,
 }
 
-/// The task with examples drawn by a seed, where there is a file to draw from.
-fn with_examples(args: &EvalArgs, spec: &TaskSpec, seed: u64) -> anyhow::Result<TaskSpec> {
-    let Some(pool) = &args.examples else {
-        return Ok(spec.clone());
-    };
-    let draw = Draw {
-        per_label: args.per_label.or(if args.fit { None } else { Some(2) }),
-        seed,
-        gold_field: args.gold.as_deref(),
-    };
-    let pool = readable(pool, spec)?;
-    let held_out = readable(&args.data, spec)?;
-    let examples = draw_examples(spec, pool, &held_out, &draw)?;
-    Ok(TaskSpec {
-        examples,
-        ..spec.clone()
-    })
+/// The records of an evaluation's files.
+struct Pools {
+    /// Those to draw examples from, where there is a file of them.
+    examples: Option<Vec<Record>>,
+    /// Those that are measured.
+    held_out: Vec<Record>,
+}
+
+impl Pools {
+    fn read(args: &EvalArgs, spec: &TaskSpec) -> anyhow::Result<Self> {
+        let pool = args.examples.as_ref();
+        Ok(Self {
+            examples: pool.map(|path| readable(path, spec)).transpose()?,
+            held_out: readable(&args.data, spec)?,
+        })
+    }
+
+    /// The task with examples drawn by a seed, where there is a file to draw from.
+    fn with_examples(
+        &self,
+        args: &EvalArgs,
+        spec: &TaskSpec,
+        seed: u64,
+    ) -> anyhow::Result<TaskSpec> {
+        let Some(pool) = &self.examples else {
+            return Ok(spec.clone());
+        };
+        let draw = Draw {
+            per_label: args.per_label.or(if args.fit { None } else { Some(2) }),
+            seed,
+            gold_field: args.gold.as_deref(),
+        };
+        let examples = draw_examples(spec, pool.iter().cloned(), &self.held_out, &draw)?;
+        Ok(TaskSpec {
+            examples,
+            ..spec.clone()
+        })
+    }
 }
 
 /// The rows of an evaluation.

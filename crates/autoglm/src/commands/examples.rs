@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_spec::{Record, TaskSpec};
 use autoglm_task::library::{Added, Entry, Intake, Library, Source, take_in};
+use autoglm_task::records::NumberedRecord;
 use autoglm_task::store::SqliteStore;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::records::readable;
+use super::records::read_all;
 use super::task::{TaskArgs, store_path};
 use crate::streams::now;
 
@@ -100,7 +101,8 @@ fn add(args: &AddArgs, store: &mut dyn Library) -> anyhow::Result<()> {
     let mut record = record_of(&spec, &args.record)?;
     let answer_field = answer_field(&spec);
     record.insert(answer_field.clone(), Value::String(args.answer.clone()));
-    let intake = take_in(&spec, Some(&answer_field), [record]);
+    let item = Ok(NumberedRecord { line: 1, record });
+    let intake = take_in(&spec, Some(&answer_field), [item]);
     if let Some(refused) = intake.refused.first() {
         anyhow::bail!("the record cannot be used: {}", refused.reason);
     }
@@ -138,8 +140,8 @@ fn record_of(spec: &TaskSpec, text: &str) -> anyhow::Result<Record> {
 
 fn import(args: &ImportArgs, store: &mut dyn Library) -> anyhow::Result<()> {
     let spec = args.task.load()?.spec;
-    let records = readable(&args.file, &spec)?;
-    let intake = take_in(&spec, args.gold.as_deref(), records);
+    let items = read_all(&args.file, &spec)?;
+    let intake = take_in(&spec, args.gold.as_deref(), items);
     tell_refused(&intake);
     anyhow::ensure!(
         !intake.examples.is_empty(),
@@ -156,7 +158,7 @@ fn import(args: &ImportArgs, store: &mut dyn Library) -> anyhow::Result<()> {
 )]
 fn tell_refused(intake: &Intake) {
     for refused in intake.refused.iter().take(TOLD) {
-        eprintln!("record {} is left out: {}", refused.number, refused.reason);
+        eprintln!("line {} is left out: {}", refused.line, refused.reason);
     }
     if intake.refused.len() > TOLD {
         eprintln!("and {} more are left out", intake.refused.len() - TOLD);

@@ -23,11 +23,11 @@ use super::choice::{StrategyArgs, choose, with_soft_prompt};
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
-use super::teach::{Lesson, TeachArgs, Teacher, lessons, open_embedder};
+use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
-use crate::streams::{InputArgs, Meter, OutputArgs, RowsOf, now, open_output, span};
+use crate::streams::{InputArgs, Meter, OpenInput, OutputArgs, RowsOf, now, open_output, span};
 
 /// Answer every record of a file.
 #[derive(Debug, Args)]
@@ -116,6 +116,12 @@ enum CalibrationChoice {
 }
 
 impl CalibrationArgs {
+    /// Whether the command line says how label bias is removed or examples are ordered, which
+    /// a taught judge does in its own way.
+    pub(crate) fn is_given(&self) -> bool {
+        self.calibration.is_some() || self.one_order
+    }
+
     /// A task and the settings of its run by a strategy, or as it is written; what the command
     /// line says goes over both.
     pub(crate) fn plan(
@@ -187,22 +193,18 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         limit: args.limit,
         ..settings
     };
-    let lessons = lessons(&args.teach, &spec, &store, &[])?;
-    let embedder = if lessons.is_empty() {
-        None
+    let input = args.input.open(&spec.fields)?;
+    let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
+    let lesson_spec = TaskSpec {
+        examples: task.spec.examples.clone(),
+        ..spec.clone()
+    };
+    let lesson = if args.teach.is_off() || args.calibration.is_given() {
+        Lesson::none(lesson_spec)
     } else {
-        open_embedder(&args.engine, &spec, home)?
+        Lesson::stored(lesson_spec, &store, &[])?
     };
-    let teacher = Teacher {
-        engine: &engine,
-        embedder: embedder.as_ref(),
-        cancel: &cancel,
-    };
-    let lesson = Lesson {
-        spec: &spec,
-        rows: &lessons,
-    };
-    let ensemble = teacher.teach(lesson, args.teach.settings(), &mut store)?;
+    let ensemble = teacher.teach(&lesson, args.teach.settings(), &mut store)?;
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,
@@ -219,7 +221,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         similar: args.calibration.similar(home, &task, &settings)?,
         settings,
     };
-    let report = answer(args, work, &mut store, &cancel)?;
+    let report = answer(args, work, input, &mut store, &cancel)?;
     engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
@@ -241,10 +243,10 @@ struct Work<'a> {
 fn answer(
     args: &RunArgs,
     work: Work<'_>,
+    mut input: OpenInput,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
-    let mut input = args.input.open(&work.spec.fields)?;
     let meter = Rc::new(Meter::new(input.total(args.limit)));
     let rows = RowsOf {
         spec: work.spec,

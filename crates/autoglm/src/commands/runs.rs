@@ -137,9 +137,11 @@ fn again(
         replayed.id
     );
     let cancel = cancel_on_interrupt();
-    let embedder = match info.key.ensemble {
-        Some(_) => open_embedder(&replayed.engine, &info.spec, home)?,
-        None => None,
+    let ensemble = info.key.ensemble.as_ref().map(|hash| store.ensemble(hash));
+    let ensemble = ensemble.transpose()?.flatten();
+    let embedder = match ensemble {
+        Some(ensemble) if ensemble.uses_vectors() => Some(open_embedder(&replayed.engine, home)?),
+        _ => None,
     };
     let again = Again {
         engine: &engine,

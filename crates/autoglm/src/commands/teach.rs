@@ -1,6 +1,7 @@
 //! A judge of labels from labelled records: fitted, or taken from the store where the same records
 //! have taught the same task before.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
@@ -11,11 +12,12 @@ use autoglm_spec::{Cancel, Embed, Example, Language, Record, TaskSpec};
 use autoglm_task::ensemble::{
     Engines, Ensemble, FitProgress, FitReport, FitSettings, Fitting, View, ViewReport, fit, key,
 };
-use autoglm_task::library::{Ensembles, Library, task_fields};
+use autoglm_task::library::{Ensembles, Entry, Library, task_fields};
 use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
 use serde_json::json;
 
+use super::choice::engine_scope;
 use crate::engine::EngineArgs;
 use crate::models::Need;
 use crate::streams::{Meter, now};
@@ -23,7 +25,8 @@ use crate::streams::{Meter, now};
 /// How labelled records teach a judge.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TeachArgs {
-    /// Answer as the task is written, without what its examples in the store teach.
+    /// Answer as the task is written, without what its examples in the store teach; so do
+    /// --calibration and --one-order.
     #[arg(long)]
     untaught: bool,
     /// Views that take part: scores, states, vectors; all when not given.
@@ -61,6 +64,11 @@ impl From<ViewName> for View {
 }
 
 impl TeachArgs {
+    /// Whether nothing of the store shall teach.
+    pub(crate) fn is_off(&self) -> bool {
+        self.untaught
+    }
+
     pub(crate) fn settings(&self) -> FitSettings {
         let mut settings = FitSettings {
             shots: self.shots,
@@ -77,111 +85,178 @@ impl TeachArgs {
 ///
 /// # Errors
 /// A model that cannot be fetched or opened.
-pub(crate) fn open_embedder(
-    args: &EngineArgs,
-    spec: &TaskSpec,
-    home: &Path,
-) -> anyhow::Result<Option<LocalEngine>> {
-    if spec.language != Language::English {
-        return Ok(None);
-    }
+pub(crate) fn open_embedder(args: &EngineArgs, home: &Path) -> anyhow::Result<LocalEngine> {
     let mut local = args.local.clone();
     local.model = None;
     local.adapter = None;
-    Ok(Some(local.open(home, Need::Embeddings)?))
+    local.open(home, Need::Embeddings)
 }
 
-/// What the store has to teach a task with labels; records that are held out are left out.
-///
-/// # Errors
-/// A store that cannot be read.
-pub(crate) fn lessons(
-    args: &TeachArgs,
-    spec: &TaskSpec,
-    store: &dyn Library,
-    held_out: &[Record],
-) -> anyhow::Result<Vec<Example>> {
-    if args.untaught || spec.output.labels().is_empty() {
-        return Ok(Vec::new());
+/// Labelled records of a task.
+pub(crate) struct Lesson {
+    /// The task; its own examples count as labelled records.
+    pub(crate) spec: TaskSpec,
+    pub(crate) rows: Vec<Example>,
+}
+
+impl Lesson {
+    /// What the store has to teach a task with labels. Records that are held out are left out, and,
+    /// which is told, those that do not fit the task as it is now.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn stored(
+        spec: TaskSpec,
+        store: &dyn Library,
+        held_out: &[Record],
+    ) -> anyhow::Result<Self> {
+        let entries = if spec.output.labels().is_empty() {
+            Vec::new()
+        } else {
+            store.examples(&spec.name)?
+        };
+        let text = |record: &Record| json!(record).to_string();
+        let of_task = |record: &Record| task_fields(&spec, record).ok();
+        let held_out = held_out.iter().filter_map(of_task);
+        let held_out: BTreeSet<String> = held_out.map(|record| text(&record)).collect();
+        let (mut rows, mut unfit) = (Vec::new(), 0);
+        for Entry { example, .. } in entries {
+            let labels = spec.output.labels();
+            let is_label = labels.iter().any(|label| label.name == example.output);
+            match of_task(&example.input).filter(|_| is_label) {
+                Some(input) if held_out.contains(&text(&input)) => {}
+                Some(_) => rows.push(example),
+                None => unfit += 1,
+            }
+        }
+        if unfit > 0 {
+            say(&format!(
+                "note: {unfit} of the labelled records of {} have other labels or fields than the \
+                 task now, and are left out\nhint: `autoglm examples list` shows them",
+                spec.name
+            ));
+        }
+        Ok(Self { spec, rows })
     }
-    let text = |record: &Record| json!(record).to_string();
-    let held_out = held_out.iter().filter_map(|r| task_fields(spec, r).ok());
-    let held_out: BTreeSet<String> = held_out.map(|record| text(&record)).collect();
-    let entries = store.examples(&spec.name)?.into_iter();
-    let examples = entries.map(|entry| entry.example);
-    Ok(examples
-        .filter(|example| !held_out.contains(&text(&example.input)))
-        .collect())
+
+    /// Records that teach nothing.
+    pub(crate) fn none(spec: TaskSpec) -> Self {
+        let rows = Vec::new();
+        Self { spec, rows }
+    }
 }
 
 /// A teacher of judges.
 pub(crate) struct Teacher<'a> {
     pub(crate) engine: &'a dyn Engine,
-    pub(crate) embedder: Option<&'a LocalEngine>,
+    pub(crate) args: &'a EngineArgs,
+    pub(crate) home: &'a Path,
     pub(crate) cancel: &'a Cancel,
+    /// Opened when it is first needed.
+    embedder: OnceCell<LocalEngine>,
 }
 
-/// Labelled records of a task.
-#[derive(Clone, Copy)]
-pub(crate) struct Lesson<'a> {
-    pub(crate) spec: &'a TaskSpec,
-    pub(crate) rows: &'a [Example],
-}
+impl<'a> Teacher<'a> {
+    pub(crate) fn new(
+        engine: &'a dyn Engine,
+        args: &'a EngineArgs,
+        home: &'a Path,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self {
+            engine,
+            args,
+            home,
+            cancel,
+            embedder: OnceCell::new(),
+        }
+    }
 
-impl Teacher<'_> {
     /// The judge that labelled records teach: out of the store, or fitted and kept there; none
-    /// where there are none or too few.
+    /// where there are none or, which is told, too few.
     ///
     /// # Errors
-    /// What [`fit`] says, and a store that fails.
+    /// What [`fit`] says, a store that fails, and a model for vectors that cannot be opened.
     pub(crate) fn teach(
         &self,
-        lesson: Lesson<'_>,
+        lesson: &Lesson,
         settings: FitSettings,
         store: &mut dyn Ensembles,
     ) -> anyhow::Result<Option<Ensemble>> {
         if lesson.rows.is_empty() {
             return Ok(None);
         }
-        let meter = Meter::new(None);
-        let started = now();
-        let progress = |progress: &FitProgress| meter.show(&told(progress, started));
-        let fitting = Fitting {
-            spec: lesson.spec,
+        let scope = engine_scope(self.args)?;
+        let mut fitting = Fitting {
+            spec: &lesson.spec,
             engines: Engines {
                 language: self.engine,
-                embedder: self.embedder.map(|e| e as &dyn Embed),
+                embedder: None,
             },
+            scope: &scope,
             settings,
             cancel: self.cancel,
-            progress: &progress,
+            progress: &|_| (),
         };
-        let key = key(&fitting, lesson.rows);
+        let key = key(&fitting, &lesson.rows);
         if let Some(known) = store.ensemble_of_key(&key)? {
+            if known.uses_vectors() {
+                self.embedder()?;
+            }
             say(&summary(known.report()));
             return Ok(Some(known));
         }
-        let fitted = fit(&fitting, lesson.rows);
-        meter.clear();
-        let fitted = fitted.with_context(|| {
-            format!(
-                "cannot learn from the labelled records of the task {:?}\nhint: --untaught does \
-                 without those in the store, `autoglm examples list` shows them",
-                lesson.spec.name
-            )
-        })?;
-        if let Some(ensemble) = &fitted {
-            store.put_ensemble(&key, ensemble, now())?;
-            say(&summary(ensemble.report()));
+        let sees_vectors = fitting.settings.views.contains(&View::Vectors);
+        if sees_vectors && lesson.spec.language == Language::English {
+            fitting.engines.embedder = Some(self.embedder()?);
+        }
+        let fitted = self.fit(fitting, lesson)?;
+        match &fitted {
+            Some(ensemble) => {
+                store.put_ensemble(&key, ensemble, now())?;
+                say(&summary(ensemble.report()));
+            }
+            None => say(&format!(
+                "note: the {} labelled records teach nothing, want two that the model can read of \
+                 each of two labels",
+                lesson.rows.len()
+            )),
         }
         Ok(fitted)
     }
 
+    /// Fits a judge and shows how far that is.
+    fn fit(&self, fitting: Fitting<'_>, lesson: &Lesson) -> anyhow::Result<Option<Ensemble>> {
+        let meter = Meter::new(None);
+        let started = now();
+        let progress = |progress: &FitProgress| meter.show(&told(progress, started));
+        let fitted = fit(
+            &Fitting {
+                progress: &progress,
+                ..fitting
+            },
+            &lesson.rows,
+        );
+        meter.clear();
+        fitted.with_context(|| {
+            let task = &lesson.spec.name;
+            format!("cannot learn from the labelled records of the task {task:?}")
+        })
+    }
+
+    fn embedder(&self) -> anyhow::Result<&LocalEngine> {
+        if let Some(open) = self.embedder.get() {
+            return Ok(open);
+        }
+        let open = open_embedder(self.args, self.home)?;
+        Ok(self.embedder.get_or_init(|| open))
+    }
+
     /// The judge with what it needs.
-    pub(crate) fn taught<'a>(&'a self, ensemble: &'a Ensemble) -> Taught<'a> {
+    pub(crate) fn taught<'t>(&'t self, ensemble: &'t Ensemble) -> Taught<'t> {
         Taught {
             ensemble,
-            embedder: self.embedder.map(|e| e as &dyn Embed),
+            embedder: self.embedder.get().map(|e| e as &dyn Embed),
         }
     }
 }
