@@ -188,7 +188,7 @@ impl Score for Scripted {
             };
             Ok(Scoring {
                 options: weights.iter().map(score).collect(),
-                state: None,
+                states: Vec::new(),
                 usage: usage(&self.script, &prompt),
             })
         };
