@@ -26,7 +26,6 @@ pub struct Judge {
     prior: Prior,
     agreement: Agreement,
     plan: SamplingPlan,
-    calibrator: Option<Calibrator>,
 }
 
 impl Judge {
@@ -37,7 +36,6 @@ impl Judge {
             prior,
             agreement: Agreement::new(output, Compare::Words),
             plan: SamplingPlan::default(),
-            calibrator: None,
         }
     }
 
@@ -47,15 +45,6 @@ impl Judge {
         Self {
             agreement,
             plan,
-            ..self
-        }
-    }
-
-    /// The same with confidences that a calibrator, fitted on labelled answers, corrects.
-    #[must_use]
-    pub fn calibrated(self, calibrator: Calibrator) -> Self {
-        Self {
-            calibrator: Some(calibrator),
             ..self
         }
     }
@@ -80,14 +69,6 @@ impl Judge {
             (Raw::Scores { .. }, _) => Err("text was asked for, labels were scored".to_owned()),
             (Raw::Text { .. }, _) => self.open_verdict(&raw.samples()),
         }
-        .map(|verdict| self.corrected(verdict))
-    }
-
-    fn corrected(&self, mut verdict: Verdict) -> Verdict {
-        if let Some(calibrator) = &self.calibrator {
-            verdict.confidence = calibrator.apply(verdict.confidence);
-        }
-        verdict
     }
 
     fn label_verdict(&self, labels: &[Label], logprobs: &[f32]) -> Verdict {
@@ -108,7 +89,7 @@ impl Judge {
             confidence,
             distribution: Vec::new(),
             calibration: self.prior.calibration,
-            vote: (self.plan.samples > 1).then_some(vote),
+            vote: (self.plan.samples > 1 || samples.len() > 1).then_some(vote),
             learnt: None,
         })
     }

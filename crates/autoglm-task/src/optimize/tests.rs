@@ -5,6 +5,8 @@ use autoglm_spec::Calibration;
 use serde_json::json;
 
 use super::*;
+use crate::eval::{Measure, labelled};
+use crate::judge::agreement::Compare;
 use crate::scripted::{Script, Scripted, record, review_task};
 use crate::store::SqliteStore;
 use crate::strategy::{ExampleChoice, StrategyState};
@@ -17,12 +19,9 @@ fn rows(count: usize) -> Vec<Labelled> {
         } else {
             ("awful", "negative")
         };
-        Labelled {
-            record: record(&json!({"text": format!("a {word} film number {i}"), "label": gold})),
-            gold: gold.to_owned(),
-        }
+        record(&json!({"text": format!("a {word} film number {i}"), "label": gold}))
     };
-    (0..count).map(row).collect()
+    labelled(&review_task(), None, (0..count).map(row))
 }
 
 /// Understands a review where the prompt says in these words what the labels are.
@@ -69,6 +68,8 @@ impl Desk {
             seed: 1,
             scope: "scripted",
             origin: "test",
+            similar: None,
+            hold: None,
         }
     }
 
@@ -384,7 +385,7 @@ fn open_answers_are_searched_too() {
     desk.spec.output = autoglm_spec::Output::Text { max_tokens: 4 };
     desk.start.calibration = Calibration::None;
     let report = desk.optimize(&mut store()).unwrap();
-    assert_eq!(report.measure, Measure::ExactMatch);
+    assert_eq!(report.measure, Measure::Same(Compare::Words));
     // All say the same, so that nothing beats the start.
     assert!(report.found.is_none(), "{report}");
 }
@@ -397,12 +398,57 @@ fn the_start_s_examples_are_in_no_part() {
         input: first.record.clone(),
         output: first.gold.clone(),
     }];
-    let split = Split::of(&desk.spec, desk.records.clone(), 1).unwrap();
-    assert_eq!(split.sizes().iter().sum::<usize>(), 59);
-    let live = Strategy {
-        examples: ExampleChoice::Fixed(Vec::new()),
-        ..desk.start.clone()
-    };
-    desk.start = live;
-    desk.optimize(&mut store()).unwrap();
+    let parts = |desk: &Desk| desk.estimate().parts.iter().sum::<usize>();
+    assert_eq!(parts(&desk), 59);
+    let fixed = desk.records[1..4]
+        .iter()
+        .map(|labelled| autoglm_spec::Example {
+            input: labelled.record.clone(),
+            output: labelled.gold.clone(),
+        });
+    desk.start.examples = ExampleChoice::Fixed(fixed.collect());
+    assert_eq!(parts(&desk), 56);
+    desk.spec.examples.clear();
+    assert_eq!(parts(&desk), 57);
+}
+
+#[test]
+fn a_strategy_s_examples_hold_the_fields_of_the_task_alone() {
+    let desk = Desk::new(keen(), 300, 1_000);
+    for choice in [desk
+        .optimize(&mut store())
+        .unwrap()
+        .found
+        .unwrap()
+        .strategy
+        .examples]
+    {
+        let ExampleChoice::Fixed(examples) = choice else {
+            panic!("the winner has examples of its own");
+        };
+        assert!(!examples.is_empty());
+        for example in examples {
+            assert!(example.input.keys().eq(["text"]), "{example:?}");
+        }
+    }
+}
+
+#[test]
+fn a_winner_that_is_held_stays_a_candidate_and_the_report_says_why() {
+    let desk = Desk::new(keen(), 300, 1_500);
+    let mut store = store();
+    let mut search = desk.search();
+    search.hold = Some("runs answer with more");
+    let report = desk
+        .with_hooks(|hooks| optimize(&search, &mut store, hooks))
+        .unwrap();
+    let found = report.found.clone().unwrap();
+    assert_eq!(found.decision, Decision::Held, "{report}");
+    let key = StrategyKey::of(&desk.spec);
+    assert_eq!(store.live_strategy(&key).unwrap(), None);
+    let text = report.to_string();
+    let promote = format!("strategy promote {}", found.version.0);
+    for part in ["note: runs answer with more", "candidate", &promote] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }

@@ -153,8 +153,14 @@ impl Job<'_> {
 /// How many samples an answer of a task gets.
 pub(super) fn plan_of(spec: &TaskSpec, settings: &RunSettings) -> SamplingPlan {
     let closed = matches!(spec.output, Output::Labels { .. });
-    if closed || settings.plan.samples <= 1 {
+    if closed {
         return SamplingPlan::default();
+    }
+    if settings.plan.samples <= 1 {
+        return SamplingPlan {
+            repair: settings.plan.repair,
+            ..SamplingPlan::default()
+        };
     }
     let mut plan = settings.plan;
     if settings.sampling.temperature > 1.0 {
@@ -165,7 +171,7 @@ pub(super) fn plan_of(spec: &TaskSpec, settings: &RunSettings) -> SamplingPlan {
 }
 
 /// How the open answers of a task are compared.
-pub(super) fn agreement_of(
+pub(crate) fn agreement_of(
     spec: &TaskSpec,
     settings: &RunSettings,
     similar: Option<&Arc<dyn Similar>>,

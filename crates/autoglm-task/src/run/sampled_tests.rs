@@ -1,6 +1,6 @@
 //! Runs whose open answers are sampled.
 
-use autoglm_spec::Output;
+use autoglm_spec::{FinishReason, Output};
 
 use super::tests::{Bench, again, whole_by};
 use super::*;
@@ -245,18 +245,7 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         schema: serde_json::json!({"type": "array"}),
         max_tokens: 4,
     };
-    let mut answers = |chat, repair| {
-        bench.settings.plan.repair = repair;
-        let facts = autoglm_spec::ModelFacts {
-            name: "careless".to_owned(),
-            context_tokens: 99,
-            chat,
-        };
-        let mut store = SqliteStore::in_memory().unwrap();
-        let report = bench.run_by(&Careless { facts }, &mut store).1.unwrap();
-        store.rows(report.run, 0, 9).unwrap()
-    };
-    for row in answers(true, true) {
+    for row in careless(&mut bench, true, true) {
         let verdict = row.verdict.unwrap();
         let vote = verdict.vote.unwrap();
         assert_eq!(
@@ -267,8 +256,48 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         assert_eq!(row.usage.prompt_tokens, 20);
     }
     for (chat, repair) in [(true, false), (false, true)] {
-        for row in answers(chat, repair) {
+        for row in careless(&mut bench, chat, repair) {
             assert!(row.error.unwrap().starts_with("the JSON was not complete"));
+        }
+    }
+    bench.settings.plan.samples = 1;
+    for row in careless(&mut bench, true, true) {
+        let verdict = row.verdict.unwrap();
+        let vote = verdict.vote.unwrap();
+        assert_eq!((verdict.answer.as_str(), vote.samples), ("[1]", 2));
+        assert!(vote.repaired);
+    }
+}
+
+fn careless(bench: &mut Bench, chat: bool, repair: bool) -> Vec<Row> {
+    bench.settings.plan.repair = repair;
+    let facts = autoglm_spec::ModelFacts {
+        name: "careless".to_owned(),
+        context_tokens: 99,
+        chat,
+    };
+    let mut store = SqliteStore::in_memory().unwrap();
+    let report = bench.run_by(&Careless { facts }, &mut store).1.unwrap();
+    store.rows(report.run, 0, 9).unwrap()
+}
+
+#[test]
+fn a_sample_that_a_cancellation_has_cut_is_no_answer() {
+    for samples in [1, 6] {
+        let bench = bench(40, samples, StopRule::Adaptive);
+        let wanted = whole_by(&bench, varied());
+        let engine = Scripted::new(Script {
+            cut_after: Some(50.min(20 * samples)),
+            ..varied()
+        });
+        let mut store = SqliteStore::in_memory().unwrap();
+        let (out, report) = bench.run(&engine, &mut store);
+        let report = report.unwrap();
+        assert_eq!(report.status, RunStatus::Interrupted);
+        assert!(wanted.starts_with(&out) && out.len() < wanted.len());
+        for row in store.rows(report.run, 0, 99).unwrap() {
+            let samples = row.raw.map(|raw| raw.samples()).unwrap_or_default();
+            assert!(samples.iter().all(|s| s.finish == FinishReason::Stop));
         }
     }
 }

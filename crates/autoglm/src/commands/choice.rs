@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 use autoglm_spec::TaskSpec;
+use autoglm_task::run::Engine;
 use autoglm_task::strategy::{
     Strategy, StrategyId, StrategyKey, StrategyStore, StrategyVersion, check_soft_prompt,
 };
@@ -44,7 +45,34 @@ impl FromStr for StrategyName {
     }
 }
 
-/// The version that runs, which is told on standard error; none for the task as it is written.
+impl StrategyArgs {
+    /// The version where it suits the model, which is told; the task runs as it is written by any
+    /// other than the model that its live version was found with. A soft prompt is bound to its
+    /// model by its size.
+    pub(crate) fn suited(
+        self,
+        version: Option<StrategyVersion>,
+        engine: &dyn Engine,
+    ) -> Option<StrategyVersion> {
+        let version = version?;
+        let model = &engine.facts().name;
+        if self.strategy.is_some() {
+            return Some(version);
+        }
+        if version.model == *model || version.strategy.soft_prompt.is_some() {
+            tell_live(&version);
+            return Some(version);
+        }
+        tell_unused(
+            &version,
+            &format!("found with the model {}, not {model}", version.model),
+        );
+        None
+    }
+}
+
+/// The version that runs, if it suits the model; none for the task as it is written, and where the
+/// live version, which is told, was made for another instruction.
 ///
 /// # Errors
 /// When there is no such strategy, it is another task's, or the store cannot be read.
@@ -59,8 +87,10 @@ pub(crate) fn choose(
         Some(StrategyName::Number(id)) => Some(numbered(id, &key, store)?),
         None => {
             let live = store.live_strategy(&key)?;
-            if let Some(live) = &live {
-                tell_live(live);
+            let stale = live.as_ref().filter(|v| v.made_for != spec.instruction);
+            if let Some(version) = stale {
+                tell_unused(version, "made for another instruction of the task");
+                return Ok(None);
             }
             live
         }
@@ -122,6 +152,18 @@ pub(crate) fn with_soft_prompt(
 fn tell_live(version: &StrategyVersion) {
     eprintln!(
         "strategy {} of {} is live (--strategy none runs the task as it is written)",
+        version.id.0, version.key.task
+    );
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
+fn tell_unused(version: &StrategyVersion, why: &str) {
+    eprintln!(
+        "note: strategy {0} of {1} is live but not used: it was {why}\n\
+         hint: `autoglm optimize` looks for one that suits, --strategy {0} runs it all the same",
         version.id.0, version.key.task
     );
 }

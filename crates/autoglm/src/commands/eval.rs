@@ -67,12 +67,14 @@ pub(crate) struct EvalArgs {
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Compare two strategies on the same records, each by its number, or none for the task as it
-    /// is written.
+    /// is written: their prompts alone, without what examples in the store and feedback teach.
     #[arg(
         long,
         num_args = 2,
         value_names = ["A", "B"],
-        conflicts_with_all = ["strategy", "examples", "output"]
+        conflicts_with_all = [
+            "strategy", "examples", "output", "untaught", "views", "shots", "no_feedback"
+        ]
     )]
     pub(super) compare: Option<Vec<StrategyName>>,
     #[command(flatten)]
@@ -108,6 +110,8 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let strategy = version.as_ref().map(|version| &version.strategy);
     let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
     let engine = engine_args.open(home, need(&task.spec))?;
+    let version = args.strategy.suited(version, &engine);
+    let strategy = version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
@@ -235,7 +239,17 @@ impl Answered {
         spec: &TaskSpec,
         measured: &Measured<'_>,
     ) -> anyhow::Result<Report> {
-        let evaluation = Evaluation {
+        Ok(self.evaluation(args, spec, measured).of(&self.rows)?)
+    }
+
+    /// How they are measured.
+    pub(super) fn evaluation<'a>(
+        &self,
+        args: &'a EvalArgs,
+        spec: &'a TaskSpec,
+        measured: &'a Measured<'_>,
+    ) -> Evaluation<'a> {
+        Evaluation {
             spec,
             model: &measured.engine.facts().name,
             gold_field: args.gold.as_deref(),
@@ -243,8 +257,7 @@ impl Answered {
             compare: measured.settings.compare,
             similar: measured.similar.as_ref(),
             elapsed: self.elapsed,
-        };
-        Ok(evaluation.of(&self.rows)?)
+        }
     }
 }
 

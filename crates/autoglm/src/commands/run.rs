@@ -186,6 +186,8 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let strategy = version.as_ref().map(|version| &version.strategy);
     let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
     let engine = engine_args.open(home, need(&task.spec))?;
+    let version = args.strategy.suited(version, &engine);
+    let strategy = version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (spec, settings) = args.calibration.plan(&task, strategy);
     let settings = RunSettings {
