@@ -233,7 +233,7 @@ pub enum TaskError {
         wanted: usize,
     },
     /// The budget does not suffice for the least that a search does.
-    #[error("the budget of {given} does not suffice, the least is {wanted}")]
+    #[error("the budget of {given} does not suffice, want {wanted}")]
     BudgetTooSmall {
         /// What was given.
         given: String,

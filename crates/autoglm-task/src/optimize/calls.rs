@@ -242,9 +242,9 @@ impl<'a> Caller<'a> {
     pub(super) fn likely_tokens_of(&self, requests: &[Request]) -> u64 {
         let tokens = |request: &Request| {
             let usage = self.likely_tokens(request);
-            (usage.prompt_tokens + usage.completion_tokens) as u64
+            usage.prompt_tokens.saturating_add(usage.completion_tokens) as u64
         };
-        requests.iter().map(tokens).sum()
+        requests.iter().map(tokens).fold(0, u64::saturating_add)
     }
 
     /// What a request takes of the budget at most.

@@ -5,6 +5,8 @@
 mod budget;
 mod calls;
 mod candidates;
+#[cfg(test)]
+mod cost_tests;
 mod describe;
 mod example_sets;
 mod race;

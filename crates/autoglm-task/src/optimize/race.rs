@@ -438,3 +438,62 @@ pub(super) fn measured(arm: &Arm) -> Option<Measured> {
         rows: values.len(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use autoglm_spec::Example;
+
+    use super::*;
+    use crate::eval::Worth;
+    use crate::run::{RunSettings, agreement_of};
+    use crate::scripted::{Script, Scripted, record, review_task};
+
+    #[test]
+    fn no_twin_of_a_strategy_enters_the_race() {
+        let (spec, settings) = (review_task(), RunSettings::default());
+        let (engine, agreement) = (
+            Scripted::new(Script::default()),
+            agreement_of(&spec, &settings, None),
+        );
+        let worth = Worth::new(&spec.output, agreement, []);
+        let ground = Ground {
+            spec: &spec,
+            settings: &settings,
+            engine: &engine,
+            worth: &worth,
+        };
+        let start = Strategy::as_written(&settings);
+        let example = Example {
+            input: record(&serde_json::json!({"text": "fine"})),
+            output: "positive".to_owned(),
+        };
+        let shown = Strategy {
+            examples: ExampleChoice::Fixed(vec![example]),
+            both_orders: false,
+            ..start.clone()
+        };
+        let none = Strategy {
+            examples: ExampleChoice::Fixed(Vec::new()),
+            both_orders: false,
+            ..start.clone()
+        };
+        let by_task = Strategy {
+            examples: ExampleChoice::Task,
+            ..none.clone()
+        };
+        let arm = |strategy: &Strategy| Arm::new(strategy.clone(), String::new());
+        let others = vec![arm(&shown), arm(&none), arm(&by_task), arm(&start)];
+        let mut race = Race::new(ground, &[], arm(&start), others);
+        assert_eq!(race.size(), 3);
+        // A rung has chosen not to calibrate these two.
+        let chosen = |strategy: &Strategy| {
+            arm(&Strategy {
+                calibration: Calibration::None,
+                ..strategy.clone()
+            })
+        };
+        race.ranking = vec![chosen(&shown), chosen(&none), arm(&start)];
+        race.recombine();
+        assert_eq!(race.size(), 3);
+    }
+}

@@ -245,7 +245,8 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         schema: serde_json::json!({"type": "array"}),
         max_tokens: 4,
     };
-    for row in careless(&mut bench, true, true) {
+    bench.settings.plan.repair = true;
+    for row in careless(&bench, true) {
         let verdict = row.verdict.unwrap();
         let vote = verdict.vote.unwrap();
         assert_eq!(
@@ -256,12 +257,14 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         assert_eq!(row.usage.prompt_tokens, 20);
     }
     for (chat, repair) in [(true, false), (false, true)] {
-        for row in careless(&mut bench, chat, repair) {
+        bench.settings.plan.repair = repair;
+        for row in careless(&bench, chat) {
             assert!(row.error.unwrap().starts_with("the JSON was not complete"));
         }
     }
     bench.settings.plan.samples = 1;
-    for row in careless(&mut bench, true, true) {
+    bench.settings.plan.repair = true;
+    for row in careless(&bench, true) {
         let verdict = row.verdict.unwrap();
         let vote = verdict.vote.unwrap();
         assert_eq!((verdict.answer.as_str(), vote.samples), ("[1]", 2));
@@ -269,8 +272,8 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
     }
 }
 
-fn careless(bench: &mut Bench, chat: bool, repair: bool) -> Vec<Row> {
-    bench.settings.plan.repair = repair;
+/// The rows that a careless model, with turns or without, is repaired to.
+fn careless(bench: &Bench, chat: bool) -> Vec<Row> {
     let facts = autoglm_spec::ModelFacts {
         name: "careless".to_owned(),
         context_tokens: 99,

@@ -287,6 +287,37 @@ fn a_version_comes_back_as_it_was_put_and_belongs_to_its_task() {
 }
 
 #[test]
+fn a_strategy_found_again_tells_of_its_last_search_and_another_model_s_is_another_version() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let first = version(&review_task(), strategy("one"));
+    let id = store.add_strategy(&first, UNIX_EPOCH).unwrap();
+    let again = NewStrategy {
+        origin: "optimize --seed 9".to_owned(),
+        changes: vec!["examples".to_owned()],
+        calls: 77,
+        ..first.clone()
+    };
+    let later = UNIX_EPOCH + Duration::from_secs(5);
+    assert_eq!(store.add_strategy(&again, later).unwrap(), id);
+    let found = store.strategy(id).unwrap();
+    assert_eq!((&found.origin, found.calls), (&again.origin, 77));
+    assert_eq!((found.changes, found.created_ms), (again.changes, 5_000));
+    for other in [
+        NewStrategy {
+            model: "another".to_owned(),
+            ..first.clone()
+        },
+        NewStrategy {
+            made_for: "Another instruction.".to_owned(),
+            ..first.clone()
+        },
+    ] {
+        assert_ne!(store.add_strategy(&other, later).unwrap(), id);
+    }
+    assert_eq!(store.strategies(None).unwrap().len(), 3);
+}
+
+#[test]
 fn calls_come_back_by_their_keys() {
     let mut store = SqliteStore::in_memory().unwrap();
     let call = StoredCall {

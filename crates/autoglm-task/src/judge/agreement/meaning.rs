@@ -104,7 +104,7 @@ impl Debug for Embedded {
         f.debug_struct("Embedded")
             .field("space", self.engine.space())
             .field("threshold", &self.threshold)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
