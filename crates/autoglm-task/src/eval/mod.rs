@@ -24,6 +24,7 @@ use crate::TaskError;
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
 use crate::row::{Raw, Row};
+use crate::store::FittedConfidence;
 use closed::{Answer, Closed};
 use confidence::Claim;
 use gold::Sorted;
@@ -118,6 +119,16 @@ impl Evaluation<'_> {
         };
         let values: Result<_, TaskError> = sorted.usable.iter().map(value).collect();
         Ok((worth.measure(), values?))
+    }
+
+    /// A calibrator for how sure open answers are, from those whose right answer is known; none
+    /// where they are too few.
+    ///
+    /// # Errors
+    /// When answers cannot be compared by meaning.
+    pub fn calibrator(&self, rows: &[Row]) -> Result<Option<FittedConfidence>, TaskError> {
+        let sorted = gold::sort(self.spec, self.gold_field, rows);
+        Ok(confidence::fitted(&self.quality(&sorted)?.1))
     }
 
     fn agreement(&self) -> Agreement {

@@ -459,3 +459,57 @@ fn the_first_draw_never_changes() {
         .collect();
     assert_eq!(texts, ["d", "a"]);
 }
+
+/// Answers with these confidences, of which so many of each ten are right.
+fn sure_rows(confidences: &[(f32, usize)]) -> Vec<Row> {
+    let row = |line: u64, confidence: f32, right: bool| Row {
+        verdict: Some(Verdict {
+            answer: if right { "a" } else { "b" }.to_owned(),
+            confidence,
+            distribution: Vec::new(),
+            calibration: Calibration::None,
+            vote: None,
+            learnt: None,
+        }),
+        error: None,
+        ..Row::failed(
+            line,
+            line,
+            Some(record(&json!({"text": "x", "label": "a"}))),
+            String::new(),
+        )
+    };
+    let mut rows = Vec::new();
+    for _ in 0..5 {
+        for &(confidence, right) in confidences {
+            rows.extend((0..10).map(|i| row(rows.len() as u64 + i as u64, confidence, i < right)));
+        }
+    }
+    rows
+}
+
+#[test]
+fn a_calibrator_is_fitted_and_is_better_where_confidences_are_wrong_only() {
+    let mut spec = review_task();
+    spec.output = Output::Text { max_tokens: 9 };
+    let fitted = |rows: &[Row]| {
+        let evaluation = Evaluation {
+            spec: &spec,
+            model: "scripted",
+            gold_field: None,
+            plan: SamplingPlan::default(),
+            compare: None,
+            similar: None,
+            elapsed: Duration::from_secs(2),
+        };
+        evaluation.calibrator(rows).unwrap()
+    };
+    let boastful = fitted(&sure_rows(&[(0.95, 6), (0.8, 2)])).unwrap();
+    assert!(boastful.gain.is_better(), "{}", boastful.gain);
+    let [before, after] = boastful.calibration_error;
+    assert!(before > 0.4 && after < 0.1, "{before} {after}");
+    assert!((boastful.calibrator.apply(0.95) - 0.6).abs() < 0.1);
+    let honest = fitted(&sure_rows(&[(0.9, 9), (0.5, 5)])).unwrap();
+    assert!(!honest.gain.is_better(), "{}", honest.gain);
+    assert_eq!(fitted(&sure_rows(&[(0.9, 9)])[..39]), None);
+}

@@ -26,6 +26,7 @@ pub struct Judge {
     prior: Prior,
     agreement: Agreement,
     plan: SamplingPlan,
+    calibrator: Option<Calibrator>,
 }
 
 impl Judge {
@@ -36,6 +37,7 @@ impl Judge {
             prior,
             agreement: Agreement::new(output, Compare::Words),
             plan: SamplingPlan::default(),
+            calibrator: None,
         }
     }
 
@@ -47,6 +49,12 @@ impl Judge {
             plan,
             ..self
         }
+    }
+
+    /// The same with confidences of open answers that a calibrator, fitted on labelled ones, corrects.
+    #[must_use]
+    pub fn calibrated(self, calibrator: Option<Calibrator>) -> Self {
+        Self { calibrator, ..self }
     }
 
     /// The prior that is divided out.
@@ -84,11 +92,15 @@ impl Judge {
         let before = self.agreement.count(&samples[..votes]).map_err(told)?;
         let stopped = self.plan.decide(&before.ballot).unwrap_or(Stopped::Limit);
         let (answer, confidence, vote) = counted.verdict(samples, stopped)?;
+        let (confidence, calibration) = match &self.calibrator {
+            Some(calibrator) => (calibrator.apply(confidence), Calibration::Fitted),
+            None => (confidence, self.prior.calibration),
+        };
         Ok(Verdict {
             answer,
             confidence,
             distribution: Vec::new(),
-            calibration: self.prior.calibration,
+            calibration,
             vote: (self.plan.samples > 1 || samples.len() > 1).then_some(vote),
             learnt: None,
         })

@@ -133,7 +133,9 @@ impl Candidates<'_> {
             );
             return Ok((Vec::new(), 0.0));
         };
-        let (spec, seed) = (self.search.spec, self.search.seed);
+        // What the start says was answered wrongly with its own wording.
+        let (spec, _) = (self.search.start).apply(self.search.spec, self.search.settings);
+        let (spec, seed) = (&spec, self.search.seed);
         let mut requests = rewrite::requests(spec, self.propose, &[], seed);
         if !failures.is_empty() {
             requests.extend(rewrite::requests(spec, self.propose, failures, seed));

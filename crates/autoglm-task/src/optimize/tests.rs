@@ -311,7 +311,8 @@ fn rules_and_labels_survive_every_strategy_that_is_tried() {
 
 #[test]
 fn a_writer_s_instructions_enter_the_race() {
-    let desk = Desk::new(keen(), 200, 800);
+    let mut desk = Desk::new(keen(), 200, 800);
+    desk.start.instruction = Some("Judge it.".to_owned());
     let writer = Scripted::new(Script {
         chat: true,
         text: Some("<instruction>Say whether it is one of: positive, negative.</instruction>"),
@@ -323,6 +324,9 @@ fn a_writer_s_instructions_enter_the_race() {
         .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
         .unwrap();
     assert!(writer.requests() >= 4);
+    // It is told what was answered wrongly by the start, and with which words.
+    let own = |prompt: &String| prompt.contains("model:\n\nJudge it.");
+    assert!(writer.asked().keys().all(own));
     let written = |prompt: &String| prompt.starts_with("Say whether it is one of");
     assert!(desk.engine.asked().keys().any(written));
     assert!(report.notes.is_empty(), "{:?}", report.notes);

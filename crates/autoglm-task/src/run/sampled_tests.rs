@@ -190,6 +190,42 @@ fn answers_that_are_not_sure_are_withheld_and_stay_in_the_store() {
     }
 }
 
+#[test]
+fn a_calibrator_corrects_confidences_before_any_answer_is_withheld() {
+    let mut bench = bench(40, 6, StopRule::Adaptive);
+    bench.settings.min_confidence = Some(0.5);
+    let (raw, _) = rows(&bench);
+    let calibrator = crate::judge::Calibrator::Logistic {
+        slope: 1.0,
+        offset: -2.0,
+    };
+    bench.settings.calibrator = Some(calibrator.clone());
+    let engine = Scripted::new(varied());
+    let mut store = SqliteStore::in_memory().unwrap();
+    let run = bench.run(&engine, &mut store).1.unwrap().run;
+    let corrected = store.rows(run, 0, 99).unwrap();
+    let mut withheld = 0;
+    for (raw, row) in raw.iter().zip(&corrected) {
+        let (Some(before), Some(after)) = (&raw.verdict, &row.verdict) else {
+            continue;
+        };
+        assert_eq!(after.confidence, calibrator.apply(before.confidence));
+        assert_eq!(after.calibration, Calibration::Fitted);
+        assert_eq!(row.abstained.is_some(), after.confidence < 0.5);
+        withheld += usize::from(raw.abstained.is_none() && row.abstained.is_some());
+    }
+    assert!(withheld > 0);
+    let again = replay(&store, run, 3, &again(&engine), &Cancel::default()).unwrap();
+    assert!(again.same_verdict);
+    bench.settings.calibrator = None;
+    bench.resume = Resume::Matching;
+    let error = bench.run(&engine, &mut store).1.unwrap_err();
+    assert!(
+        error.to_string().contains("correction of confidences"),
+        "{error}"
+    );
+}
+
 /// A chat model that gives JSON that is cut, and whole JSON once it is told what is wrong.
 struct Careless {
     facts: autoglm_spec::ModelFacts,

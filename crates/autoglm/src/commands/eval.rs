@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
 use super::compare::compare;
+use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
@@ -60,6 +61,10 @@ pub(crate) struct EvalArgs {
         requires = "examples"
     )]
     seed: Vec<u64>,
+    /// Keep what these records tell of how sure open answers are, where that is better: later runs
+    /// correct their confidences by it.
+    #[arg(long, conflicts_with_all = ["compare", "examples"])]
+    calibrate: bool,
     /// Evaluate this many records at most.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -102,6 +107,11 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         args.seed.len()
     );
     let task = args.task.load()?;
+    anyhow::ensure!(
+        !args.calibrate || task.spec.output.labels().is_empty(),
+        "--calibrate is for open answers; how sure labels are is taught by labelled examples\n\
+         hint: `autoglm examples import` keeps them"
+    );
     let mut store = SqliteStore::open(&store_path(home))?;
     if let Some([first, second]) = args.compare.as_deref() {
         return compare(args, &task, &mut store, home, [*first, *second]);
@@ -160,14 +170,53 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        match answer(args, &spec, &measured, &mut store, &cancel)? {
-            Some(answered) => reports.push(answered.report(args, &spec, &measured)?),
+        let confidence = Confidence {
+            spec: &spec,
+            engine: &engine,
+            engine_args: &engine_args,
+            settings: &measured.settings,
+            similar: measured.similar.as_deref(),
+        };
+        match report(args, &confidence, &measured, &mut store, &cancel)? {
+            Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
     }
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report on a task with confidences as runs give them, or as they are where they are learnt
+/// from; nothing where the user stopped it.
+fn report(
+    args: &EvalArgs,
+    confidence: &Confidence<'_>,
+    measured: &Measured<'_>,
+    store: &mut SqliteStore,
+    cancel: &Cancel,
+) -> anyhow::Result<Option<Report>> {
+    let spec = confidence.spec;
+    let calibrator = if args.calibrate || args.teach.is_off() {
+        None
+    } else {
+        confidence.stored(store)?
+    };
+    let measured = Measured {
+        settings: RunSettings {
+            calibrator,
+            ..measured.settings.clone()
+        },
+        ..measured.clone()
+    };
+    let Some(answered) = answer(args, spec, &measured, store, cancel)? else {
+        return Ok(None);
+    };
+    if args.calibrate {
+        let evaluation = answered.evaluation(args, spec, &measured);
+        confidence.keep(&evaluation, &answered.rows, store)?;
+    }
+    answered.report(args, spec, &measured).map(Some)
 }
 
 /// What answers.

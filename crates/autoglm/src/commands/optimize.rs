@@ -253,13 +253,13 @@ fn hold(
     store: &SqliteStore,
 ) -> anyhow::Result<Option<String>> {
     let closed = matches!(spec.output, Output::Labels { .. });
-    let voted = !closed && settings.plan.samples > 1;
+    let resampled = !closed && (settings.plan.samples > 1 || settings.plan.repair);
     let taught = closed && !store.examples(&spec.name)?.is_empty();
     let corrected = closed && store.feedback(&spec.name)?.iter().any(Feedback::is_live);
     let parts = [
         (taught, "the task's labelled examples in the store"),
         (corrected, "feedback on the task"),
-        (voted, "the votes of several samples"),
+        (resampled, "further samples of an answer"),
     ];
     let parts: Vec<&str> = parts.iter().filter(|p| p.0).map(|p| p.1).collect();
     Ok((!parts.is_empty()).then(|| {

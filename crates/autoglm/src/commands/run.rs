@@ -20,6 +20,7 @@ use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
 use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, engine_args, need, store_path};
@@ -160,7 +161,7 @@ impl CalibrationArgs {
         self.agreement.settings(task, settings)
     }
 
-    /// The measure of nearness for sampled answers, where one is needed.
+    /// The measure of nearness for open answers, where one is needed.
     ///
     /// # Errors
     /// A model that cannot be used.
@@ -195,6 +196,27 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         limit: args.limit,
         ..settings
     };
+    let similar = if settings.plan.samples > 1 {
+        args.calibration.similar(home, &task, &settings)?
+    } else {
+        None
+    };
+    let confidence = Confidence {
+        spec: &spec,
+        engine: &engine,
+        engine_args: &engine_args,
+        settings: &settings,
+        similar: similar.as_deref(),
+    };
+    let calibrator = if args.teach.is_off() {
+        None
+    } else {
+        confidence.stored(&store)?
+    };
+    let settings = RunSettings {
+        calibrator,
+        ..settings
+    };
     let input = args.input.open(&spec.fields)?;
     let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
     let lesson_spec = TaskSpec {
@@ -220,7 +242,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         engine: &engine,
         taught: ensemble.as_ref().map(|e| teacher.taught(e)),
         learning: learning.as_ref(),
-        similar: args.calibration.similar(home, &task, &settings)?,
+        similar,
         settings,
     };
     let report = answer(args, work, input, &mut store, &cancel)?;
