@@ -482,7 +482,9 @@ fn sure_rows(confidences: &[(f32, usize)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for _ in 0..5 {
         for &(confidence, right) in confidences {
-            rows.extend((0..10).map(|i| row(rows.len() as u64 + i as u64, confidence, i < right)));
+            for i in 0..10 {
+                rows.push(row(rows.len() as u64, confidence, i < right));
+            }
         }
     }
     rows

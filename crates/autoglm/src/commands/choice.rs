@@ -1,17 +1,18 @@
 //! Which strategy a task is run by: the live one, one by its number, or the task as it is written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
-use autoglm_spec::TaskSpec;
-use autoglm_task::run::Engine;
+use autoglm_spec::{Generate as _, TaskSpec};
+use autoglm_task::file::TaskFile;
 use autoglm_task::strategy::{
     Strategy, StrategyId, StrategyKey, StrategyStore, StrategyVersion, check_soft_prompt,
 };
 use clap::Args;
 
-use crate::engine::EngineArgs;
+use super::task::{engine_args, need};
+use crate::engine::{EngineArgs, OpenEngine};
 
 /// Which strategy runs.
 #[derive(Debug, Clone, Copy, Args)]
@@ -45,21 +46,47 @@ impl FromStr for StrategyName {
     }
 }
 
+/// What runs a task.
+pub(crate) struct Chosen {
+    /// The version of its strategy; none for the task as it is written.
+    pub(crate) version: Option<StrategyVersion>,
+    /// The engine with what it was asked for by.
+    pub(crate) engine_args: EngineArgs,
+    pub(crate) engine: OpenEngine,
+}
+
 impl StrategyArgs {
+    /// Opens the engine with the strategy that runs, which is told on standard error.
+    ///
+    /// # Errors
+    /// A strategy that does not exist or is another task's, a store or engine that cannot be used.
+    pub(crate) fn open(
+        self,
+        engine: &EngineArgs,
+        task: &TaskFile,
+        store: &dyn StrategyStore,
+        home: &Path,
+    ) -> anyhow::Result<Chosen> {
+        let version = choose(self.strategy, &task.spec, store)?;
+        let strategy = version.as_ref().map(|version| &version.strategy);
+        let engine_args = with_soft_prompt(engine_args(engine, task), strategy)?;
+        let engine = engine_args.open(home, need(&task.spec))?;
+        Ok(Chosen {
+            version: self.suited(version, &engine.facts().name),
+            engine_args,
+            engine,
+        })
+    }
+
     /// The version where it suits the model, which is told; the task runs as it is written by any
     /// other than the model that its live version was found with. A soft prompt is bound to its
     /// model by its size.
-    pub(crate) fn suited(
-        self,
-        version: Option<StrategyVersion>,
-        engine: &dyn Engine,
-    ) -> Option<StrategyVersion> {
+    fn suited(self, version: Option<StrategyVersion>, model: &str) -> Option<StrategyVersion> {
         let version = version?;
-        let model = &engine.facts().name;
         if self.strategy.is_some() {
             return Some(version);
         }
-        if version.model == *model || version.strategy.soft_prompt.is_some() {
+        if version.model == model || version.strategy.soft_prompt.is_some() {
             tell_live(&version);
             return Some(version);
         }
@@ -76,7 +103,7 @@ impl StrategyArgs {
 ///
 /// # Errors
 /// When there is no such strategy, it is another task's, or the store cannot be read.
-pub(crate) fn choose(
+fn choose(
     name: Option<StrategyName>,
     spec: &TaskSpec,
     store: &dyn StrategyStore,

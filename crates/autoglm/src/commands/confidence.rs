@@ -10,6 +10,7 @@ use autoglm_task::run::{Engine, RunSettings};
 use autoglm_task::store::{CalibratorStore, FittedConfidence, SqliteStore, confidence_basis};
 
 use super::choice::engine_scope;
+use super::teach::TeachArgs;
 use crate::engine::EngineArgs;
 use crate::streams::now;
 
@@ -37,12 +38,17 @@ impl Confidence<'_> {
         ))
     }
 
-    /// What corrects the confidences of open answers, which is told.
+    /// What corrects the confidences of open answers, which is told; nothing where nothing of the
+    /// store shall teach.
     ///
     /// # Errors
     /// A store that cannot be read.
-    pub(super) fn stored(&self, store: &SqliteStore) -> anyhow::Result<Option<Calibrator>> {
-        if matches!(self.spec.output, Output::Labels { .. }) {
+    pub(super) fn stored(
+        &self,
+        teach: &TeachArgs,
+        store: &SqliteStore,
+    ) -> anyhow::Result<Option<Calibrator>> {
+        if teach.is_off() || matches!(self.spec.output, Output::Labels { .. }) {
             return Ok(None);
         }
         let found = store.calibrator(&self.spec.name, &self.basis()?)?;

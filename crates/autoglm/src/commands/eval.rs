@@ -17,13 +17,13 @@ use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
-use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
+use super::choice::{StrategyArgs, StrategyName};
 use super::compare::compare;
 use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -107,21 +107,13 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         args.seed.len()
     );
     let task = args.task.load()?;
-    anyhow::ensure!(
-        !args.calibrate || task.spec.output.labels().is_empty(),
-        "--calibrate is for open answers; how sure labels are is taught by labelled examples\n\
-         hint: `autoglm examples import` keeps them"
-    );
     let mut store = SqliteStore::open(&store_path(home))?;
     if let Some([first, second]) = args.compare.as_deref() {
         return compare(args, &task, &mut store, home, [*first, *second]);
     }
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine_args.open(home, need(&task.spec))?;
-    let version = args.strategy.suited(version, &engine);
-    let strategy = version.as_ref().map(|version| &version.strategy);
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
@@ -170,14 +162,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        let confidence = Confidence {
-            spec: &spec,
-            engine: &engine,
-            engine_args: &engine_args,
-            settings: &measured.settings,
-            similar: measured.similar.as_deref(),
-        };
-        match report(args, &confidence, &measured, &mut store, &cancel)? {
+        match report(args, (&spec, &engine_args), &measured, &mut store, &cancel)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -191,16 +176,27 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
 /// from; nothing where the user stopped it.
 fn report(
     args: &EvalArgs,
-    confidence: &Confidence<'_>,
+    (spec, engine_args): (&TaskSpec, &EngineArgs),
     measured: &Measured<'_>,
     store: &mut SqliteStore,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
-    let spec = confidence.spec;
-    let calibrator = if args.calibrate || args.teach.is_off() {
+    anyhow::ensure!(
+        !args.calibrate || spec.output.labels().is_empty(),
+        "--calibrate is for open answers; how sure labels are is taught by labelled examples\n\
+         hint: `autoglm examples import` keeps them"
+    );
+    let confidence = Confidence {
+        spec,
+        engine: measured.engine,
+        engine_args,
+        settings: &measured.settings,
+        similar: measured.similar.as_deref(),
+    };
+    let calibrator = if args.calibrate {
         None
     } else {
-        confidence.stored(store)?
+        confidence.stored(&args.teach, store)?
     };
     let measured = Measured {
         settings: RunSettings {

@@ -21,10 +21,10 @@ use autoglm_task::strategy::{Strategy, StrategyVersion};
 use clap::Args;
 use serde::Serialize;
 
-use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::choice::StrategyArgs;
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -118,21 +118,18 @@ fn wanted(text: &str) -> String {
 pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let wanted = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = wanted.open(home, need(&task.spec))?;
-    let version = args.strategy.suited(version, &engine);
-    let strategy = version.as_ref().map(|version| &version.strategy);
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let teacher = open_teacher(args)?;
     let desk = Desk {
         args,
         home,
         task: &task,
-        version: version.as_ref(),
+        version: chosen.version.as_ref(),
         engine: &engine,
         teacher: teacher.as_ref(),
-        scope: scope(&wanted, strategy),
+        scope: scope(&engine_args, strategy),
     };
     let ended = desk.work(&mut store);
     engine.tell_notes();

@@ -19,11 +19,11 @@ use autoglm_task::strategy::Strategy;
 use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
-use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::choice::StrategyArgs;
 use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -183,12 +183,9 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine_args.open(home, need(&task.spec))?;
-    let version = args.strategy.suited(version, &engine);
-    let strategy = version.as_ref().map(|version| &version.strategy);
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (spec, settings) = args.calibration.plan(&task, strategy);
     let settings = RunSettings {
@@ -208,13 +205,8 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         settings: &settings,
         similar: similar.as_deref(),
     };
-    let calibrator = if args.teach.is_off() {
-        None
-    } else {
-        confidence.stored(&store)?
-    };
     let settings = RunSettings {
-        calibrator,
+        calibrator: confidence.stored(&args.teach, &store)?,
         ..settings
     };
     let input = args.input.open(&spec.fields)?;
