@@ -1,6 +1,8 @@
 //! What labelled records tell of how sure a task's open answers are: kept by `autoglm eval
 //! --calibrate`, and used by later runs.
 
+use std::path::Path;
+
 use autoglm_spec::{Output, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::Evaluation;
@@ -9,7 +11,7 @@ use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Engine, RunSettings};
 use autoglm_task::store::{CalibratorStore, FittedConfidence, SqliteStore, confidence_basis};
 
-use super::choice::engine_scope;
+use super::task::need;
 use super::teach::TeachArgs;
 use crate::engine::EngineArgs;
 use crate::streams::now;
@@ -20,6 +22,7 @@ pub(super) struct Confidence<'a> {
     pub(super) spec: &'a TaskSpec,
     pub(super) engine: &'a dyn Engine,
     pub(super) engine_args: &'a EngineArgs,
+    pub(super) home: &'a Path,
     pub(super) settings: &'a RunSettings,
     pub(super) similar: Option<&'a dyn Similar>,
 }
@@ -27,7 +30,7 @@ pub(super) struct Confidence<'a> {
 impl Confidence<'_> {
     fn basis(&self) -> anyhow::Result<String> {
         let similar = self.similar.map(Similar::name);
-        let scope = engine_scope(self.engine_args)?;
+        let scope = self.engine_args.identity(self.home, need(self.spec))?;
         let model = (self.engine.facts(), scope.as_str());
         let settings = self.settings;
         Ok(confidence_basis(

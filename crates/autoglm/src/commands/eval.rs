@@ -162,7 +162,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        match report(args, (&spec, &engine_args), &measured, &mut store, &cancel)? {
+        match report(args, &spec, &teacher, &measured, &mut store)? {
             Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
@@ -176,10 +176,10 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
 /// from; nothing where the user stopped it.
 fn report(
     args: &EvalArgs,
-    (spec, engine_args): (&TaskSpec, &EngineArgs),
+    spec: &TaskSpec,
+    teacher: &Teacher<'_>,
     measured: &Measured<'_>,
     store: &mut SqliteStore,
-    cancel: &Cancel,
 ) -> anyhow::Result<Option<Report>> {
     anyhow::ensure!(
         !args.calibrate || spec.output.labels().is_empty(),
@@ -189,7 +189,8 @@ fn report(
     let confidence = Confidence {
         spec,
         engine: measured.engine,
-        engine_args,
+        engine_args: teacher.args,
+        home: teacher.home,
         settings: &measured.settings,
         similar: measured.similar.as_deref(),
     };
@@ -205,7 +206,7 @@ fn report(
         },
         ..measured.clone()
     };
-    let Some(answered) = answer(args, spec, &measured, store, cancel)? else {
+    let Some(answered) = answer(args, spec, &measured, store, teacher.cancel)? else {
         return Ok(None);
     };
     if args.calibrate {

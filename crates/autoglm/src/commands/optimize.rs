@@ -24,7 +24,7 @@ use serde::Serialize;
 use super::choice::StrategyArgs;
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, store_path};
+use super::task::{TaskArgs, need, store_path};
 use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -120,7 +120,6 @@ pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> 
     let mut store = SqliteStore::open(&store_path(home))?;
     let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
     let (engine, engine_args) = (chosen.engine, chosen.engine_args);
-    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let teacher = open_teacher(args)?;
     let desk = Desk {
         args,
@@ -129,7 +128,7 @@ pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> 
         version: chosen.version.as_ref(),
         engine: &engine,
         teacher: teacher.as_ref(),
-        scope: scope(&engine_args, strategy),
+        scope: engine_args.identity(home, need(&task.spec))?,
     };
     let ended = desk.work(&mut store);
     engine.tell_notes();
@@ -143,20 +142,6 @@ fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<OpenEngine>> {
     let server = RemoteArgs::at(url.clone(), args.teacher_key_file.clone());
     let engine = server.open(url, args.teacher_model.as_deref(), None)?;
     Ok(Some(OpenEngine::Remote(engine)))
-}
-
-/// What else than model and request determines the answers.
-fn scope(engine: &EngineArgs, strategy: Option<&Strategy>) -> String {
-    let soft = strategy.and_then(|strategy| strategy.soft_prompt.as_ref());
-    let local = &engine.local;
-    format!(
-        "{:?} {:?} {:?} {:?} {:?}",
-        engine.remote.answers_depend_on(),
-        local.model,
-        local.quantize,
-        local.cache_type,
-        soft.map(|soft| &soft.hash)
-    )
 }
 
 /// What a search works with.

@@ -202,6 +202,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         spec: &spec,
         engine: &engine,
         engine_args: &engine_args,
+        home,
         settings: &settings,
         similar: similar.as_deref(),
     };
