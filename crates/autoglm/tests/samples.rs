@@ -167,9 +167,10 @@ fn labelled_answers_teach_runs_how_sure_they_are() {
         "{told}"
     );
     let after = confidences(&[]);
-    assert!(before.iter().all(|&p| p > 0.15), "{before:?}");
-    assert!(after.iter().all(|&p| p < 0.1), "{after:?}");
+    assert!(before.iter().sum::<f64>() > 1.0, "{before:?}");
+    assert!(after.iter().all(|&p| p < 0.05), "{after:?}");
     assert_eq!(confidences(&["--untaught"]), before);
     // Another number of samples is another matter.
-    assert!(confidences(&["--samples", "2"]).iter().all(|&p| p > 0.15));
+    let fewer = confidences(&["--samples", "2"]);
+    assert!(fewer.iter().any(|&p| p > 0.05), "{fewer:?}");
 }

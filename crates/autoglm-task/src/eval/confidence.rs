@@ -193,6 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn a_calibrator_is_better_where_confidences_are_wrong_only() {
+        // Of each confidence so many of ten are right, five times.
+        let fit = |tenths: &[(f32, usize)]| {
+            let of_ten = |&(p, right): &(f32, usize)| (0..10).map(move |i| (p, i < right));
+            let rows: Vec<(f32, bool)> = tenths.iter().flat_map(of_ten).collect();
+            fitted(&claims(&rows.repeat(5)))
+        };
+        let boastful = fit(&[(0.95, 6), (0.8, 2)]).unwrap();
+        assert!(boastful.gain.is_better(), "{}", boastful.gain);
+        let [before, after] = boastful.calibration_error;
+        assert!(before > 0.4 && after < 0.1, "{before} {after}");
+        assert!((boastful.calibrator.apply(0.95) - 0.6).abs() < 0.1);
+        let honest = fit(&[(0.9, 9), (0.5, 5)]).unwrap();
+        assert!(!honest.gain.is_better(), "{}", honest.gain);
+        assert_eq!(fitted(&claims(&[(0.9, true); 39])), None);
+    }
+
+    #[test]
     fn rows_without_an_answer_are_wrong_and_last() {
         let mut rows = claims(&[(0.1, true)]);
         rows.push(Claim {
