@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
-use super::pool::{Opinions, Pool, accuracy, log_loss};
+use super::pool::{Opinions, Pool, accuracy, log_loss, scaled_loss};
 use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
@@ -29,6 +29,8 @@ const PROMPT_EXAMPLES: usize = 40;
 const SHOWN_LABELS: usize = 100;
 /// Rows at most: each costs a pass of the model.
 const ROWS: usize = 12_000;
+/// How far covariances are shrunk that are tried, the first where none does better.
+const SHRINKAGES: [f64; 4] = [0.85, 0.5, 0.1, 0.02];
 /// Parts of the rows, each judged by a probe that is fitted to the others.
 const FOLDS_OF_FEW: usize = 10;
 const FOLDS_OF_MANY: usize = 5;
@@ -356,7 +358,7 @@ impl<'a> Work<'a> {
     }
 
     /// A probe on all rows; what probes on the other parts say of each part is added to the
-    /// opinions.
+    /// opinions. How far its covariance is shrunk is what has the least log loss on these.
     fn probe(
         &self,
         vectors: &[Vec<f32>],
@@ -364,20 +366,33 @@ impl<'a> Work<'a> {
         opinions: &mut Vec<Opinions>,
     ) -> Discriminant {
         let folds = self.folds(labels);
-        let mut unseen: Opinions = vec![Vec::new(); vectors.len()];
+        let mut unseen: Vec<Opinions> = vec![vec![Vec::new(); vectors.len()]; SHRINKAGES.len()];
         let fold_count = folds.iter().max().map_or(0, |last| last + 1);
         for fold in 0..fold_count {
             let others: Vec<usize> = (0..vectors.len()).filter(|&i| folds[i] != fold).collect();
-            let rows: Vec<&[f32]> = others.iter().map(|&i| vectors[i].as_slice()).collect();
-            let of_rows: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
-            let probe = Discriminant::fit(&rows, &of_rows, self.label_count);
+            let probes = self.probes(vectors, labels, &others, &SHRINKAGES);
             for row in (0..vectors.len()).filter(|&i| folds[i] == fold) {
-                unseen[row] = probe.log_probabilities(&vectors[row]);
+                for (unseen, probe) in unseen.iter_mut().zip(&probes) {
+                    unseen[row] = probe.log_probabilities(&vectors[row]);
+                }
             }
         }
-        opinions.push(unseen);
-        let all: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-        Discriminant::fit(&all, labels, self.label_count)
+        let (best, opinion) = least_loss(unseen, labels);
+        opinions.push(opinion);
+        let all: Vec<usize> = (0..vectors.len()).collect();
+        self.probes(vectors, labels, &all, &[SHRINKAGES[best]])
+            .swap_remove(0)
+    }
+
+    fn probes(
+        &self,
+        vectors: &[Vec<f32>],
+        labels: &[usize],
+        rows: &[usize],
+        shrinkages: &[f64],
+    ) -> Vec<Discriminant> {
+        let of_rows: Vec<&[f32]> = rows.iter().map(|&i| vectors[i].as_slice()).collect();
+        Discriminant::fit(&of_rows, &keep(labels, rows), self.label_count, shrinkages)
     }
 
     /// The part of each row: the rows of a label go to the parts in turn.
@@ -422,6 +437,18 @@ impl<'a> Work<'a> {
                 .collect(),
         }
     }
+}
+
+/// The opinions with the least log loss once each is brought to its best scale, and their place.
+fn least_loss(opinions: Vec<Opinions>, labels: &[usize]) -> (usize, Opinions) {
+    let mut best = (f64::INFINITY, 0, Opinions::new());
+    for (place, opinions) in opinions.into_iter().enumerate() {
+        let loss = scaled_loss(&opinions, labels);
+        if loss < best.0 {
+            best = (loss, place, opinions);
+        }
+    }
+    (best.1, best.2)
 }
 
 /// The prompt that a row is judged behind: the other half's, where each half has one.

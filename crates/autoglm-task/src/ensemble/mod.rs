@@ -7,7 +7,6 @@
 //! answer. What the model says behind a prompt is seen twice, as the labels' scores and as the
 //! hidden state, on which a linear probe is fitted; a vector of the record itself is a third view.
 
-mod covariance;
 mod discriminant;
 #[cfg(test)]
 mod fakes;

@@ -21,7 +21,7 @@ const SCALE_STEP: f64 = 1.25;
 /// The opinions of one view on all rows: `[n, K]` log-probabilities.
 pub(super) type Opinions = Vec<Vec<f64>>;
 
-/// A logarithmic opinion pool: `softmax(Σ weight · opinion + bias)`.
+/// A logarithmic opinion pool: `softmax(Σ weight · scale · opinion + bias)`.
 ///
 /// # Source
 /// Genest and Zidek 1986, Combining probability distributions, section 3; Wolpert 1992, Stacked
@@ -30,6 +30,8 @@ pub(super) type Opinions = Vec<Vec<f64>>;
 pub(super) struct Pool {
     /// One a view.
     pub(super) weights: Vec<f64>,
+    /// What each view's opinions are multiplied with before they are weighed.
+    scales: Vec<f64>,
     /// One a label.
     bias: Vec<f64>,
 }
@@ -59,14 +61,12 @@ impl Pool {
             targets: &targets,
             expected: &expected,
         };
-        let mut pool = search.descend(Self {
+        let pool = search.descend(Self {
             weights: expected.clone(),
+            scales: vec![1.0; views.len()],
             bias: vec![0.0; label_count],
         });
-        for (weight, scale) in pool.weights.iter_mut().zip(scales) {
-            *weight *= scale;
-        }
-        pool
+        Self { scales, ..pool }
     }
 
     /// The pooled log-probabilities of one row, from one opinion a view.
@@ -75,9 +75,10 @@ impl Pool {
         opinions: impl IntoIterator<Item = &'a Vec<f64>>,
     ) -> Vec<f64> {
         let mut sum = self.bias.clone();
-        for (weight, opinion) in self.weights.iter().zip(opinions) {
+        let weights = self.weights.iter().zip(&self.scales);
+        for ((weight, scale), opinion) in weights.zip(opinions) {
             for (sum, log) in sum.iter_mut().zip(opinion) {
-                *sum += weight * log;
+                *sum += weight * scale * log;
             }
         }
         log_softmax(&sum)
@@ -146,8 +147,19 @@ fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> V
     softmax(&kinds.iter().zip(views).map(of_view).collect::<Vec<f64>>())
 }
 
+/// The log loss of one view at its best scale.
+pub(super) fn scaled_loss(view: &Opinions, labels: &[usize]) -> f64 {
+    let label_count = view.first().map_or(0, Vec::len);
+    least_loss(view, &targets(labels, label_count)).0
+}
+
 /// What log-probabilities are multiplied with for the least log loss.
 fn best_scale(view: &Opinions, targets: &Opinions) -> f64 {
+    least_loss(view, targets).1
+}
+
+/// The least log loss over all rows, and what log-probabilities are multiplied with for it.
+fn least_loss(view: &Opinions, targets: &Opinions) -> (f64, f64) {
     let loss = |scale: f64| -> f64 {
         let rows = view.iter().zip(targets);
         let of_row = |(row, target): (&Vec<f64>, &Vec<f64>)| {
@@ -158,7 +170,7 @@ fn best_scale(view: &Opinions, targets: &Opinions) -> f64 {
     let scales = SCALES.map(|step| SCALE_STEP.powi(step));
     let tried = scales.map(|scale| (loss(scale), scale));
     let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
-    best.map_or(1.0, |(_, scale)| scale)
+    best.unwrap_or((f64::INFINITY, 1.0))
 }
 
 fn cross_entropy(target: &[f64], logs: &[f64]) -> f64 {
@@ -209,6 +221,7 @@ impl Search<'_> {
                     .into_iter()
                     .map(|weight| weight.max(0.0))
                     .collect(),
+                scales: at.scales.clone(),
                 bias: moved(&at.bias, &slope.bias),
             };
             let (next_cost, next_slope) = self.cost(&next);
@@ -225,6 +238,7 @@ impl Search<'_> {
         let rows = self.targets.len().max(1) as f64;
         let mut slope = Pool {
             weights: vec![0.0; at.weights.len()],
+            scales: at.scales.clone(),
             bias: vec![0.0; at.bias.len()],
         };
         let mut loss = 0.0;
@@ -293,6 +307,7 @@ mod tests {
         };
         let at = Pool {
             weights: vec![0.9, 0.4],
+            scales: vec![1.0; 2],
             bias: vec![0.1, -0.2, 0.3],
         };
         let (_, slope) = search.cost(&at);
@@ -320,6 +335,7 @@ mod tests {
         };
         let start = Pool {
             weights: vec![0.5, 0.5],
+            scales: vec![1.0; 2],
             bias: vec![0.0; 3],
         };
         let end = search.descend(start);
