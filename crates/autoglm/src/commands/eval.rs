@@ -131,14 +131,15 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         spec: &task.spec,
         args: &engine_args,
         engine: &engine,
+        ensemble: None,
+        held_out: &pools.held_out,
         home,
         cancel: &cancel,
     };
-    let learning = args.learning.open(&purpose, &mut store)?;
     let measured = Measured {
         engine: &engine,
         taught: None,
-        learning: learning.as_ref(),
+        learning: None,
         similar: args.calibration.similar(home, &task, &settings)?,
         settings,
     };
@@ -152,8 +153,14 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         if ensemble.is_some() {
             spec.examples.clear();
         }
+        let purpose = Purpose {
+            ensemble: ensemble.as_ref(),
+            ..purpose
+        };
+        let learning = args.learning.open(&purpose, &mut store)?;
         let measured = Measured {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
+            learning: learning.as_ref(),
             ..measured.clone()
         };
         match answer(args, &spec, &measured, &mut store, &cancel)? {
