@@ -162,6 +162,11 @@ impl Learner {
         }
     }
 
+    /// How many labels there are.
+    pub(super) fn labels(&self) -> usize {
+        self.shape.labels
+    }
+
     /// Rows that were learnt from.
     pub(super) fn rows(&self) -> u64 {
         self.rows
@@ -267,8 +272,9 @@ impl Learner {
         }
         // The one output of two labels is the first's score against the second's.
         scores.resize(self.shape.labels, 0.0);
-        // The model is believed from the start.
-        let belief = 1.0 + self.belief.row(0)[0].weight;
+        // The model is believed from the start, and never the other way round: where mistakes
+        // alone are told, it seems to be wrong always.
+        let belief = (1.0 + self.belief.row(0)[0].weight).max(0.0);
         for (score, probability) in scores.iter_mut().zip(seen.opinion) {
             *score += belief * log(*probability);
         }

@@ -13,9 +13,11 @@ use super::suspicion::Tally;
 /// model has no say.
 const SHARES: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
-/// Rows that the model's word is worth before any feedback. They speak for a share of 0, so that
-/// five corrections move the share to 0.09 at most, and 50 to a half of what did best on them.
-const PRIOR_ROWS: f32 = 50.0;
+/// Rows that the model's word is worth before any feedback: five rows give the learner a fifth of
+/// what did best on them, 200 give it nine tenths. Among 0, 10, 20, 30, 50 and 100, with rows of
+/// Banking77, tnews, TREC and SST-2 and opinions made up as right as models are, 20 takes less than
+/// 0.01 from what 50 rows teach.
+const PRIOR_ROWS: f32 = 20.0;
 
 /// Rows of the curve that are counted together.
 const STRETCH_ROWS: u64 = 10;
@@ -32,6 +34,8 @@ pub(super) struct School {
     /// Logarithmic loss of each share so far, over as many rows.
     losses: [f64; SHARES.len()],
     rows: u64,
+    /// Of these, rows on which the model is right.
+    right_before: u64,
     pub(super) curve: Vec<Stretch>,
     history: Tally,
     pub(super) suspicious: Vec<SuspiciousBatch>,
@@ -45,6 +49,7 @@ impl School {
             learner,
             losses: [0.0; SHARES.len()],
             rows: 0,
+            right_before: 0,
             curve: Vec::new(),
             history: Tally::default(),
             suspicious: Vec::new(),
@@ -64,13 +69,22 @@ impl School {
     }
 
     /// How far answers follow the learner: the share with the least loss (the smallest of equal
-    /// ones), drawn towards the model alone as far as there is little feedback, `n / (n + n₀)` of
-    /// it. This is its mean over the `n` rows told and `n₀` rows that speak for the model.
+    /// ones), times `n / (n + n₀ + h)`. This is its mean over the `n` rows told and the rows that
+    /// speak for the model alone: `n₀` of the prior, and `h` that it has right and nobody told.
     pub(super) fn share(&self) -> f32 {
         let pairs = self.losses.iter().zip(SHARES);
         let best = pairs.min_by(|a, b| a.0.total_cmp(b.0));
         let rows = self.rows as f32;
-        best.map_or(0.0, |(_, share)| share) * rows / (rows + PRIOR_ROWS)
+        best.map_or(0.0, |(_, share)| share) * rows / (rows + PRIOR_ROWS + self.untold())
+    }
+
+    /// Rows that the model must have right besides those told, if it is no worse than chance,
+    /// `1/k` of all. Users tell mistakes rather than what is right, and nothing else would keep a
+    /// learner from answering the contrary of whatever the model says.
+    fn untold(&self) -> f32 {
+        let wrong = (self.rows - self.right_before) as f32;
+        let others = self.learner.labels() as f32 - 1.0;
+        (wrong / others - self.right_before as f32).max(0.0)
     }
 
     /// Compares a batch with what is expected before any of it is told, for a wrong batch teaches
@@ -142,6 +156,7 @@ impl School {
 
     fn weigh(&mut self, opinion: &[f32], learnt: &[f32], lesson: Lesson) {
         self.rows += 1;
+        self.right_before += u64::from(lesson.allows(top(opinion)));
         for (loss, share) in self.losses.iter_mut().zip(SHARES) {
             *loss += surprise(&blended(opinion, learnt, share), lesson);
         }
