@@ -16,7 +16,11 @@ mod halves;
 mod panel;
 mod pool;
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unseen_tests;
 mod view;
 
 use autoglm_spec::{Calibration, Example, Label, Verdict};

@@ -255,3 +255,81 @@ impl Search<'_> {
         (cost, slope)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two views of 40 rows: one that often knows, one that seldom does.
+    fn two_views() -> (Vec<Opinions>, Vec<usize>) {
+        let labels: Vec<usize> = (0..40).map(|row| row % 3).collect();
+        let view = |every: usize| -> Opinions {
+            let row = |(row, &label): (usize, &usize)| {
+                let told = if row % every == 0 { label } else { row * 7 % 3 };
+                let log = |k: usize| {
+                    if k == told {
+                        1.0 + row as f64 / 40.0
+                    } else {
+                        0.0
+                    }
+                };
+                log_softmax(&[log(0), log(1), log(2)])
+            };
+            labels.iter().enumerate().map(row).collect()
+        };
+        (vec![view(1), view(3)], labels)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_cost() {
+        let (views, labels) = two_views();
+        let search = Search {
+            views: &views,
+            targets: &targets(&labels, 3),
+            expected: &[0.7, 0.3],
+        };
+        let at = Pool {
+            weights: vec![0.9, 0.4],
+            bias: vec![0.1, -0.2, 0.3],
+        };
+        let (_, slope) = search.cost(&at);
+        let moved = |place: usize, by: f64| {
+            let mut moved = at.clone();
+            match place {
+                0 | 1 => moved.weights[place] += by,
+                _ => moved.bias[place - 2] += by,
+            }
+            search.cost(&moved).0
+        };
+        for (place, found) in slope.weights.iter().chain(&slope.bias).enumerate() {
+            let wanted = (moved(place, 1e-5) - moved(place, -1e-5)) / 2e-5;
+            assert!((found - wanted).abs() < 1e-7, "{place} {found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_search_ends_where_no_way_leads_down() {
+        let (views, labels) = two_views();
+        let search = Search {
+            views: &views,
+            targets: &targets(&labels, 3),
+            expected: &[0.5, 0.5],
+        };
+        let start = Pool {
+            weights: vec![0.5, 0.5],
+            bias: vec![0.0; 3],
+        };
+        let end = search.descend(start);
+        let (_, slope) = search.cost(&end);
+        for (weight, slope) in end.weights.iter().zip(&slope.weights) {
+            assert!(
+                slope.abs() < 3e-3 || (*weight == 0.0 && *slope > 0.0),
+                "{slope}"
+            );
+        }
+        assert!(
+            slope.bias.iter().all(|slope| slope.abs() < 3e-3),
+            "{slope:?}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use autoglm_spec::{Calibration, Cancel, EngineError, Example};
+use autoglm_spec::{Cancel, EngineError, Example};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -14,17 +14,11 @@ use super::halves::{deal, examples};
 use super::pool::{Opinions, Pool, log_loss};
 use super::*;
 use crate::TaskError;
-use crate::library::Ensembles;
 use crate::numeric::log_softmax;
-use crate::records::{InputFormat, OutputFormat, Records, RowWriter};
-use crate::run::{Again, Hooks, Job, Resume, RunSettings, Taught, replay, run, show};
-use crate::store::SqliteStore;
-
-const AT: std::time::SystemTime = std::time::SystemTime::UNIX_EPOCH;
 
 #[test]
 fn labelled_records_teach_what_the_scores_do_not_tell() {
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let ensemble = fitted(&engine, &rows(0..90), FitSettings::default()).unwrap();
     let scores_alone = FitSettings {
         views: BTreeSet::from([View::Scores]),
@@ -43,7 +37,7 @@ fn labelled_records_teach_what_the_scores_do_not_tell() {
 
 #[test]
 fn an_engine_without_hidden_states_is_judged_by_its_scores() {
-    let engine = Leaning::new(false);
+    let engine = Fake::leaning(false);
     let ensemble = fitted(&engine, &rows(0..60), FitSettings::default()).unwrap();
     let views: Vec<View> = ensemble.report().views.iter().map(|v| v.view).collect();
     assert_eq!(views, [View::Scores]);
@@ -52,7 +46,7 @@ fn an_engine_without_hidden_states_is_judged_by_its_scores() {
 
 #[test]
 fn the_order_of_rows_and_repeated_rows_change_nothing() {
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let straight = rows(0..40);
     let mut turned = straight.clone();
     turned.reverse();
@@ -64,7 +58,7 @@ fn the_order_of_rows_and_repeated_rows_change_nothing() {
 
 #[test]
 fn an_ensemble_survives_being_stored() {
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let ensemble = fitted(&engine, &rows(0..40), FitSettings::default()).unwrap();
     let json = serde_json::to_string(&ensemble).unwrap();
     let back: Ensemble = serde_json::from_str(&json).unwrap();
@@ -74,7 +68,7 @@ fn an_ensemble_survives_being_stored() {
 
 #[test]
 fn rows_of_one_label_or_one_a_label_teach_nothing() {
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let of_one: Vec<Example> = rows(0..30)
         .into_iter()
         .filter(|row| row.output == "red")
@@ -87,7 +81,7 @@ fn rows_of_one_label_or_one_a_label_teach_nothing() {
 fn an_answer_that_is_no_label_is_named() {
     let mut odd = rows(0..12);
     odd[5].output = "mauve".to_owned();
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let error = try_fit(&engine, &odd, FitSettings::default(), &Cancel::default()).unwrap_err();
     assert!(
         matches!(&error, TaskError::NoSuchLabel { label, .. } if label == "mauve"),
@@ -99,7 +93,7 @@ fn an_answer_that_is_no_label_is_named() {
 fn a_raised_flag_ends_a_fit() {
     let cancel = Cancel::default();
     cancel.cancel();
-    let engine = Leaning::new(true);
+    let engine = Fake::leaning(true);
     let error = try_fit(&engine, &rows(0..12), FitSettings::default(), &cancel).unwrap_err();
     assert!(matches!(
         error,
@@ -127,64 +121,6 @@ fn no_row_is_judged_behind_a_prompt_that_holds_it() {
     let shown = examples(&dealt, 0, 2);
     let of_label = |label: &str| shown.iter().filter(|e| e.output == label).count();
     assert_eq!(LABELS.map(of_label), [2, 2, 2]);
-}
-
-#[test]
-fn a_run_with_a_taught_judge_can_be_shown_and_replayed() {
-    let engine = Leaning::new(true);
-    let ensemble = fitted(&engine, &rows(0..40), FitSettings::default()).unwrap();
-    let mut store = SqliteStore::in_memory().unwrap();
-    store.put_ensemble("key", &ensemble, AT).unwrap();
-    assert_eq!(
-        store.ensemble_of_key("key").unwrap(),
-        Some(ensemble.clone())
-    );
-    assert_eq!(store.ensemble_of_key("other").unwrap(), None);
-
-    let lines: Vec<String> = (500..530)
-        .map(|n| format!("{{\"text\":\"n{n}\"}}"))
-        .collect();
-    let input = lines.join("\n");
-    let spec = spec();
-    let job = Job {
-        spec: &spec,
-        engine: &engine,
-        taught: Some(Taught {
-            ensemble: &ensemble,
-            embedder: None,
-        }),
-        settings: RunSettings::default(),
-        similar: None,
-        source: "-".to_owned(),
-        survey: None,
-        output: "-".to_owned(),
-        resume: Resume::No,
-        correction: None,
-    };
-    let mut records = Records::new(input.as_bytes(), InputFormat::Jsonl, "text");
-    let mut sink = RowWriter::new(Vec::new(), OutputFormat::Jsonl, &spec.output, true);
-    let cancel = Cancel::default();
-    let hooks = Hooks {
-        now: &|| AT,
-        cancel: &cancel,
-        progress: &|_| (),
-    };
-    let report = run(&job, &mut records, &mut store, &mut sink, hooks).unwrap();
-    assert_eq!((report.written, report.errors, report.waiting), (30, 0, 0));
-
-    let shown = show(&store, report.run, 7).unwrap();
-    assert!(shown.same_prompt);
-    assert_eq!(
-        shown.row.verdict.as_ref().unwrap().calibration,
-        Calibration::Fitted
-    );
-    let with = Again {
-        engine: &engine,
-        similar: None,
-        embedder: None,
-    };
-    let again = replay(&store, report.run, 7, &with, &cancel).unwrap();
-    assert!(again.same_verdict && again.shown.same_prompt);
 }
 
 /// A golden file of `tools/reference/discriminant_golden.py`.

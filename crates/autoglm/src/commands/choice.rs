@@ -139,9 +139,3 @@ fn tell_changes(version: &StrategyVersion, spec: &TaskSpec) {
         );
     }
 }
-
-/// What else than the model's name determines what an engine says.
-pub(super) fn engine_scope(args: &EngineArgs) -> anyhow::Result<String> {
-    let _ = args;
-    Ok(String::new())
-}

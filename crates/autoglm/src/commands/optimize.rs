@@ -125,7 +125,7 @@ pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> 
         version: version.as_ref(),
         engine: &engine,
         teacher: teacher.as_ref(),
-        scope: scope(&wanted, strategy),
+        scope: wanted.identity(home, need(&task.spec))?,
     };
     let ended = desk.work(&mut store);
     engine.tell_notes();
@@ -139,20 +139,6 @@ fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<OpenEngine>> {
     let server = RemoteArgs::at(url.clone(), args.teacher_key_file.clone());
     let engine = server.open(url, args.teacher_model.as_deref(), None)?;
     Ok(Some(OpenEngine::Remote(engine)))
-}
-
-/// What else than model and request determines the answers.
-fn scope(engine: &EngineArgs, strategy: Option<&Strategy>) -> String {
-    let soft = strategy.and_then(|strategy| strategy.soft_prompt.as_ref());
-    let local = &engine.local;
-    format!(
-        "{:?} {:?} {:?} {:?} {:?}",
-        engine.remote.answers_depend_on(),
-        local.model,
-        local.quantize,
-        local.cache_type,
-        soft.map(|soft| &soft.hash)
-    )
 }
 
 /// What a search works with.

@@ -17,7 +17,7 @@ use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
 use serde_json::json;
 
-use super::choice::engine_scope;
+use super::task::need;
 use crate::engine::EngineArgs;
 use crate::models::Need;
 use crate::streams::{Meter, now};
@@ -186,7 +186,7 @@ impl<'a> Teacher<'a> {
         if lesson.rows.is_empty() {
             return Ok(None);
         }
-        let scope = engine_scope(self.args)?;
+        let scope = self.args.identity(self.home, need(&lesson.spec))?;
         let mut fitting = Fitting {
             spec: &lesson.spec,
             engines: Engines {
