@@ -166,7 +166,7 @@ fn one_record_of_a_run_is_corrected_with_a_note_and_a_pin() {
     let listed = desk.ok(&["feedback", "task.toml", "list"]);
     assert!(listed.contains("1:3") && listed.contains("seen") && listed.contains("pinned"));
     let shown = desk.ok(&["feedback", "task.toml"]);
-    assert!(shown.contains("1 pinned rows hold"), "{shown}");
+    assert!(shown.contains("1 of 1 pinned rows hold"), "{shown}");
     let rows = answers(&desk, &[]);
     assert_eq!(rows[3]["answer"], "y");
     // A pin or a note is of something.

@@ -89,12 +89,13 @@ impl fmt::Display for FeedbackReport {
         for batch in &self.suspicious {
             writeln!(f, "{batch}")?;
         }
-        // A fall of long ago is told where it was noticed, not for ever.
+        // Earlier falls are history, which JSON tells.
         if let Some(drift) = self.drift.last() {
             writeln!(f, "{drift}")?;
         }
-        if self.pinned > 0 {
-            writeln!(f, "{} pinned rows hold", self.pinned)?;
+        let pins = self.pinned + self.overruled.len() as u64;
+        if pins > 0 {
+            writeln!(f, "{} of {pins} pinned rows hold", self.pinned)?;
         }
         for Overruled { id, by } in &self.overruled {
             writeln!(
@@ -118,7 +119,7 @@ impl FeedbackReport {
         if self.without_opinion > 0 {
             writeln!(
                 f,
-                "{} rows are of no run: they teach, and do not count for the learner's say",
+                "{} rows without the model's opinion teach, and do not count for the learner's say",
                 self.without_opinion
             )?;
         }
@@ -227,14 +228,14 @@ mod tests {
             "\
 15 rows of feedback, 2 withdrawn; the learner has 12 % of the say
 warning: 1 rows speak of labels that the task does not have, and teach nothing
-1 rows are of no run: they teach, and do not count for the learner's say
+1 rows without the model's opinion teach, and do not count for the learner's say
 right before it was told  rows  with feedback  without
                     1-10    10           0.80     0.60
                    11-13     3           1.00     0.67
 warning: batch 4 contradicts what was expected in 19 of 20 rows, 25 % is usual; one honest batch of 10000 does
 hint: where it is wrong, take it back with `autoglm feedback TASK withdraw --batch 4`
 warning: answers became worse: 0.90 right before, 0.50 over the last 12 rows, noticed at row 11
-1 pinned rows hold
+1 of 2 pinned rows hold
 warning: pinned row 2 no longer holds, row 3 on the same record says otherwise
 "
         );

@@ -467,7 +467,7 @@ fn the_learners_say_grows_with_the_rows() {
         let moved = 0.6 - positive.unwrap().1;
         if rows <= 5 {
             assert_eq!(now.answer, "positive");
-            assert!(moved < 0.05, "{rows}: {moved}");
+            assert!(moved < 0.1, "{rows}: {moved}");
         }
         if rows >= 50 {
             assert_eq!(now.answer, "negative");

@@ -160,6 +160,12 @@ fn tell(report: &FeedbackReport) {
         report.version.rows,
         report.share * 100.0
     );
+    if report.without_opinion > 0 {
+        eprintln!(
+            "note: {} of them are on no answer of this model and judge, and do not count for the say",
+            report.without_opinion
+        );
+    }
     for batch in &report.suspicious {
         eprintln!("{batch}");
     }
