@@ -1,5 +1,6 @@
 //! What of a task's feedback takes part.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use autoglm_spec::{Record, TaskSpec};
@@ -27,15 +28,11 @@ pub fn only_opinions_of(
 ) -> Result<(), TaskError> {
     let mut known: BTreeMap<RunId, bool> = BTreeMap::new();
     for row in feedback {
-        let is_theirs = match row.run {
-            None => false,
-            Some(run) => match known.get(&run) {
-                Some(known) => *known,
-                None => {
-                    let theirs = is_run_of((model, ensemble), run, store)?;
-                    *known.entry(run).or_insert(theirs)
-                }
-            },
+        // Rows of no run have no opinion.
+        let Some(run) = row.run else { continue };
+        let is_theirs = match known.entry(run) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(is_run_of((model, ensemble), run, store)?),
         };
         if !is_theirs {
             row.opinion = None;

@@ -112,21 +112,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
     let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
-    let own_examples = if args.fit {
-        Vec::new()
-    } else {
-        task.spec.examples.clone()
-    };
-    let lesson_spec = TaskSpec {
-        examples: own_examples,
-        ..planned.clone()
-    };
-    let is_off = args.teach.is_off() || args.calibration.is_given();
-    let mut lesson = if is_off || args.examples.is_some() {
-        Lesson::none(lesson_spec)
-    } else {
-        Lesson::stored(lesson_spec, &store, &pools.held_out)?
-    };
+    let mut lesson = lesson(args, &task.spec, &planned, &store, &pools.held_out)?;
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,
@@ -171,6 +157,30 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the store teaches without what is measured on; nothing yet where examples are drawn.
+fn lesson(
+    args: &EvalArgs,
+    task: &TaskSpec,
+    planned: &TaskSpec,
+    store: &SqliteStore,
+    held_out: &[Record],
+) -> anyhow::Result<Lesson> {
+    let examples = if args.fit {
+        Vec::new()
+    } else {
+        task.examples.clone()
+    };
+    let spec = TaskSpec {
+        examples,
+        ..planned.clone()
+    };
+    let is_off = args.teach.is_off() || args.calibration.is_given();
+    if is_off || args.examples.is_some() {
+        return Ok(Lesson::none(spec));
+    }
+    Lesson::stored(spec, store, held_out)
 }
 
 /// What answers.
