@@ -2,24 +2,21 @@
 
 use nalgebra::DMatrix;
 
-/// The covariance of samples `[n, d]`, shrunk towards the one whose numbers are independent: they
-/// are brought to the same spread, shrunk as far as their number commands, and given their own
-/// spread back. Zeros for one sample.
+/// The covariance of residuals `[n, d]`, each a sample less the mean of its group, of which
+/// `freedom` are free to differ. It is shrunk towards the one whose numbers are independent: they
+/// are brought to the same spread, shrunk as far as their count commands, and given their own
+/// spread back.
 ///
 /// # Source
 /// Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance matrices,
-/// lemma 3.2 to 3.5; on numbers of the same spread as scikit-learn's `shrinkage="auto"` does.
-pub(super) fn shrunk_covariance(samples: &DMatrix<f64>) -> DMatrix<f64> {
-    let (centred, spread) = standardised(samples);
-    let count = samples.nrows() as f64;
-    let width = samples.ncols();
-    let fourth_moments: f64 = centred
-        .row_iter()
-        .map(|row| row.norm_squared().powi(2))
-        .sum();
-    let mut covariance = centred.tr_mul(&centred) / count;
+/// lemma 3.2 to 3.5.
+pub(super) fn shrunk_covariance(residuals: DMatrix<f64>, freedom: usize) -> DMatrix<f64> {
+    let (count, width) = residuals.shape();
+    let (even, spread) = evened(residuals, freedom);
+    let fourth_moments: f64 = even.row_iter().map(|row| row.norm_squared().powi(2)).sum();
+    let mut covariance = even.tr_mul(&even) / count as f64;
     let mean_variance = covariance.trace() / width as f64;
-    let shrinkage = shrinkage(&covariance, fourth_moments, count);
+    let shrinkage = shrinkage(&covariance, fourth_moments, count as f64);
     covariance *= 1.0 - shrinkage;
     for place in 0..width {
         covariance[(place, place)] += shrinkage * mean_variance;
@@ -32,24 +29,23 @@ pub(super) fn shrunk_covariance(samples: &DMatrix<f64>) -> DMatrix<f64> {
     covariance
 }
 
-/// Samples less their mean, divided by their standard deviation, and that deviation; 1 where a
-/// number is always the same.
-fn standardised(samples: &DMatrix<f64>) -> (DMatrix<f64>, Vec<f64>) {
-    let mut centred = samples.clone();
-    let mut spread = Vec::with_capacity(samples.ncols());
-    for mut column in centred.column_iter_mut() {
-        let mean = column.mean();
-        column.add_scalar_mut(-mean);
-        let deviation = (column.norm_squared() / column.len() as f64).sqrt();
-        let deviation = if deviation > f64::EPSILON * mean.abs() {
-            deviation
+/// Residuals of which each number has mean square 1, and the standard deviation that it had; 1
+/// where a number does not vary.
+fn evened(mut residuals: DMatrix<f64>, freedom: usize) -> (DMatrix<f64>, Vec<f64>) {
+    let count = residuals.nrows() as f64;
+    let mut spread = Vec::with_capacity(residuals.ncols());
+    for mut column in residuals.column_iter_mut() {
+        let square = column.norm_squared();
+        let (to_one, deviation) = if square > 0.0 {
+            let of_samples = (square / freedom.max(1) as f64).sqrt();
+            ((square / count).sqrt(), of_samples)
         } else {
-            1.0
+            (1.0, 1.0)
         };
-        column /= deviation;
+        column /= to_one;
         spread.push(deviation);
     }
-    (centred, spread)
+    (residuals, spread)
 }
 
 /// How far to shrink, in [0, 1].

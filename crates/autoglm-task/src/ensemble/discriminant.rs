@@ -15,8 +15,8 @@ const JITTER: f64 = 1e-6;
 /// A linear discriminant with equal priors: each label has a mean, all have one covariance.
 ///
 /// # Source
-/// Fisher 1936; the covariance is the mean of the labels' own, each shrunk by Ledoit and Wolf,
-/// as in scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`.
+/// Fisher 1936. The covariance is that of all samples, each less the mean of its label, shrunk after
+/// Ledoit and Wolf: one of each label alone is next to nothing where a label has two or three.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Discriminant {
     /// One row of weights a label, `[K, d]` row-major; empty for labels without samples.
@@ -30,23 +30,21 @@ impl Discriminant {
     /// # Shapes
     /// `vectors`: n of d numbers; `labels`: n, each below `label_count`.
     pub(super) fn fit(vectors: &[&[f32]], labels: &[usize], label_count: usize) -> Self {
-        let groups: Vec<Option<DMatrix<f64>>> = (0..label_count)
-            .map(|label| matrix_of(vectors, labels, label))
-            .collect();
-        let seen: Vec<usize> = (0..label_count).filter(|&k| groups[k].is_some()).collect();
-        let means: Vec<DVector<f64>> = groups
-            .iter()
-            .flatten()
-            .map(|group| group.row_mean().transpose())
-            .collect();
+        let means = means(vectors, labels, label_count);
+        let seen: Vec<usize> = (0..label_count).filter(|&k| means[k].is_some()).collect();
         let mut probe = Self {
             weights: vec![Vec::new(); label_count],
             offsets: vec![UNSEEN; label_count],
         };
-        if means.is_empty() {
+        if seen.is_empty() {
             return probe;
         }
-        let solver = inverse_of(&pooled(&groups), &means);
+        let covariance = shrunk_covariance(
+            residuals(vectors, labels, &means),
+            vectors.len() - seen.len(),
+        );
+        let means: Vec<DVector<f64>> = means.into_iter().flatten().collect();
+        let solver = inverse_of(&covariance, &means);
         for (&label, mean) in seen.iter().zip(&means) {
             let weights = solver.solve(mean);
             probe.offsets[label] = -0.5 * mean.dot(&weights);
@@ -81,32 +79,35 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
         .sum()
 }
 
-/// The vectors of a label as rows; none where it has none.
-fn matrix_of(vectors: &[&[f32]], labels: &[usize], label: usize) -> Option<DMatrix<f64>> {
-    let rows: Vec<&[f32]> = vectors
-        .iter()
-        .zip(labels)
-        .filter(|(_, l)| **l == label)
-        .map(|(vector, _)| *vector)
-        .collect();
-    let width = rows.first()?.len();
-    let numbers = rows.iter().flat_map(|row| row.iter().copied());
-    Some(DMatrix::from_row_iterator(
-        rows.len(),
-        width,
-        numbers.map(f64::from),
-    ))
+/// The mean vector of each label; none where it has no sample.
+fn means(vectors: &[&[f32]], labels: &[usize], label_count: usize) -> Vec<Option<DVector<f64>>> {
+    let of_label = |label: usize| {
+        let mut count = 0.0;
+        let mut sum: Option<DVector<f64>> = None;
+        for (vector, _) in vectors.iter().zip(labels).filter(|(_, l)| **l == label) {
+            let vector = wide(vector);
+            count += 1.0;
+            sum = Some(sum.map_or_else(|| vector.clone(), |sum| sum + &vector));
+        }
+        sum.map(|sum| sum / count)
+    };
+    (0..label_count).map(of_label).collect()
 }
 
-/// The mean of the labels' covariances; of those with several samples, where there are any.
-fn pooled(groups: &[Option<DMatrix<f64>>]) -> DMatrix<f64> {
-    let several: Vec<&DMatrix<f64>> = groups.iter().flatten().filter(|g| g.nrows() > 1).collect();
-    let width = groups.iter().flatten().next().map_or(0, DMatrix::ncols);
-    let mut sum = DMatrix::zeros(width, width);
-    for group in &several {
-        sum += shrunk_covariance(group);
+/// The vectors less the means of their labels: `[n, d]`.
+fn residuals(vectors: &[&[f32]], labels: &[usize], means: &[Option<DVector<f64>>]) -> DMatrix<f64> {
+    let width = vectors.first().map_or(0, |vector| vector.len());
+    let mut residuals = DMatrix::zeros(vectors.len(), width);
+    for (row, (vector, &label)) in vectors.iter().zip(labels).enumerate() {
+        let mean = means[label].as_ref();
+        let mean = mean.expect("a label with a sample has a mean");
+        residuals.set_row(row, &(wide(vector) - mean).transpose());
     }
-    sum / several.len().max(1) as f64
+    residuals
+}
+
+fn wide(vector: &[f32]) -> DVector<f64> {
+    DVector::from_iterator(vector.len(), vector.iter().map(|&x| f64::from(x)))
 }
 
 /// What multiplies with the inverse of a covariance, which is given some more variance where it

@@ -94,7 +94,8 @@ pub(super) fn noise(number: usize, place: usize) -> f32 {
 /// What an engine says to a prompt.
 pub(super) struct Said {
     pub(super) logprobs: Vec<f32>,
-    pub(super) state: Option<Vec<f32>>,
+    /// One a depth.
+    pub(super) states: Vec<Vec<f32>>,
 }
 
 type Say = dyn Fn(&Heard<'_>) -> Result<Said, EngineError> + Send + Sync;
@@ -132,7 +133,7 @@ impl Fake {
             let state = |k: usize| shift + heard.noise(k) + if k == label { 1.5 } else { 0.0 };
             Ok(Said {
                 logprobs: (0..heard.labels).map(logprob).collect(),
-                state: has_states.then(|| (0..8).map(state).collect()),
+                states: Vec::from_iter(has_states.then(|| (0..8).map(state).collect())),
             })
         })
     }
@@ -168,7 +169,7 @@ impl Score for Fake {
             let option = |logprob: f32| OptionScore { logprob, tokens: 1 };
             Ok(Scoring {
                 options: said.logprobs.into_iter().map(option).collect(),
-                state: said.state,
+                states: said.states,
                 usage: Usage::default(),
             })
         };

@@ -10,20 +10,20 @@ use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
 use super::pool::{Opinions, Pool, accuracy, log_loss};
-use super::view::{Centre, View, Views};
+use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
 use crate::library::record_text;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 6;
+const REVISION: u32 = 7;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.
 const TRIAL_ROWS: usize = 96;
 /// Examples of each label that are tried.
-const SHOTS: [usize; 4] = [1, 2, 4, 8];
+const SHOTS: [usize; 5] = [0, 1, 2, 4, 8];
 /// Examples of a prompt at most, unless one of each label is more.
 const PROMPT_EXAMPLES: usize = 40;
 /// Labels of which a prompt holds examples at most.
@@ -149,7 +149,7 @@ struct Fitted {
 
 impl Fitted {
     fn pool(&self) -> Pool {
-        Pool::fit(&self.opinions, &self.labels)
+        Pool::fit(&self.views.list(), &self.opinions, &self.labels)
     }
 }
 
@@ -204,7 +204,7 @@ impl<'a> Work<'a> {
         }
         let most = most_of_a_label(self.rows, self.label_count);
         let fits = |shots: &usize| {
-            *shots == 1 || (*shots <= most && shots * self.label_count <= PROMPT_EXAMPLES)
+            *shots <= 1 || (*shots <= most && shots * self.label_count <= PROMPT_EXAMPLES)
         };
         SHOTS.into_iter().filter(fits).collect()
     }
@@ -330,12 +330,14 @@ impl<'a> Work<'a> {
         if has_scores {
             opinions.push(told.iter().map(|t| centre(t).scores(&t.evidence)).collect());
         }
-        let has_states =
-            self.tries(View::States) && told.iter().all(|told| told.evidence.state.is_some());
-        let states = has_states.then(|| {
-            let states: Vec<Vec<f32>> = told.iter().map(|t| centre(t).state(&t.evidence)).collect();
-            self.probe(&states, &labels, &mut opinions)
-        });
+        let mut states = Vec::new();
+        if self.tries(View::States) {
+            for depth in 0..depths(told.iter().map(|told| &told.evidence)) {
+                let of_row = |t: &Told<'_>| centre(t).state(&t.evidence, depth);
+                let of_rows: Vec<Vec<f32>> = told.iter().map(of_row).collect();
+                states.push(self.probe(&of_rows, &labels, &mut opinions));
+            }
+        }
         let vectors = vectors.map(|vectors| self.probe(vectors, &labels, &mut opinions));
         if opinions.is_empty() {
             return None;

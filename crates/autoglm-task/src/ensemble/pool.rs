@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::view::View;
 use crate::numeric::{log_softmax, place_of_max, softmax};
 
 /// How much rows must say before weights leave what is expected of them: as much as this many
@@ -39,8 +40,8 @@ impl Pool {
     /// the less the more rows there are.
     ///
     /// # Shapes
-    /// `views`: V of n of K; `labels`: n.
-    pub(super) fn fit(views: &[Opinions], labels: &[usize]) -> Self {
+    /// `kinds`: V; `views`: V of n of K; `labels`: n.
+    pub(super) fn fit(kinds: &[View], views: &[Opinions], labels: &[usize]) -> Self {
         let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
         let targets = targets(labels, label_count);
         let scales: Vec<f64> = views
@@ -52,7 +53,7 @@ impl Pool {
             .zip(&scales)
             .map(|(view, scale)| view.iter().map(|row| times(row, *scale)).collect())
             .collect();
-        let expected = expected_weights(&scaled, &targets);
+        let expected = expected_weights(kinds, &scaled, &targets);
         let search = Search {
             views: &scaled,
             targets: &targets,
@@ -130,17 +131,19 @@ fn targets(labels: &[usize], label_count: usize) -> Opinions {
     labels.iter().map(of_row).collect()
 }
 
-/// The weights that are expected of views: the same for views that do equally well, less for one
-/// whose log loss on all rows is higher, by a factor of e for every four.
-fn expected_weights(views: &[Opinions], targets: &Opinions) -> Vec<f64> {
-    let of_view = |view: &Opinions| -> f64 {
+/// The weights that are expected of views: the same for kinds of views that do equally well, less
+/// for one whose log loss on all rows is higher, by a factor of e for every four. Views of one kind
+/// share what is its.
+fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> Vec<f64> {
+    let of_view = |(kind, view): (&View, &Opinions)| -> f64 {
+        let of_kind = kinds.iter().filter(|other| *other == kind).count();
         let rows = view.iter().zip(targets);
         let loss: f64 = rows
             .map(|(row, target)| cross_entropy(target, &log_softmax(row)))
             .sum();
-        -loss / PRIOR_ROWS
+        -loss / PRIOR_ROWS - (of_kind as f64).ln()
     };
-    softmax(&views.iter().map(of_view).collect::<Vec<f64>>())
+    softmax(&kinds.iter().zip(views).map(of_view).collect::<Vec<f64>>())
 }
 
 /// What log-probabilities are multiplied with for the least log loss.

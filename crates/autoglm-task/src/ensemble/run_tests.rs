@@ -172,11 +172,11 @@ fn a_record_whose_hidden_state_is_not_finite_is_an_error_of_that_record() {
         let spoilt = heard.number == 505;
         Ok(Said {
             logprobs: vec![-1.0; heard.labels],
-            state: Some(if spoilt {
+            states: vec![if spoilt {
                 vec![f32::INFINITY; 8]
             } else {
                 state
-            }),
+            }],
         })
     });
     let ensemble = fitted(&engine, &rows(0..40), FitSettings::default()).unwrap();

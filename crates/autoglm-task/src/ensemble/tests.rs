@@ -143,11 +143,15 @@ fn vectors(value: &Value) -> Vec<Vec<f32>> {
 fn the_covariance_is_that_of_scikit_learn() {
     let golden = golden();
     for case in golden["covariances"].as_array().unwrap() {
-        let samples = vectors(&case["samples"]);
-        let width = samples[0].len();
-        let flat = samples.iter().flatten().map(|&x| f64::from(x));
-        let matrix = nalgebra::DMatrix::from_row_iterator(samples.len(), width, flat);
-        let found = shrunk_covariance(&matrix);
+        let residuals = case["residuals"].as_array().unwrap();
+        let rows: Vec<Vec<f64>> = residuals.iter().map(numbers).collect();
+        let matrix = nalgebra::DMatrix::from_row_iterator(
+            rows.len(),
+            rows[0].len(),
+            rows.into_iter().flatten(),
+        );
+        let freedom = case["freedom"].as_u64().unwrap() as usize;
+        let found = shrunk_covariance(matrix, freedom);
         for (row, wanted) in case["covariance"].as_array().unwrap().iter().enumerate() {
             for (column, wanted) in numbers(wanted).into_iter().enumerate() {
                 let difference = (found[(row, column)] - wanted).abs();
@@ -206,7 +210,7 @@ proptest! {
         views in prop::collection::vec(opinions(60, 3), 2..4),
         labels in prop::collection::vec(0usize..3, 60),
     ) {
-        let pool = Pool::fit(&views, &labels);
+        let pool = Pool::fit(&[View::Scores, View::States, View::Vectors][..views.len()], &views, &labels);
         prop_assert!(pool.weights.iter().all(|weight| *weight >= 0.0));
         let flat: Opinions = labels.iter().map(|_| log_softmax(&[0.0; 3])).collect();
         let pooled = pool.opinions(&views);
@@ -225,7 +229,7 @@ proptest! {
             .iter()
             .map(|&label| log_softmax(&std::array::from_fn::<f64, 3, _>(|k| if k == label { 2.0 } else { 0.0 })))
             .collect();
-        let pool = Pool::fit(&[knows, noise], &labels);
+        let pool = Pool::fit(&[View::Scores, View::States], &[knows, noise], &labels);
         prop_assert!(pool.weights[0] > 2.0 * pool.weights[1], "{:?}", pool.weights);
     }
 }

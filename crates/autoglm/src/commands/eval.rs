@@ -17,12 +17,13 @@ use autoglm_task::store::{RunStatus, SqliteStore, Store};
 use clap::Args;
 use serde_json::json;
 
-use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
+use super::choice::{StrategyArgs, StrategyName};
 use super::compare::compare;
+use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -60,6 +61,10 @@ pub(crate) struct EvalArgs {
         requires = "examples"
     )]
     seed: Vec<u64>,
+    /// Keep what these records tell of how sure open answers are, where that is better: later runs
+    /// correct their confidences by it.
+    #[arg(long, conflicts_with_all = ["compare", "examples"])]
+    calibrate: bool,
     /// Evaluate this many records at most.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -67,12 +72,14 @@ pub(crate) struct EvalArgs {
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Compare two strategies on the same records, each by its number, or none for the task as it
-    /// is written.
+    /// is written: their prompts alone, without what examples in the store and feedback teach.
     #[arg(
         long,
         num_args = 2,
         value_names = ["A", "B"],
-        conflicts_with_all = ["strategy", "examples", "output"]
+        conflicts_with_all = [
+            "strategy", "examples", "output", "untaught", "views", "shots", "no_feedback"
+        ]
     )]
     pub(super) compare: Option<Vec<StrategyName>>,
     #[command(flatten)]
@@ -104,10 +111,9 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     if let Some([first, second]) = args.compare.as_deref() {
         return compare(args, &task, &mut store, home, [*first, *second]);
     }
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine_args.open(home, need(&task.spec))?;
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
@@ -149,8 +155,8 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             learning: learning.as_ref(),
             ..measured.clone()
         };
-        match answer(args, &spec, &measured, &mut store, &cancel)? {
-            Some(answered) => reports.push(answered.report(args, &spec, &measured)?),
+        match report(args, &spec, &teacher, &measured, &mut store)? {
+            Some(report) => reports.push(report),
             None => return Ok(exit::interrupted()),
         }
     }
@@ -181,6 +187,50 @@ fn lesson(
         return Ok(Lesson::none(spec));
     }
     Lesson::stored(spec, store, held_out)
+}
+
+/// The report on a task with confidences as runs give them, or as they are where they are learnt
+/// from; nothing where the user stopped it.
+fn report(
+    args: &EvalArgs,
+    spec: &TaskSpec,
+    teacher: &Teacher<'_>,
+    measured: &Measured<'_>,
+    store: &mut SqliteStore,
+) -> anyhow::Result<Option<Report>> {
+    anyhow::ensure!(
+        !args.calibrate || spec.output.labels().is_empty(),
+        "--calibrate is for open answers; how sure labels are is taught by labelled examples\n\
+         hint: `autoglm examples import` keeps them"
+    );
+    let confidence = Confidence {
+        spec,
+        engine: measured.engine,
+        engine_args: teacher.args,
+        home: teacher.home,
+        settings: &measured.settings,
+        similar: measured.similar.as_deref(),
+    };
+    let calibrator = if args.calibrate {
+        None
+    } else {
+        confidence.stored(&args.teach, store)?
+    };
+    let measured = Measured {
+        settings: RunSettings {
+            calibrator,
+            ..measured.settings.clone()
+        },
+        ..measured.clone()
+    };
+    let Some(answered) = answer(args, spec, &measured, store, teacher.cancel)? else {
+        return Ok(None);
+    };
+    if args.calibrate {
+        let evaluation = answered.evaluation(args, spec, &measured);
+        confidence.keep(&evaluation, &answered.rows, store)?;
+    }
+    answered.report(args, spec, &measured).map(Some)
 }
 
 /// What answers.
@@ -252,7 +302,17 @@ impl Answered {
         spec: &TaskSpec,
         measured: &Measured<'_>,
     ) -> anyhow::Result<Report> {
-        let evaluation = Evaluation {
+        Ok(self.evaluation(args, spec, measured).of(&self.rows)?)
+    }
+
+    /// How they are measured.
+    pub(super) fn evaluation<'a>(
+        &self,
+        args: &'a EvalArgs,
+        spec: &'a TaskSpec,
+        measured: &'a Measured<'_>,
+    ) -> Evaluation<'a> {
+        Evaluation {
             spec,
             model: &measured.engine.facts().name,
             gold_field: args.gold.as_deref(),
@@ -260,8 +320,7 @@ impl Answered {
             compare: measured.settings.compare,
             similar: measured.similar.as_ref(),
             elapsed: self.elapsed,
-        };
-        Ok(evaluation.of(&self.rows)?)
+        }
     }
 }
 

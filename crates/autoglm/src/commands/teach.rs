@@ -25,8 +25,8 @@ use crate::streams::{Meter, now};
 /// How labelled records teach a judge.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TeachArgs {
-    /// Answer as the task is written, without what its examples in the store teach; so do
-    /// --calibration and --one-order.
+    /// Answer as the task is written, without what its examples in the store teach (so do
+    /// --calibration and --one-order) and what labelled answers tell of how sure open ones are.
     #[arg(long)]
     untaught: bool,
     /// Views that take part: scores, states, vectors; all when not given.
