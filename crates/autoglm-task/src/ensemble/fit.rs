@@ -183,7 +183,7 @@ impl<'a> Work<'a> {
             return Ok(None);
         };
         let pool = fitted.pool();
-        let report = self.report(&fitted, &pool, (told.len(), shots));
+        let report = Self::report(&fitted, &pool, (told.len(), shots));
         Ok(Some(Ensemble {
             sets,
             views: fitted.views,
@@ -422,7 +422,7 @@ impl<'a> Work<'a> {
             .collect()
     }
 
-    fn report(&self, fitted: &Fitted, pool: &Pool, (rows, shots): (usize, usize)) -> FitReport {
+    fn report(fitted: &Fitted, pool: &Pool, (rows, shots): (usize, usize)) -> FitReport {
         let views = fitted.views.list().into_iter();
         let parts = views.zip(&fitted.opinions).zip(&pool.weights);
         FitReport {

@@ -65,7 +65,7 @@ impl<'a> Bench<'a> {
         run(&job, &mut records, &mut self.store, &mut sink, hooks)
     }
 
-    fn with<'b>(&'b self) -> Again<'b> {
+    fn with(&self) -> Again<'_> {
         Again {
             engine: self.engine,
             similar: None,

@@ -210,7 +210,7 @@ impl<'a> Teacher<'a> {
         if sees_vectors && lesson.spec.language == Language::English {
             fitting.engines.embedder = Some(self.embedder()?);
         }
-        let fitted = self.fit(fitting, lesson)?;
+        let fitted = fit_shown(fitting, lesson)?;
         match &fitted {
             Some(ensemble) => {
                 store.put_ensemble(&key, ensemble, now())?;
@@ -223,25 +223,6 @@ impl<'a> Teacher<'a> {
             )),
         }
         Ok(fitted)
-    }
-
-    /// Fits a judge and shows how far that is.
-    fn fit(&self, fitting: Fitting<'_>, lesson: &Lesson) -> anyhow::Result<Option<Ensemble>> {
-        let meter = Meter::new(None);
-        let started = now();
-        let progress = |progress: &FitProgress| meter.show(&told(progress, started));
-        let fitted = fit(
-            &Fitting {
-                progress: &progress,
-                ..fitting
-            },
-            &lesson.rows,
-        );
-        meter.clear();
-        fitted.with_context(|| {
-            let task = &lesson.spec.name;
-            format!("cannot learn from the labelled records of the task {task:?}")
-        })
     }
 
     fn embedder(&self) -> anyhow::Result<&LocalEngine> {
@@ -259,6 +240,25 @@ impl<'a> Teacher<'a> {
             embedder: self.embedder.get().map(|e| e as &dyn Embed),
         }
     }
+}
+
+/// Fits a judge and shows how far that is.
+fn fit_shown(fitting: Fitting<'_>, lesson: &Lesson) -> anyhow::Result<Option<Ensemble>> {
+    let meter = Meter::new(None);
+    let started = now();
+    let progress = |progress: &FitProgress| meter.show(&told(progress, started));
+    let fitted = fit(
+        &Fitting {
+            progress: &progress,
+            ..fitting
+        },
+        &lesson.rows,
+    );
+    meter.clear();
+    fitted.with_context(|| {
+        let task = &lesson.spec.name;
+        format!("cannot learn from the labelled records of the task {task:?}")
+    })
 }
 
 fn told(fit: &FitProgress, started: SystemTime) -> Progress {
