@@ -48,6 +48,21 @@ pub struct ConfidenceQuality {
     pub risks: Vec<RiskPoint>,
     /// The mean of that error over all coverages.
     pub aurc: f64,
+    /// The bins of the calibration error that have answers, least sure first.
+    pub bins: Vec<ConfidenceBin>,
+    /// The error among the surest rows at up to 50 coverages, for a curve.
+    pub curve: Vec<RiskPoint>,
+}
+
+/// Answers of about the same confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceBin {
+    /// Answers.
+    pub rows: usize,
+    /// Of these, right ones.
+    pub right: usize,
+    /// Their mean confidence.
+    pub confidence: f64,
 }
 
 /// The error among the surest rows.

@@ -1,5 +1,6 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
+mod evaluations;
 mod feedback;
 mod library;
 mod sqlite;
@@ -18,6 +19,7 @@ use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::library::Ensembles;
 use crate::row::{Raw, Row};
 
+pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 

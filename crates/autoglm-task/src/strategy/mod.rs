@@ -117,7 +117,7 @@ impl Strategy {
 }
 
 /// The first 128 bits of the SHA-256 of a value as JSON, in hexadecimal.
-fn content_hash(value: &impl Serialize) -> String {
+pub(crate) fn content_hash(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("what is hashed here has keys that are text");
     hexadecimal(&Sha256::digest(json)[..16])
 }

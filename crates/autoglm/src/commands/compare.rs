@@ -63,6 +63,7 @@ pub(super) fn compare(
             return Ok(exit::interrupted());
         };
         let report = answered.report(args, &spec, &measured)?;
+        answered.keep(args, version.as_ref(), &report, store)?;
         sides.push(Side::new(args, task, version.as_ref(), &answered, report));
     }
     print(args, &sides)?;

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
-use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
+use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, data_hash, draw_examples};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
-use autoglm_task::store::{RunStatus, SqliteStore, Store};
+use autoglm_task::store::{EvaluationStore, NewEvaluation, RunId, RunStatus, SqliteStore, Store};
+use autoglm_task::strategy::StrategyVersion;
 use clap::Args;
 use serde_json::json;
 
@@ -157,7 +158,11 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             ..measured.clone()
         };
         match answer(args, &spec, &measured, &mut store, &cancel)? {
-            Some(answered) => reports.push(answered.report(args, &spec, &measured)?),
+            Some(answered) => {
+                let report = answered.report(args, &spec, &measured)?;
+                answered.keep(args, version.as_ref(), &report, &mut store)?;
+                reports.push(report);
+            }
             None => return Ok(exit::interrupted()),
         }
     }
@@ -221,6 +226,7 @@ impl Pools {
 /// The rows of an evaluation.
 pub(super) struct Answered {
     pub(super) rows: Vec<Row>,
+    run: RunId,
     elapsed: Duration,
 }
 
@@ -245,6 +251,29 @@ impl Answered {
             elapsed: self.elapsed,
         };
         Ok(evaluation.of(&self.rows)?)
+    }
+
+    /// Keeps what was found, so that later versions can be compared with it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(super) fn keep(
+        &self,
+        args: &EvalArgs,
+        version: Option<&StrategyVersion>,
+        report: &Report,
+        store: &mut SqliteStore,
+    ) -> anyhow::Result<()> {
+        let gold_field = args.gold.as_deref();
+        let evaluation = NewEvaluation {
+            run: self.run,
+            strategy: version.map(|version| version.id),
+            gold_field,
+            data_hash: data_hash(gold_field, &self.rows),
+            report,
+        };
+        store.put_evaluation(&evaluation, now())?;
+        Ok(())
     }
 }
 
@@ -297,6 +326,7 @@ pub(super) fn answer(
     }
     Ok(Some(Answered {
         rows: sink.rows,
+        run: ended.run,
         elapsed: ended.elapsed,
     }))
 }

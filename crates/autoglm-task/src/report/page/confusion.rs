@@ -1,0 +1,156 @@
+//! Which labels are taken for which.
+
+use maud::{Markup, html};
+
+use super::words::{share, shell};
+use super::{Context, nothing, scrolling};
+use crate::eval::{ClosedQuality, Quality};
+
+/// Up to how many labels the whole table is shown; above, the most frequent confusions.
+const TABLE_LABELS: usize = 12;
+/// How many confusions are listed where the table is not shown.
+const LISTED: usize = 30;
+/// How many labels are listed with their measures.
+const LABELS: usize = 200;
+
+pub(super) fn section(context: Context<'_>) -> Markup {
+    let command = format!("autoglm eval {} --data labelled.jsonl", shell(context.task));
+    let Some(evaluation) = &context.report.newest else {
+        return nothing(
+            "An evaluation shows which labels are taken for which:",
+            &command,
+        );
+    };
+    let Quality::Closed(closed) = &evaluation.report.quality else {
+        return html! { p { "Open answers have no labels that could be confused." } };
+    };
+    html! {
+        p.small { "Of evaluation " (evaluation.id) "." }
+        @if closed.labels.len() <= TABLE_LABELS {
+            (table(context, closed))
+        } @else {
+            (list(context, closed))
+        }
+        details { summary { "Precision and recall of each label" } (labels(context, closed)) }
+    }
+}
+
+fn table(context: Context<'_>, closed: &ClosedQuality) -> Markup {
+    scrolling(
+        "Confusion table",
+        &html! {
+            table.confusion {
+                caption { "Rows by right answer (down) and given answer (across)" }
+                thead {
+                    tr {
+                        td {}
+                        @for label in &closed.labels {
+                            th.number scope="col" lang=(context.language) { bdi { (label.label) } }
+                        }
+                        th.number scope="col" { "no answer" }
+                    }
+                }
+                tbody {
+                    @for (gold, counts) in closed.confusion.iter().enumerate() {
+                        tr {
+                            th scope="row" lang=(context.language) { bdi { (closed.labels[gold].label) } }
+                            @for (given, count) in counts.iter().enumerate() {
+                                (cell(*count, closed.labels[gold].rows, gold == given))
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// A count, the darker the larger its share of the row's right answer.
+fn cell(count: usize, rows: usize, is_right: bool) -> Markup {
+    let heat = 60.0 * count as f64 / rows.max(1) as f64;
+    html! {
+        td.number.heat.right[is_right] style={"--heat:" (format!("{heat:.0}")) "%"} {
+            @if count == 0 { span.none { "0" } } @else { (count) }
+        }
+    }
+}
+
+fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
+    let confusions = confusions(closed);
+    let more = confusions.len().saturating_sub(LISTED);
+    html! {
+        (scrolling("Most frequent confusions", &html! {
+            table {
+                caption { "The most frequent confusions" }
+                thead {
+                    tr {
+                        th scope="col" { "right answer" }
+                        th scope="col" { "given" }
+                        th.number scope="col" { "rows" }
+                        th.number scope="col" { "of all with that right answer" }
+                    }
+                }
+                tbody {
+                    @for (count, gold, given) in confusions.iter().take(LISTED) {
+                        tr {
+                            th scope="row" lang=(context.language) { bdi { (closed.labels[*gold].label) } }
+                            td lang=(context.language) {
+                                @match closed.labels.get(*given) {
+                                    Some(label) => bdi { (label.label) },
+                                    None => span lang="en" { "no answer" },
+                                }
+                            }
+                            td.number { (count) }
+                            td.number { (share(*count as f64 / closed.labels[*gold].rows.max(1) as f64)) }
+                        }
+                    }
+                }
+            }
+        }))
+        @if more > 0 { p.small { (more) " rarer ones are not shown." } }
+    }
+}
+
+/// Counts of rows by right and given label, the most frequent first.
+fn confusions(closed: &ClosedQuality) -> Vec<(usize, usize, usize)> {
+    let mut found = Vec::new();
+    for (gold, counts) in closed.confusion.iter().enumerate() {
+        let wrong = counts
+            .iter()
+            .enumerate()
+            .filter(|(given, count)| *given != gold && **count > 0);
+        found.extend(wrong.map(|(given, count)| (*count, gold, given)));
+    }
+    found.sort_by_key(|(count, gold, given)| (std::cmp::Reverse(*count), *gold, *given));
+    found
+}
+
+fn labels(context: Context<'_>, closed: &ClosedQuality) -> Markup {
+    scrolling(
+        "Labels",
+        &html! {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "label" }
+                        @for name in ["rows", "given", "precision", "recall", "F1"] {
+                            th.number scope="col" { (name) }
+                        }
+                    }
+                }
+                tbody {
+                    @for label in closed.labels.iter().take(LABELS) {
+                        tr {
+                            th scope="row" lang=(context.language) { bdi { (label.label) } }
+                            td.number { (label.rows) }
+                            td.number { (label.given) }
+                            td.number { (share(label.precision)) }
+                            td.number { (share(label.recall)) }
+                            td.number { (share(label.f1)) }
+                        }
+                    }
+                }
+            }
+        },
+    )
+}
