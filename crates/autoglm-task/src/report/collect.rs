@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use autoglm_spec::TaskSpec;
 
 use super::facts::{DataGroup, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore};
-use super::records::{Chosen, choose, cut};
+use super::records::{Chosen, choose, cut, cut_to};
 use crate::TaskError;
 use crate::eval::{Quality, Report};
 use crate::learn::{Corrector, FeedbackReport, Stretch};
@@ -19,6 +19,8 @@ const EVALUATIONS: usize = 60;
 const STRATEGIES: usize = 20;
 /// Labels that are named.
 const LABELS: usize = 200;
+/// Characters of the instruction that are told.
+const INSTRUCTION_CHARACTERS: usize = 4000;
 /// Stretches of the learning curve.
 const STRETCHES: usize = 50;
 
@@ -75,7 +77,7 @@ fn task_facts(spec: &TaskSpec) -> TaskFacts {
     let named = labels.iter().take(LABELS);
     TaskFacts {
         name: spec.name.clone(),
-        instruction: cut(&spec.instruction),
+        instruction: cut_to(INSTRUCTION_CHARACTERS, &spec.instruction),
         language: spec.language,
         labels: named.map(|label| cut(&label.name)).collect(),
         label_count: labels.len(),

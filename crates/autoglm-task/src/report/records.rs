@@ -16,7 +16,7 @@ const RECORDS: usize = 50;
 /// Rows that are read from the store at once.
 const CHUNK_ROWS: usize = 1000;
 /// Characters of a text that are kept.
-const TEXT_CHARACTERS: usize = 400;
+const TEXT_CHARACTERS: usize = 300;
 /// Fields of a record that are kept.
 const FIELDS: usize = 8;
 
@@ -158,9 +158,14 @@ fn fields(spec: &TaskSpec, input: &Record) -> Vec<(String, String)> {
     found.take(FIELDS).collect()
 }
 
-/// The beginning of a long text.
+/// A text, or the beginning of a long one.
 pub(super) fn cut(text: &str) -> String {
-    match text.char_indices().nth(TEXT_CHARACTERS) {
+    cut_to(TEXT_CHARACTERS, text)
+}
+
+/// A text, or so many characters of a longer one.
+pub(super) fn cut_to(characters: usize, text: &str) -> String {
+    match text.char_indices().nth(characters) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }

@@ -79,10 +79,6 @@ fn drawn(place: usize, group: &DataGroup) -> Markup {
 }
 
 fn table(group: &DataGroup) -> Markup {
-    let models = group
-        .versions
-        .windows(2)
-        .any(|two| two[0].model != two[1].model);
     scrolling(
         "Accuracy by version",
         &html! {
@@ -91,34 +87,34 @@ fn table(group: &DataGroup) -> Markup {
                     tr {
                         th.number scope="col" { "no." }
                         th scope="col" { "version" }
-                        th.number scope="col" { (group.measure) }
-                        th scope="col" { "95 % interval" }
+                        th.number scope="col" { (group.measure) div.small { "95 % interval" } }
                         th.number scope="col" { "calibration error" }
-                        th scope="col" { "made (UTC)" }
                     }
                 }
                 tbody {
-                    @for (n, score) in group.versions.iter().enumerate() {
-                        (row(n + 1, score, models || n == 0))
-                    }
+                    @for (n, score) in (1..).zip(&group.versions) { (row(n, score)) }
                 }
             }
         },
     )
 }
 
-fn row(number: usize, score: &VersionScore, names_model: bool) -> Markup {
+fn row(number: usize, score: &VersionScore) -> Markup {
     html! {
         tr {
             td.number { (number) }
-            th scope="row" {
+            th.wide scope="row" {
                 (version(score))
-                @if names_model { div.small { bdi { (score.model) } } }
+                div.small {
+                    bdi { (score.model) } ", prompt " (score.task_hash.get(..6).unwrap_or_default())
+                    ", run " (score.run.0) ", " (minute(score.at_ms))
+                }
             }
-            td.number { strong { (share(score.accuracy)) } }
-            td.together { (span(score.interval)) }
+            td.number {
+                strong { (share(score.accuracy)) }
+                div.small.together { (span(score.interval)) }
+            }
             td.number { (share(score.calibration_error)) }
-            td.together { (minute(score.at_ms)) div.small { "run " (score.run.0) } }
         }
     }
 }
@@ -170,11 +166,16 @@ fn strategy_row(context: Context<'_>, strategy: &StrategyFacts) -> Markup {
                 @match untouched {
                     Some(paired) => {
                         (share(paired.first)) " → " strong { (share(paired.second)) }
-                        div.small { "difference " (span(paired.interval)) ", " (counted(paired.rows as u64, "row")) }
+                        div.small { "difference " (difference(paired.interval)) ", " (counted(paired.rows as u64, "row")) }
                     }
                     None => { "not measured" }
                 }
             }
         }
     }
+}
+
+/// The interval of a difference, which may be below 0.
+fn difference([low, high]: [f64; 2]) -> String {
+    format!("{low:+.3} to {high:+.3}")
 }

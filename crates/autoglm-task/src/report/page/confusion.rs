@@ -25,10 +25,13 @@ pub(super) fn section(context: Context<'_>) -> Markup {
         return html! { p { "Open answers have no labels that could be confused." } };
     };
     html! {
-        p.small { "Of evaluation " (evaluation.id) "." }
         @if closed.labels.len() <= TABLE_LABELS {
+            p.small {
+                "Of evaluation " (evaluation.id) ": rows by right answer (down) and given answer (across)."
+            }
             (table(context, closed))
         } @else {
+            p.small { "Of evaluation " (evaluation.id) ": the most frequent confusions." }
             (list(context, closed))
         }
         details { summary { "Precision and recall of each label" } (labels(context, closed)) }
@@ -40,7 +43,6 @@ fn table(context: Context<'_>, closed: &ClosedQuality) -> Markup {
         "Confusion table",
         &html! {
             table.confusion {
-                caption { "Rows by right answer (down) and given answer (across)" }
                 thead {
                     tr {
                         td {}
@@ -81,7 +83,6 @@ fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
     html! {
         (scrolling("Most frequent confusions", &html! {
             table {
-                caption { "The most frequent confusions" }
                 thead {
                     tr {
                         th scope="col" { "right answer" }

@@ -68,11 +68,13 @@ fn totals(curve: &[Stretch]) -> Vec<(u64, f64, f64)> {
 fn drawn(report: &FeedbackReport) -> Markup {
     let totals = totals(&report.curve);
     let (rows, with, without) = totals.last().copied().unwrap_or_default();
+    let shares = || totals.iter().flat_map(|point| [point.1, point.2]);
+    let (least, most) = (shares().fold(1.0, f64::min), shares().fold(0.0, f64::max));
     let frame = Frame {
         width: 360.0,
         height: 250.0,
         x: Axis::counts("rows of feedback", rows),
-        y: Axis::shares("right so far"),
+        y: Axis::between("right so far", least, most),
     };
     let plot = Plot {
         id: "learning-curve",

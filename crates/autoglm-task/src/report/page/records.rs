@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::records::computed_tokens;
 use super::super::{RecordFacts, RunFacts};
-use super::words::{computing, counted, file_name, minute, part, percent, share, shell};
+use super::words::{counted, duration, file_name, minute, part, percent, share, shell};
 use super::{Context, nothing};
 
 /// Records that are seen without a click.
@@ -24,9 +24,9 @@ pub(super) fn costliest(context: Context<'_>) -> Markup {
         (of_run(run))
         p.small {
             (counted(computed, "token")) " computed, " (format!("{:.1}", part(computed, records)))
-            " a record; " (percent(cached)) " of the prompts' tokens were computed before; "
-            (computing(run.usage.compute)) " of computing. The records for which most tokens were \
-            computed come first; a run's first record also pays for what all prompts share."
+            " a record; " (percent(cached)) " of the prompts' tokens were known from earlier ones; "
+            "the records for which most were computed come first. A run's first record also pays for \
+            what all prompts share."
         }
         (list(context, &context.report.costliest))
     }
@@ -105,7 +105,7 @@ fn cost(record: &RecordFacts) -> String {
         text += &format!(", {} cached", usage.cached_tokens);
     }
     if !usage.compute.is_zero() {
-        text += &format!(", {}", computing(usage.compute));
+        text += &format!(", {}", duration(usage.compute));
     }
     text
 }

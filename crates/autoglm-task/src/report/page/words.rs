@@ -14,12 +14,12 @@ pub(super) fn share(value: f64) -> String {
 }
 
 pub(super) fn percent(value: f64) -> String {
-    format!("{:.0} %", value * 100.0)
+    format!("{:.0}\u{a0}%", value * 100.0)
 }
 
 /// Both ends of an interval.
 pub(super) fn span([low, high]: [f64; 2]) -> String {
-    format!("{low:.3} to {high:.3}")
+    format!("{low:.3}–{high:.3}")
 }
 
 /// A part of a whole; 0 of nothing.
@@ -40,8 +40,8 @@ pub(super) fn minute(millis: i64) -> String {
     text
 }
 
-/// A span of computing time.
-pub(super) fn computing(time: Duration) -> String {
+/// How long something took.
+pub(super) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 1.0 {
         format!("{:.1} ms", seconds * 1e3)
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn spans_and_files_read_well() {
-        assert_eq!(computing(Duration::from_micros(12_345)), "12.3 ms");
-        assert_eq!(computing(Duration::from_millis(4_200)), "4.2 s");
+        assert_eq!(duration(Duration::from_micros(12_345)), "12.3 ms");
+        assert_eq!(duration(Duration::from_millis(4_200)), "4.2 s");
         assert_eq!(file_name("/data/评论.jsonl"), "评论.jsonl");
         assert_eq!(file_name("-"), "-");
         assert_eq!(minute(951_827_696_000), "2000-02-29 12:34");
