@@ -311,6 +311,12 @@ fn read(html: &str) -> Html {
     page
 }
 
+#[test]
+#[should_panic(expected = "Unexpected")]
+fn what_is_wrong_with_a_page_is_noticed() {
+    read("<!DOCTYPE html><title>t</title><p>a</div>");
+}
+
 fn all<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
     page.select(&Selector::parse(selector).unwrap()).collect()
 }
