@@ -323,7 +323,7 @@ fn all<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
 
 fn text(page: &Html, selector: &str) -> String {
     let found = all(page, selector);
-    found.iter().flat_map(|element| element.text()).collect()
+    found.iter().flat_map(ElementRef::text).collect()
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn table(group: &DataGroup) -> Markup {
                         th.number scope="col" { "no." }
                         th scope="col" { "version" }
                         th.number scope="col" { (group.measure) div.small { "95 % interval" } }
-                        th.number scope="col" { "calibration error" }
+                        th.number scope="col" { abbr title="expected calibration error" { "ECE" } }
                     }
                 }
                 tbody {
@@ -165,7 +165,7 @@ fn strategy_row(context: Context<'_>, strategy: &StrategyFacts) -> Markup {
             td.together {
                 @match untouched {
                     Some(paired) => {
-                        (share(paired.first)) " → " strong { (share(paired.second)) }
+                        (share(paired.first)) " → " (share(paired.second))
                         div.small { "difference " (difference(paired.interval)) ", " (counted(paired.rows as u64, "row")) }
                     }
                     None => { "not measured" }
@@ -177,5 +177,5 @@ fn strategy_row(context: Context<'_>, strategy: &StrategyFacts) -> Markup {
 
 /// The interval of a difference, which may be below 0.
 fn difference([low, high]: [f64; 2]) -> String {
-    format!("{low:+.3} to {high:+.3}")
+    format!("{low:+.3} to {high:+.3}").replace('-', "−")
 }

@@ -88,7 +88,7 @@ fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
                         th scope="col" { "right answer" }
                         th scope="col" { "given" }
                         th.number scope="col" { "rows" }
-                        th.number scope="col" { "of all with that right answer" }
+                        th.number scope="col" { "of its rows" }
                     }
                 }
                 tbody {

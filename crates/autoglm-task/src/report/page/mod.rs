@@ -110,7 +110,7 @@ fn sections(context: Context<'_>) -> [(&'static str, &'static str, Markup); 7] {
 fn nothing(why: &str, command: &str) -> Markup {
     html! {
         p.nothing { (why) }
-        pre { code { (command) } }
+        pre tabindex="0" { code { (command) } }
     }
 }
 

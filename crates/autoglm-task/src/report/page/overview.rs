@@ -63,12 +63,12 @@ fn figures(context: Context<'_>, evaluation: &StoredEvaluation) -> Markup {
     let confidence = &found.confidence;
     html! {
         div.figures {
-            (figure(&measure, &share(value), html! { "95 % interval " (span(interval)) (floor(context, &found.quality)) }))
-            (figure("calibration error", &share(confidence.calibration_error), html! {
+            (figure(&measure, &share(value), &html! { "95 % interval " (span(interval)) (floor(context, &found.quality)) }))
+            (figure("calibration error", &share(confidence.calibration_error), &html! {
                 "how far confidences are from the share of right answers"
             }))
             (at_80(confidence))
-            (figure("rows", &found.rows.to_string(), html! {
+            (figure("rows", &found.rows.to_string(), &html! {
                 @if found.errors > 0 { (found.errors) " without an answer, " }
                 @if confidence.coverage < 1.0 { (percent(confidence.coverage)) " answered, " }
                 @if found.seconds > 0.0 { (format!("{:.1}", found.records_per_second)) " a second" }
@@ -82,7 +82,7 @@ fn figures(context: Context<'_>, evaluation: &StoredEvaluation) -> Markup {
     }
 }
 
-fn figure(name: &str, value: &str, more: Markup) -> Markup {
+fn figure(name: &str, value: &str, more: &Markup) -> Markup {
     html! {
         div.figure {
             div.name { (name) }
@@ -109,7 +109,7 @@ fn at_80(confidence: &ConfidenceQuality) -> Markup {
     };
     html! {
         @if let (Some(all), Some(surest)) = (at(1.0), at(0.8)) {
-            (figure("error of the surest 80 %", &share(surest.error), html! {
+            (figure("error of the surest 80 %", &share(surest.error), &html! {
                 "of all rows " (share(all.error))
             }))
         }

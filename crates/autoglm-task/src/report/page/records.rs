@@ -93,21 +93,18 @@ fn card(context: Context<'_>, record: &RecordFacts) -> Markup {
                 }
             }
             @if let Some(error) = &record.error { p.warning { (error) } }
-            details { summary { "Commands" } pre { code { (commands(context, record)) } } }
+            details { summary { "Commands" } pre tabindex="0" { code { (commands(context, record)) } } }
         }
     }
 }
 
 fn cost(record: &RecordFacts) -> String {
     let usage = &record.usage;
-    let mut text = counted(computed_tokens(usage) as u64, "token");
-    if usage.cached_tokens > 0 {
-        text += &format!(", {} cached", usage.cached_tokens);
-    }
-    if !usage.compute.is_zero() {
-        text += &format!(", {}", duration(usage.compute));
-    }
-    text
+    let tokens = counted(computed_tokens(usage) as u64, "token");
+    let cached = (usage.cached_tokens > 0).then(|| format!("{} cached", usage.cached_tokens));
+    let time = (!usage.compute.is_zero()).then(|| duration(usage.compute));
+    let parts: Vec<String> = [Some(tokens), cached, time].into_iter().flatten().collect();
+    parts.join(", ")
 }
 
 fn verdict(context: Context<'_>, record: &RecordFacts) -> Markup {
@@ -135,12 +132,10 @@ fn verdict(context: Context<'_>, record: &RecordFacts) -> Markup {
 /// The command lines that show a record and say what is right.
 fn commands(context: Context<'_>, record: &RecordFacts) -> String {
     let (run, index) = (record.run.0, record.index);
-    let mut text = format!("autoglm runs show {run} --record {index}");
-    if context.report.task.label_count > 0 && !record.input.is_empty() {
-        text += &format!(
-            "\nautoglm feedback {} --run {run} --record {index} --correct LABEL",
-            shell(context.task)
-        );
+    let show = format!("autoglm runs show {run} --record {index}");
+    if context.report.task.label_count == 0 || record.input.is_empty() {
+        return show;
     }
-    text
+    let task = shell(context.task);
+    format!("{show}\nautoglm feedback {task} --run {run} --record {index} --correct LABEL")
 }

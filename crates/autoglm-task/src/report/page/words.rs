@@ -67,20 +67,16 @@ pub(super) fn language(language: Language) -> &'static str {
 
 /// What ran, in words.
 pub(super) fn version(score: &VersionScore) -> String {
-    let mut text = match score.strategy {
+    let strategy = match score.strategy {
         Some(id) => format!("strategy {}", id.0),
         None => "as written".to_owned(),
     };
-    if score.examples > 0 {
-        text += &format!(", {}", counted(score.examples as u64, "example"));
-    }
-    if score.taught {
-        text += ", taught";
-    }
-    if score.feedback > 0 {
-        text += &format!(", {} of feedback", counted(score.feedback, "row"));
-    }
-    text
+    let examples = (score.examples > 0).then(|| counted(score.examples as u64, "example"));
+    let taught = score.taught.then(|| "taught".to_owned());
+    let feedback =
+        (score.feedback > 0).then(|| format!("{} of feedback", counted(score.feedback, "row")));
+    let parts = [Some(strategy), examples, taught, feedback];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// An argument as a shell takes it.
