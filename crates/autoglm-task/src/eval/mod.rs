@@ -37,7 +37,7 @@ pub use open::{exact_match, rouge_l, token_f1};
 pub use paired::Paired;
 pub use render::table;
 pub use report::{
-    ClosedQuality, ConfidenceBin, ConfidenceQuality, LabelQuality, Majority, MeanScores,
+    ClosedQuality, ConfidenceBin, ConfidenceQuality, Confusion, LabelQuality, Majority, MeanScores,
     OpenQuality, Quality, Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
 pub use value::{Labelled, Measure, labelled, row_values};

@@ -158,6 +158,35 @@ pub struct ClosedQuality {
     pub confusion: Vec<Vec<usize>>,
 }
 
+/// Rows with one right answer that were given another, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confusion {
+    /// The right label's place among the task's.
+    pub right: usize,
+    /// The given label's place; none where there was no answer.
+    pub given: Option<usize>,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl ClosedQuality {
+    /// What was taken for what, the most frequent first.
+    pub fn confusions(&self) -> Vec<Confusion> {
+        let mut found = Vec::new();
+        for (right, counts) in self.confusion.iter().enumerate() {
+            let given = counts.iter().enumerate();
+            let wrong = given.filter(|(given, rows)| *given != right && **rows > 0);
+            found.extend(wrong.map(|(given, &rows)| Confusion {
+                right,
+                given: Some(given).filter(|given| *given < self.labels.len()),
+                rows,
+            }));
+        }
+        found.sort_by_key(|confusion| std::cmp::Reverse(confusion.rows));
+        found
+    }
+}
+
 /// The most frequent right answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Majority {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{share, shell};
 use super::{Context, nothing, scrolling};
-use crate::eval::{ClosedQuality, Quality};
+use crate::eval::{ClosedQuality, Confusion, Quality};
 
 /// Up to how many labels the whole table is shown; above, the most frequent confusions.
 const TABLE_LABELS: usize = 12;
@@ -78,7 +78,7 @@ fn cell(count: usize, rows: usize, is_right: bool) -> Markup {
 }
 
 fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
-    let confusions = confusions(closed);
+    let confusions = closed.confusions();
     let more = confusions.len().saturating_sub(LISTED);
     html! {
         (scrolling("Most frequent confusions", &html! {
@@ -92,18 +92,8 @@ fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
                     }
                 }
                 tbody {
-                    @for (count, gold, given) in confusions.iter().take(LISTED) {
-                        tr {
-                            th scope="row" lang=(context.language) { bdi { (closed.labels[*gold].label) } }
-                            td lang=(context.language) {
-                                @match closed.labels.get(*given) {
-                                    Some(label) => bdi { (label.label) },
-                                    None => span lang="en" { "no answer" },
-                                }
-                            }
-                            td.number { (count) }
-                            td.number { (share(*count as f64 / closed.labels[*gold].rows.max(1) as f64)) }
-                        }
+                    @for confusion in confusions.iter().take(LISTED) {
+                        (confused(context, closed, confusion))
                     }
                 }
             }
@@ -112,18 +102,19 @@ fn list(context: Context<'_>, closed: &ClosedQuality) -> Markup {
     }
 }
 
-/// Counts of rows by right and given label, the most frequent first.
-fn confusions(closed: &ClosedQuality) -> Vec<(usize, usize, usize)> {
-    let mut found = Vec::new();
-    for (gold, counts) in closed.confusion.iter().enumerate() {
-        let wrong = counts
-            .iter()
-            .enumerate()
-            .filter(|(given, count)| *given != gold && **count > 0);
-        found.extend(wrong.map(|(given, count)| (*count, gold, given)));
+fn confused(context: Context<'_>, closed: &ClosedQuality, confusion: &Confusion) -> Markup {
+    let right = &closed.labels[confusion.right];
+    html! {
+        tr {
+            th scope="row" lang=(context.language) { bdi { (right.label) } }
+            @match confusion.given {
+                Some(given) => td lang=(context.language) { bdi { (closed.labels[given].label) } },
+                None => td { "no answer" },
+            }
+            td.number { (confusion.rows) }
+            td.number { (share(confusion.rows as f64 / right.rows.max(1) as f64)) }
+        }
     }
-    found.sort_by_key(|(count, gold, given)| (std::cmp::Reverse(*count), *gold, *given));
-    found
 }
 
 fn labels(context: Context<'_>, closed: &ClosedQuality) -> Markup {
