@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::judge::agreement::{Compare, StopRule};
 
 /// What an evaluation finds. Shares and scores are in [0, 1] unless said otherwise.
+///
+/// Reports are stored: whatever is added here or below needs a default, so that earlier ones still
+/// read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The task's name.
