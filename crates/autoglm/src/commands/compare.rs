@@ -62,8 +62,7 @@ pub(super) fn compare(
         let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {
             return Ok(exit::interrupted());
         };
-        let report = answered.report(args, &spec, &measured)?;
-        answered.keep(args, version.as_ref(), &report, store)?;
+        let report = answered.kept(args, (&spec, &measured), version.as_ref(), store)?;
         sides.push(Side::new(args, task, version.as_ref(), &answered, report));
     }
     print(args, &sides)?;

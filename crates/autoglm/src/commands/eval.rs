@@ -157,14 +157,10 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        match answer(args, &spec, &measured, &mut store, &cancel)? {
-            Some(answered) => {
-                let report = answered.report(args, &spec, &measured)?;
-                answered.keep(args, version.as_ref(), &report, &mut store)?;
-                reports.push(report);
-            }
-            None => return Ok(exit::interrupted()),
-        }
+        let Some(answered) = answer(args, &spec, &measured, &mut store, &cancel)? else {
+            return Ok(exit::interrupted());
+        };
+        reports.push(answered.kept(args, (&spec, &measured), version.as_ref(), &mut store)?);
     }
     engine.tell_notes();
     print(args, &reports)?;
@@ -231,49 +227,37 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// How good the answers are.
+    /// How good the answers are, which the store keeps, so that later versions can be compared.
     ///
     /// # Errors
-    /// When no row has a right answer.
-    pub(super) fn report(
+    /// When no row has a right answer, or the store cannot be written.
+    pub(super) fn kept(
         &self,
         args: &EvalArgs,
-        spec: &TaskSpec,
-        measured: &Measured<'_>,
+        (spec, measured): (&TaskSpec, &Measured<'_>),
+        version: Option<&StrategyVersion>,
+        store: &mut SqliteStore,
     ) -> anyhow::Result<Report> {
+        let gold_field = args.gold.as_deref();
         let evaluation = Evaluation {
             spec,
             model: &measured.engine.facts().name,
-            gold_field: args.gold.as_deref(),
+            gold_field,
             plan: measured.settings.plan,
             compare: measured.settings.compare,
             similar: measured.similar.as_ref(),
             elapsed: self.elapsed,
         };
-        Ok(evaluation.of(&self.rows)?)
-    }
-
-    /// Keeps what was found, so that later versions can be compared with it.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub(super) fn keep(
-        &self,
-        args: &EvalArgs,
-        version: Option<&StrategyVersion>,
-        report: &Report,
-        store: &mut SqliteStore,
-    ) -> anyhow::Result<()> {
-        let gold_field = args.gold.as_deref();
-        let evaluation = NewEvaluation {
+        let report = evaluation.of(&self.rows)?;
+        let kept = NewEvaluation {
             run: self.run,
             strategy: version.map(|version| version.id),
             gold_field,
             data_hash: data_hash(gold_field, &self.rows),
-            report,
+            report: &report,
         };
-        store.put_evaluation(&evaluation, now())?;
-        Ok(())
+        store.put_evaluation(&kept, now())?;
+        Ok(report)
     }
 }
 
