@@ -12,7 +12,6 @@ import random
 import numpy
 from sklearn.calibration import _SigmoidCalibration
 from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 MARGIN = 1e-6
 
@@ -38,15 +37,11 @@ def case(rows, overconfident, steps):
     at_odds = numpy.array([log_odds(x) for x in at])
     isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(p, right)
     platt = _SigmoidCalibration().fit(odds, right)
-    temperature = LogisticRegression(
-        C=numpy.inf, fit_intercept=False, tol=1e-12, max_iter=10_000
-    ).fit(odds.reshape(-1, 1), right)
     return {
         "answers": answers,
         "at": at,
         "isotonic": isotonic.predict(numpy.array(at)).tolist(),
         "platt": platt.predict(at_odds).tolist(),
-        "temperature": temperature.predict_proba(at_odds.reshape(-1, 1))[:, 1].tolist(),
     }
 
 

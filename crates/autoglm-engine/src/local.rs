@@ -451,7 +451,7 @@ impl LocalEngine {
             prompt,
             options,
             plan,
-            wants_state: request.state,
+            wants_states: request.states,
             adapter,
         })
     }

@@ -118,6 +118,12 @@ impl Runner {
         machine.model.hidden_states(machine.pool, workspace, &rows)
     }
 
+    /// The hidden states of a row of the last pass that was traced: `[D, C]`.
+    pub(crate) fn traced_states(&mut self, machine: Machine<'_>, row: usize) -> Vec<Vec<f32>> {
+        let workspace = &mut self.workspace;
+        machine.model.traced_states(machine.pool, workspace, row)
+    }
+
     /// Logits of rows of the last pass for the given tokens: `[R, N]`.
     pub(crate) fn logits_of(
         &mut self,

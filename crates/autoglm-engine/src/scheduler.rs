@@ -383,8 +383,8 @@ impl Scheduler {
                 Work::Score(item) => {
                     for rows in rows.iter().filter(|rows| !rows.is_empty()) {
                         needs.extend(item.root_needs(index, rows.start));
-                        if item.wants_state() {
-                            item.keep_state(self.runner.hidden_states(machine, rows.clone()));
+                        if item.wants_states() {
+                            item.keep_states(self.runner.traced_states(machine, rows.start));
                         }
                     }
                 }

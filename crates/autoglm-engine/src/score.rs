@@ -17,8 +17,8 @@ pub(crate) struct ScoreJob {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) options: Vec<Vec<TokenId>>,
     pub(crate) plan: OptionPlan,
-    /// Whether the hidden state behind the prompt is wanted.
-    pub(crate) wants_state: bool,
+    /// Whether the hidden states behind the prompt are wanted.
+    pub(crate) wants_states: bool,
     pub(crate) adapter: Option<Arc<Adapter>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Scored {
     /// The sequences of the runs of this pass.
     forks: Vec<Sequence>,
     logprobs: Vec<f32>,
-    state: Option<Vec<f32>>,
+    states: Vec<Vec<f32>>,
     started: Instant,
 }
 
@@ -57,7 +57,7 @@ impl Scored {
             fed: 0,
             forks: Vec::new(),
             logprobs: vec![0.0; job.options.len()],
-            state: None,
+            states: Vec::new(),
             job,
             started: Instant::now(),
         }
@@ -72,14 +72,14 @@ impl Scored {
         self.job.prompt.len() - self.sequence.len()
     }
 
-    /// Whether the hidden state of the last row of the prompt is to be kept.
-    pub(crate) fn wants_state(&self) -> bool {
-        self.job.wants_state
+    /// Whether the hidden states of the last row of the prompt are to be kept.
+    pub(crate) fn wants_states(&self) -> bool {
+        self.job.wants_states
     }
 
-    /// Keeps the hidden state of the last row of the prompt.
-    pub(crate) fn keep_state(&mut self, state: &[f32]) {
-        self.state = Some(state.to_vec());
+    /// Keeps the hidden states of the last row of the prompt.
+    pub(crate) fn keep_states(&mut self, states: Vec<Vec<f32>>) {
+        self.states = states;
     }
 
     pub(crate) fn is_in_prompt(&self) -> bool {
@@ -114,11 +114,15 @@ impl Scored {
     /// The step that feeds the next `count` tokens of the prompt.
     pub(crate) fn step(&mut self, count: usize) -> Step<'_> {
         let start = self.sequence.len();
-        let done = start + count == self.job.prompt.len();
+        let outputs = match start + count == self.job.prompt.len() {
+            true if self.job.wants_states => Outputs::Traced,
+            true => Outputs::Last,
+            false => Outputs::None,
+        };
         Step {
             tokens: &self.job.prompt[start..start + count],
             sequence: &mut self.sequence,
-            outputs: if done { Outputs::Last } else { Outputs::None },
+            outputs,
         }
     }
 
@@ -180,7 +184,7 @@ impl Scored {
                     tokens: tokens.len(),
                 })
                 .collect(),
-            state: self.state.clone(),
+            states: self.states.clone(),
             usage: Usage {
                 prompt_tokens: self.job.prompt.len(),
                 cached_tokens: self.cached_tokens,

@@ -103,7 +103,7 @@ fn scores() -> Vec<ScoreRequest> {
         prompt: request.prompt,
         options: vec!["a".to_owned(), "bc".to_owned(), "bd".to_owned()],
         normalise: Normalise::Vocabulary,
-        state: false,
+        states: false,
         adapter: request.adapter,
     };
     requests().into_iter().map(score).collect()

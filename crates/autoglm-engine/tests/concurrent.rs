@@ -41,7 +41,7 @@ fn scores(caller: usize) -> Vec<ScoreRequest> {
             } else {
                 Normalise::Vocabulary
             },
-            state: false,
+            states: false,
             adapter: None,
         })
         .collect()

@@ -151,7 +151,7 @@ fn a_model_of_embeddings_refuses_to_write() {
         prompt: Prompt::Plain("a".to_owned()),
         options: vec!["b".to_owned()],
         normalise: Normalise::Vocabulary,
-        state: false,
+        states: false,
         adapter: None,
     };
     let scored = engine

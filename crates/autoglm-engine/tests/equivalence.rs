@@ -21,7 +21,7 @@ fn score_requests(normalise: Normalise) -> Vec<ScoreRequest> {
             prompt: Prompt::Plain(format!("{SHARED}{text} ->")),
             options: ["abc", "abd", "b", "cc"].map(str::to_owned).to_vec(),
             normalise,
-            state: false,
+            states: false,
             adapter: None,
         })
         .collect()
@@ -151,7 +151,7 @@ fn a_generated_token_has_the_log_probability_that_scoring_gives_it() {
             prompt,
             options: vec![completion.text.clone()],
             normalise: Normalise::Vocabulary,
-            state: false,
+            states: false,
             adapter: None,
         };
         let scored = engine

@@ -63,7 +63,7 @@ fn a_folder_scores_texts() {
             prompt: Prompt::Plain("good or bad?".to_owned()),
             options: vec![" good".to_owned(), " bad".to_owned()],
             normalise: Normalise::Vocabulary,
-            state: false,
+            states: false,
             adapter: None,
         };
         let scored = engine.score(&[request], &Cancel::default());

@@ -25,6 +25,8 @@ pub enum Outputs {
     None,
     /// For the last one.
     Last,
+    /// For the last one, whose states on the way through the layers are kept, too.
+    Traced,
     /// For all.
     All,
 }
@@ -179,11 +181,16 @@ impl Model {
         let gated = take_gatings(workspace, steps, &starts);
         let rows = all_rows(steps, &starts, &gated);
         let (wanted, ranges) = wanted_rows(steps, &starts, &gated);
+        let traced = self.traced_layers(steps);
+        workspace.traces.clear();
         let last = self.config.layers.len() - 1;
         for layer in 0..last {
             let block = self.block(pool, layer);
             block.store(workspace, cache, (layer, &rows), Attending::All);
             block.attend_and_feed(workspace, cache, layer, &rows);
+            if traced.contains(&layer) {
+                workspace.trace(self.config.width, &wanted.indices);
+            }
         }
         self.last_block(pool, cache, workspace, (&rows, &wanted));
         let gated = steps
@@ -212,6 +219,38 @@ impl Model {
             rms_norm_in_place(pool, normed, norm, self.config.norm_epsilon);
         }
         normed
+    }
+
+    /// The hidden states of a row of a traced step, from the middle of the layers to the last. The
+    /// last is as an output head reads it, the others are as they stand in the residual stream; a
+    /// shallow model has fewer.
+    ///
+    /// # Shapes
+    /// `row` of the last forward pass, result `[D, C]`, D at most 4.
+    pub fn traced_states(
+        &self,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        row: usize,
+    ) -> Vec<Vec<f32>> {
+        let width = self.config.width;
+        let of_row = |trace: &Vec<f32>| trace[row * width..(row + 1) * width].to_vec();
+        let mut states: Vec<Vec<f32>> = workspace.traces.iter().map(of_row).collect();
+        states.push(self.hidden_states(pool, workspace, &[row]).to_vec());
+        states
+    }
+
+    /// The layers behind which rows are traced, where a step wants that: at a half, two thirds and
+    /// five sixths of the depth.
+    fn traced_layers(&self, steps: &[Step<'_>]) -> Vec<usize> {
+        if !steps.iter().any(|step| step.outputs == Outputs::Traced) {
+            return Vec::new();
+        }
+        let layers = self.config.layers.len();
+        let behind = [layers * 3 / 6, layers * 4 / 6, layers * 5 / 6];
+        let mut traced: Vec<usize> = behind.iter().filter_map(|n| n.checked_sub(1)).collect();
+        traced.dedup();
+        traced
     }
 
     /// The logits of hidden states over the whole vocabulary.
@@ -372,6 +411,13 @@ fn embed_virtual(hidden: &mut [f32], width: usize, steps: &[Step<'_>]) {
 }
 
 impl Workspace {
+    /// Keeps what the residual stream of these rows is now.
+    fn trace(&mut self, width: usize, indices: &[usize]) {
+        let mut trace = Vec::new();
+        gather(&self.hidden, width, indices, &mut trace);
+        self.traces.push(trace);
+    }
+
     /// Keeps only these rows of the residual stream and of the normalised rows.
     fn keep_rows(&mut self, width: usize, indices: &[usize]) {
         let mut kept = Vec::new();
@@ -451,7 +497,7 @@ fn wanted_rows<'a>(
         let tokens = step.tokens.len();
         let skipped = match step.outputs {
             Outputs::None => tokens,
-            Outputs::Last => tokens - 1,
+            Outputs::Last | Outputs::Traced => tokens - 1,
             Outputs::All => 0,
         };
         let begin = wanted.indices.len();

@@ -71,9 +71,10 @@ pub struct OptionScore {
 pub struct Scoring {
     /// One score an option.
     pub options: Vec<OptionScore>,
-    /// The model's last hidden state behind the prompt, before the first token of an option; none
-    /// where the request does not want it or the engine does not tell.
-    pub state: Option<Vec<f32>>,
+    /// The model's hidden states behind the prompt, before the first token of an option, from the
+    /// middle of its layers to the last: `[D, C]`. None where the request does not want them or the
+    /// engine does not tell.
+    pub states: Vec<Vec<f32>>,
     /// What it cost.
     pub usage: Usage,
 }

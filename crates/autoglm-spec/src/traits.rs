@@ -219,8 +219,8 @@ pub struct ScoreRequest {
     pub options: Vec<String>,
     /// Over what probabilities are normalised.
     pub normalise: Normalise,
-    /// Whether the model's hidden state behind the prompt is wanted, too.
-    pub state: bool,
+    /// Whether the model's hidden states behind the prompt are wanted, too.
+    pub states: bool,
     /// The name of the adapter that the model runs with; `None` is the engine's own choice.
     pub adapter: Option<String>,
 }

@@ -233,12 +233,21 @@ pub enum TaskError {
         wanted: usize,
     },
     /// The budget does not suffice for the least that a search does.
-    #[error("the budget of {given} does not suffice, the least is {wanted}")]
+    #[error("the budget of {given} does not suffice, want {wanted}")]
     BudgetTooSmall {
         /// What was given.
         given: String,
         /// What is needed.
         wanted: String,
+    },
+    /// The cost of a search was asked for in time.
+    #[error(
+        "what a search costs within {given} cannot be told without asking the model\n\
+         hint: give the budget in calls or tokens to estimate it"
+    )]
+    TimeNotEstimated {
+        /// The budget.
+        given: String,
     },
     /// A label that was given is none of the task's.
     #[error("{label:?} is no label of the task, it has {}", labels.join(", "))]
@@ -325,6 +334,7 @@ impl Blamed for TaskError {
             | Self::StrategyOfOther { .. }
             | Self::NothingPromoted { .. }
             | Self::BudgetTooSmall { .. }
+            | Self::TimeNotEstimated { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),
             Self::ResultCount { .. } => Blame::Bug,

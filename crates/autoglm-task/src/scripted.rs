@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) broken_after: Option<usize>,
     /// After so many requests the flag is raised.
     pub(crate) cancel_after: Option<usize>,
+    /// After so many requests the flag is raised, and what is generated then is cut.
+    pub(crate) cut_after: Option<usize>,
     /// Prompts that contain this do not fit into the context.
     pub(crate) too_long: Option<&'static str>,
     /// The text that is generated; an echo of the hash where there is none.
@@ -145,6 +147,10 @@ impl Generate for Scripted {
         let mut answer = |(index, request): (usize, &GenerateRequest)| {
             let prompt = request.prompt.display_text();
             let hash = self.admit(&prompt, cancel)?;
+            let is_cut = self.script.cut_after.is_some_and(|n| self.requests() > n);
+            if is_cut {
+                cancel.cancel();
+            }
             let text = match (self.script.text, self.script.variety) {
                 (Some(text), _) => text.to_owned(),
                 (None, 0) => format!("text {}", hash[0]),
@@ -155,7 +161,11 @@ impl Generate for Scripted {
                 text,
                 tokens: Vec::new(),
                 logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
-                finish: FinishReason::Stop,
+                finish: if is_cut {
+                    FinishReason::Cancelled
+                } else {
+                    FinishReason::Stop
+                },
                 usage: usage(&self.script, &prompt),
             })
         };
@@ -188,7 +198,7 @@ impl Score for Scripted {
             };
             Ok(Scoring {
                 options: weights.iter().map(score).collect(),
-                state: None,
+                states: Vec::new(),
                 usage: usage(&self.script, &prompt),
             })
         };

@@ -18,8 +18,12 @@ labels = ["x", "y"]
 "#;
 
 fn model() -> String {
+    model_file("tiny-gemma3.gguf")
+}
+
+fn model_file(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join("tiny-gemma3.gguf").to_str().unwrap().to_owned()
+    folder.join(name).to_str().unwrap().to_owned()
 }
 
 fn desk() -> Desk {
@@ -107,6 +111,130 @@ fn a_search_is_estimated_made_once_and_its_strategy_promoted_and_rolled_back() {
 }
 
 #[test]
+fn a_live_strategy_runs_for_its_instruction_and_its_model_alone() {
+    let desk = desk();
+    let model = model();
+    let search = [
+        "optimize",
+        "task.toml",
+        "--data",
+        "train.jsonl",
+        "--budget",
+        "300",
+        "--json",
+    ];
+    let (report, _) = told(&desk, &[&search[..], &["--model", &model]].concat());
+    let id = report["found"]["version"].to_string();
+    desk.ok(&["strategy", "promote", &id]);
+    desk.write("reworded.toml", TASK.replace("Pick x or y.", "Say x or y."));
+    let said = |task: &str, model: &str, extra: &[&str]| {
+        let args = [
+            "eval",
+            task,
+            "--data",
+            "train.jsonl",
+            "--limit",
+            "9",
+            "--json",
+            "--model",
+            model,
+        ];
+        told(&desk, &[&args[..], extra].concat()).1
+    };
+    let live = format!("strategy {id} of letters is live (");
+    let unused = format!("strategy {id} of letters is live but not used");
+    assert!(said("task.toml", &model, &[]).contains(&live));
+    let other = model_file("tiny-llama.gguf");
+    for (task, model, why) in [
+        ("reworded.toml", &model, "made for another instruction"),
+        ("task.toml", &other, "found with the model"),
+    ] {
+        let told = said(task, model, &[]);
+        for part in [
+            &unused,
+            why,
+            &format!("--strategy {id} runs it all the same"),
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains(&live), "{told}");
+        assert!(!said(task, model, &["--strategy", &id]).contains(&unused));
+    }
+}
+
+#[test]
+fn what_a_search_does_not_measure_holds_its_winner() {
+    let desk = desk();
+    let model = model();
+    let notes = || -> String {
+        let search = [
+            "optimize",
+            "task.toml",
+            "--data",
+            "train.jsonl",
+            "--budget",
+            "300",
+        ];
+        desk.ok(&[&search[..], &["--dry-run", "--model", &model]].concat())
+    };
+    let held = "which the search does not measure";
+    assert!(!notes().contains(held));
+    desk.ok(&["examples", "add", "task.toml", "a new record", "x"]);
+    let found = notes();
+    assert!(
+        found.contains("labelled examples in the store") && found.contains(held),
+        "{found}"
+    );
+    desk.ok(&["examples", "remove", "task.toml", "--all"]);
+    desk.ok(&[
+        "run",
+        "task.toml",
+        "--input",
+        "train.jsonl",
+        "-o",
+        "o.jsonl",
+        "--limit",
+        "3",
+        "--model",
+        &model,
+    ]);
+    desk.ok(&[
+        "feedback",
+        "task.toml",
+        "--run",
+        "1",
+        "--record",
+        "1",
+        "--correct",
+        "x",
+    ]);
+    let found = notes();
+    assert!(
+        found.contains("feedback on the task") && found.contains(held),
+        "{found}"
+    );
+    for option in [
+        &["--untaught"][..],
+        &["--no-feedback"],
+        &["--views", "scores"],
+        &["--shots", "2"],
+    ] {
+        let compare = [
+            "eval",
+            "task.toml",
+            "--data",
+            "train.jsonl",
+            "--compare",
+            "none",
+            "none",
+        ];
+        let (code, message) = desk.fails(&[&compare[..], option].concat());
+        assert_eq!(code, 2);
+        assert!(message.contains("cannot be used with"), "{message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_searched_or_promoted_is_refused_with_the_reason() {
     let desk = desk();
     let model = model();
@@ -139,6 +267,22 @@ fn what_cannot_be_searched_or_promoted_is_refused_with_the_reason() {
     assert_eq!(code, 3);
     assert!(
         message.contains("8 records of the data can be used"),
+        "{message}"
+    );
+    let (code, message) = desk.fails(&[
+        "optimize",
+        "task.toml",
+        "--data",
+        "train.jsonl",
+        "--budget",
+        "90s",
+        "--dry-run",
+        "--model",
+        &model,
+    ]);
+    assert_eq!(code, 2);
+    assert!(
+        message.contains("hint: give the budget in calls or tokens"),
         "{message}"
     );
     let (code, message) = desk.fails(&["strategy", "promote", "7"]);

@@ -120,3 +120,57 @@ fn answers_below_the_least_confidence_are_withheld_and_still_measured() {
         "{error}"
     );
 }
+
+#[test]
+fn an_embedder_takes_part_wherever_answers_are_compared() {
+    let desk = desk();
+    let model = model();
+    let task = TASK.replace("samples = 5", "samples = 1");
+    desk.write("task.toml", task.replace("\"words\"", "\"meaning\""));
+    let no_such = ["--embedder", "nowhere.gguf", "--model", &model];
+    // One sample is compared with nothing, and its right answer with it.
+    desk.ok(&[&["run", "task.toml", "--input", "in.jsonl"][..], &no_such].concat());
+    let eval = ["eval", "task.toml", "--data", "in.jsonl"];
+    for extra in [&[][..], &["--compare", "none", "none"]] {
+        let (_, message) = desk.fails(&[&eval[..], extra, &no_such].concat());
+        assert!(message.contains("nowhere.gguf"), "{message}");
+    }
+}
+
+#[test]
+fn labelled_answers_teach_runs_how_sure_they_are() {
+    let desk = desk();
+    // The tiny model is never right.
+    let records: Vec<String> = (0..60)
+        .map(|n| format!("{{\"text\": \"r{n}\", \"answer\": \"nothing that it says\"}}"))
+        .collect();
+    desk.write("labelled.jsonl", records.join("\n"));
+    let eval = [
+        "eval",
+        "task.toml",
+        "--data",
+        "labelled.jsonl",
+        "--calibrate",
+        "--model",
+    ];
+    let confidences = |more: &[&str]| -> Vec<f64> {
+        let rows = rows(&desk, more);
+        rows.iter()
+            .map(|row| row["confidence"].as_f64().unwrap())
+            .collect()
+    };
+    let before = confidences(&[]);
+    let output = desk.run(&[&eval[..], &[&model()]].concat());
+    let told = support::text(&output.stderr);
+    assert!(
+        told.contains("60 labelled answers") && told.contains("from now on"),
+        "{told}"
+    );
+    let after = confidences(&[]);
+    assert!(before.iter().sum::<f64>() > 1.0, "{before:?}");
+    assert!(after.iter().all(|&p| p < 0.05), "{after:?}");
+    assert_eq!(confidences(&["--untaught"]), before);
+    // Another number of samples is another matter.
+    let fewer = confidences(&["--samples", "2"]);
+    assert!(fewer.iter().any(|&p| p > 0.05), "{fewer:?}");
+}

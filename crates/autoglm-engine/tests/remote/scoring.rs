@@ -55,7 +55,7 @@ fn asked(prompt: Prompt, options: &[&str], normalise: Normalise) -> ScoreRequest
         prompt,
         options: options.iter().map(|&o| o.to_owned()).collect(),
         normalise,
-        state: false,
+        states: false,
         adapter: None,
     }
 }

@@ -45,6 +45,8 @@ pub struct Workspace {
     adapters: AdapterBuffers,
     /// The gates of the sequences of a pass that have some.
     pub(crate) gatings: Vec<Gating>,
+    /// What the residual stream of the wanted rows was on the way, one `[R, C]` a depth.
+    pub(crate) traces: Vec<Vec<f32>>,
 }
 
 /// The rows of a forward pass: where each stands in its sequence and in the cache.

@@ -1,9 +1,11 @@
 //! A small task with engines that tell its labels in known ways.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use autoglm_spec::{
-    Calibration, Cancel, Completion, EngineError, Example, Field, Generate, GenerateRequest, Label,
-    Language, ModelFacts, OptionScore, Output, Record, Score, ScoreRequest, Scoring, TaskKind,
-    TaskSpec, Usage,
+    Calibration, Cancel, Completion, Embed, Embedding, EmbeddingSpace, EngineError, Example, Field,
+    Generate, GenerateRequest, Label, Language, ModelFacts, OptionScore, Output, Record, Score,
+    ScoreRequest, Scoring, Similarity, TaskKind, TaskSpec, Usage,
 };
 use serde_json::Value;
 
@@ -49,27 +51,95 @@ pub(super) fn rows(numbers: std::ops::Range<usize>) -> Vec<Example> {
     numbers.map(row).collect()
 }
 
-/// Scores that lean to the first label whatever the record, and hidden states in which the label
-/// shows beside much else. Prompts move both.
-pub(super) struct Leaning {
-    facts: ModelFacts,
-    has_states: bool,
+/// A prompt as an engine reads it.
+pub(super) struct Heard<'a> {
+    /// What stands before the record: the examples, among others.
+    pub(super) before: &'a str,
+    /// The record's number.
+    pub(super) number: usize,
+    /// Labels that are scored.
+    pub(super) labels: usize,
 }
 
-impl Leaning {
-    pub(super) fn new(has_states: bool) -> Self {
+impl<'a> Heard<'a> {
+    fn of(text: &'a str, labels: usize) -> Self {
+        let at = text.rfind("Number: n").unwrap();
+        let digits = text[at + "Number: n".len()..].chars();
+        let digits: String = digits.take_while(char::is_ascii_digit).collect();
         Self {
-            facts: ModelFacts {
-                name: "leaning".to_owned(),
-                context_tokens: 1000,
-                chat: false,
-            },
-            has_states,
+            before: &text[..at],
+            number: digits.parse().unwrap(),
+            labels,
         }
+    }
+
+    /// How many examples stand before the record.
+    pub(super) fn shown(&self) -> usize {
+        self.before.matches("Number: n").count()
+    }
+
+    /// A number in [0, 1) that depends on the record and the place alone.
+    pub(super) fn noise(&self, place: usize) -> f32 {
+        noise(self.number, place)
     }
 }
 
-impl Generate for Leaning {
+/// A number in [0, 1) that seems to be drawn by chance.
+pub(super) fn noise(number: usize, place: usize) -> f32 {
+    let mut hasher = DefaultHasher::new();
+    (number, place).hash(&mut hasher);
+    (hasher.finish() >> 40) as f32 / (1 << 24) as f32
+}
+
+/// What an engine says to a prompt.
+pub(super) struct Said {
+    pub(super) logprobs: Vec<f32>,
+    /// One a depth.
+    pub(super) states: Vec<Vec<f32>>,
+}
+
+type Say = dyn Fn(&Heard<'_>) -> Result<Said, EngineError> + Send + Sync;
+
+/// An engine that says what a function says.
+pub(super) struct Fake {
+    facts: ModelFacts,
+    say: Box<Say>,
+}
+
+impl Fake {
+    pub(super) fn new(
+        say: impl Fn(&Heard<'_>) -> Result<Said, EngineError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            facts: ModelFacts {
+                name: "fake".to_owned(),
+                context_tokens: 1000,
+                chat: false,
+            },
+            say: Box::new(say),
+        }
+    }
+
+    /// Scores that lean to the first label whatever the record, and hidden states in which the
+    /// label shows beside much else. Prompts move both.
+    pub(super) fn leaning(has_states: bool) -> Self {
+        Self::new(move |heard| {
+            let shift = heard.before.len() as f32 / 100.0;
+            let label = heard.number % 3;
+            let logprob = |k: usize| {
+                let right = if k == label { 0.4 } else { 0.0 };
+                right + heard.noise(k) - if k == 0 { 0.0 } else { 3.0 + shift }
+            };
+            let state = |k: usize| shift + heard.noise(k) + if k == label { 1.5 } else { 0.0 };
+            Ok(Said {
+                logprobs: (0..heard.labels).map(logprob).collect(),
+                states: Vec::from_iter(has_states.then(|| (0..8).map(state).collect())),
+            })
+        })
+    }
+}
+
+impl Generate for Fake {
     fn facts(&self) -> &ModelFacts {
         &self.facts
     }
@@ -84,7 +154,7 @@ impl Generate for Leaning {
     }
 }
 
-impl Score for Leaning {
+impl Score for Fake {
     fn score(
         &self,
         requests: &[ScoreRequest],
@@ -95,30 +165,73 @@ impl Score for Leaning {
                 return Err(EngineError::Cancelled);
             }
             let text = request.prompt.display_text();
-            let numbers = text.split('n').filter_map(|part| {
-                let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-                digits.parse::<usize>().ok()
-            });
-            let number = numbers.into_iter().next_back().unwrap();
-            let shift = text.len() as f32 / 100.0;
-            let noise = |k: usize| ((number * 7919 + k * 104_729) % 101) as f32 / 101.0;
-            let state = |k: usize| shift + noise(k) + if k % 8 == number % 3 { 1.5 } else { 0.0 };
-            let logprob = |k: usize| {
-                let right = if k == number % 3 { 0.4 } else { 0.0 };
-                right + noise(k) - if k == 0 { 0.0 } else { 3.0 + shift }
-            };
+            let said = (self.say)(&Heard::of(&text, request.options.len()))?;
+            let option = |logprob: f32| OptionScore { logprob, tokens: 1 };
             Ok(Scoring {
-                options: (0..request.options.len())
-                    .map(|k| OptionScore {
-                        logprob: logprob(k),
-                        tokens: 1,
-                    })
-                    .collect(),
-                state: self.has_states.then(|| (0..8).map(state).collect()),
+                options: said.logprobs.into_iter().map(option).collect(),
+                states: said.states,
                 usage: Usage::default(),
             })
         };
         requests.iter().map(answer).collect()
+    }
+}
+
+/// An embedder in whose vectors the label of a record shows.
+pub(super) struct FakeEmbedder {
+    space: EmbeddingSpace,
+}
+
+impl FakeEmbedder {
+    pub(super) fn new() -> Self {
+        Self {
+            space: EmbeddingSpace {
+                name: "fake".to_owned(),
+                dimensions: 8,
+                max_tokens: 100,
+                similarity: Similarity::Cosine,
+            },
+        }
+    }
+}
+
+impl Embed for FakeEmbedder {
+    fn space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    fn embed(&self, texts: &[&str], _: &Cancel) -> Vec<Result<Embedding, EngineError>> {
+        let embedding = |text: &&str| {
+            let number: usize = text.trim_start_matches('n').parse().unwrap();
+            let part = |k: usize| noise(number, k) + if k == number % 3 { 1.5 } else { 0.0 };
+            let vector: Vec<f32> = (0..8).map(part).collect();
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            Ok(Embedding {
+                vector: vector.iter().map(|x| x / length).collect(),
+                tokens: 1,
+                cut_tokens: 0,
+            })
+        };
+        texts.iter().map(embedding).collect()
+    }
+}
+
+/// All that a fit to the small task's rows is given, with all views.
+pub(super) fn fitting<'a>(
+    spec: &'a TaskSpec,
+    engine: &'a dyn Engine,
+    cancel: &'a Cancel,
+) -> Fitting<'a> {
+    Fitting {
+        spec,
+        engines: Engines {
+            language: engine,
+            embedder: None,
+        },
+        scope: "",
+        settings: FitSettings::default(),
+        cancel,
+        progress: &|_| (),
     }
 }
 
@@ -131,15 +244,8 @@ pub(super) fn try_fit(
 ) -> Result<Option<Ensemble>, TaskError> {
     let spec = spec();
     let fitting = Fitting {
-        spec: &spec,
-        engines: Engines {
-            language: engine,
-            embedder: None,
-        },
-        scope: "",
         settings,
-        cancel,
-        progress: &|_| (),
+        ..fitting(&spec, engine, cancel)
     };
     fit(&fitting, rows)
 }

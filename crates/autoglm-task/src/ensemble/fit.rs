@@ -9,26 +9,28 @@ use sha2::{Digest, Sha256};
 use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
-use super::pool::{Opinions, Pool, accuracy, log_loss};
-use super::view::{Centre, View, Views};
+use super::pool::{Opinions, Pool, accuracy, log_loss, scaled_loss};
+use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 5;
+const REVISION: u32 = 6;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.
 const TRIAL_ROWS: usize = 96;
 /// Examples of each label that are tried.
-const SHOTS: [usize; 4] = [1, 2, 4, 8];
+const SHOTS: [usize; 5] = [0, 1, 2, 4, 8];
 /// Examples of a prompt at most, unless one of each label is more.
 const PROMPT_EXAMPLES: usize = 40;
 /// Labels of which a prompt holds examples at most.
 const SHOWN_LABELS: usize = 100;
 /// Rows at most: each costs a pass of the model.
 const ROWS: usize = 12_000;
+/// How far covariances are shrunk that are tried, the first where none does better.
+const SHRINKAGES: [f64; 4] = [0.85, 0.5, 0.1, 0.02];
 /// Parts of the rows, each judged by a probe that is fitted to the others.
 const FOLDS_OF_FEW: usize = 10;
 const FOLDS_OF_MANY: usize = 5;
@@ -148,7 +150,7 @@ struct Fitted {
 
 impl Fitted {
     fn pool(&self) -> Pool {
-        Pool::fit(&self.opinions, &self.labels)
+        Pool::fit(&self.views.list(), &self.opinions, &self.labels)
     }
 }
 
@@ -203,7 +205,7 @@ impl<'a> Work<'a> {
         }
         let most = most_of_a_label(self.rows, self.label_count);
         let fits = |shots: &usize| {
-            *shots == 1 || (*shots <= most && shots * self.label_count <= PROMPT_EXAMPLES)
+            *shots <= 1 || (*shots <= most && shots * self.label_count <= PROMPT_EXAMPLES)
         };
         SHOTS.into_iter().filter(fits).collect()
     }
@@ -329,12 +331,14 @@ impl<'a> Work<'a> {
         if has_scores {
             opinions.push(told.iter().map(|t| centre(t).scores(&t.evidence)).collect());
         }
-        let has_states =
-            self.tries(View::States) && told.iter().all(|told| told.evidence.state.is_some());
-        let states = has_states.then(|| {
-            let states: Vec<Vec<f32>> = told.iter().map(|t| centre(t).state(&t.evidence)).collect();
-            self.probe(&states, &labels, &mut opinions)
-        });
+        let mut states = Vec::new();
+        if self.tries(View::States) {
+            for depth in 0..depths(told.iter().map(|told| &told.evidence)) {
+                let of_row = |t: &Told<'_>| centre(t).state(&t.evidence, depth);
+                let of_rows: Vec<Vec<f32>> = told.iter().map(of_row).collect();
+                states.push(self.probe(&of_rows, &labels, &mut opinions));
+            }
+        }
         let vectors = vectors.map(|vectors| self.probe(vectors, &labels, &mut opinions));
         if opinions.is_empty() {
             return None;
@@ -354,7 +358,7 @@ impl<'a> Work<'a> {
     }
 
     /// A probe on all rows; what probes on the other parts say of each part is added to the
-    /// opinions.
+    /// opinions. How far its covariance is shrunk is what has the least log loss on these.
     fn probe(
         &self,
         vectors: &[Vec<f32>],
@@ -362,20 +366,33 @@ impl<'a> Work<'a> {
         opinions: &mut Vec<Opinions>,
     ) -> Discriminant {
         let folds = self.folds(labels);
-        let mut unseen: Opinions = vec![Vec::new(); vectors.len()];
+        let mut unseen: Vec<Opinions> = vec![vec![Vec::new(); vectors.len()]; SHRINKAGES.len()];
         let fold_count = folds.iter().max().map_or(0, |last| last + 1);
         for fold in 0..fold_count {
             let others: Vec<usize> = (0..vectors.len()).filter(|&i| folds[i] != fold).collect();
-            let rows: Vec<&[f32]> = others.iter().map(|&i| vectors[i].as_slice()).collect();
-            let of_rows: Vec<usize> = others.iter().map(|&i| labels[i]).collect();
-            let probe = Discriminant::fit(&rows, &of_rows, self.label_count);
+            let probes = self.probes(vectors, labels, &others, &SHRINKAGES);
             for row in (0..vectors.len()).filter(|&i| folds[i] == fold) {
-                unseen[row] = probe.log_probabilities(&vectors[row]);
+                for (unseen, probe) in unseen.iter_mut().zip(&probes) {
+                    unseen[row] = probe.log_probabilities(&vectors[row]);
+                }
             }
         }
-        opinions.push(unseen);
-        let all: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-        Discriminant::fit(&all, labels, self.label_count)
+        let (best, opinion) = least_loss(unseen, labels);
+        opinions.push(opinion);
+        let all: Vec<usize> = (0..vectors.len()).collect();
+        self.probes(vectors, labels, &all, &[SHRINKAGES[best]])
+            .swap_remove(0)
+    }
+
+    fn probes(
+        &self,
+        vectors: &[Vec<f32>],
+        labels: &[usize],
+        rows: &[usize],
+        shrinkages: &[f64],
+    ) -> Vec<Discriminant> {
+        let of_rows: Vec<&[f32]> = rows.iter().map(|&i| vectors[i].as_slice()).collect();
+        Discriminant::fit(&of_rows, &keep(labels, rows), self.label_count, shrinkages)
     }
 
     /// The part of each row: the rows of a label go to the parts in turn.
@@ -420,6 +437,18 @@ impl<'a> Work<'a> {
                 .collect(),
         }
     }
+}
+
+/// The opinions with the least log loss once each is brought to its best scale, and their place.
+fn least_loss(opinions: Vec<Opinions>, labels: &[usize]) -> (usize, Opinions) {
+    let mut best = (f64::INFINITY, 0, Opinions::new());
+    for (place, opinions) in opinions.into_iter().enumerate() {
+        let loss = scaled_loss(&opinions, labels);
+        if loss < best.0 {
+            best = (loss, place, opinions);
+        }
+    }
+    (best.1, best.2)
 }
 
 /// The prompt that a row is judged behind: the other half's, where each half has one.

@@ -7,7 +7,6 @@
 //! answer. What the model says behind a prompt is seen twice, as the labels' scores and as the
 //! hidden state, on which a linear probe is fitted; a vector of the record itself is a third view.
 
-mod covariance;
 mod discriminant;
 #[cfg(test)]
 mod fakes;
@@ -16,7 +15,11 @@ mod halves;
 mod panel;
 mod pool;
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unseen_tests;
 mod view;
 
 use autoglm_spec::{Calibration, Example, Label, Verdict};

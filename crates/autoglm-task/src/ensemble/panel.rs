@@ -37,8 +37,8 @@ pub struct Engines<'a> {
 pub struct PromptEvidence {
     /// The labels' log-probabilities; empty where there are too many labels to score.
     pub logprobs: Vec<f32>,
-    /// The hidden state behind the prompt, where the engine tells.
-    pub state: Option<Vec<f32>>,
+    /// The hidden states behind the prompt, one a depth, where the engine tells.
+    pub states: Vec<Vec<f32>>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -127,13 +127,13 @@ impl<'a> Panel<'a> {
             prompt: composed.prompt.clone(),
             options,
             normalise: Normalise::Options,
-            state: true,
+            states: true,
             adapter: None,
         }
     }
 
     fn evidence(&self, scoring: Scoring) -> Result<PromptEvidence, EngineError> {
-        if scoring.state.iter().flatten().any(|x| !x.is_finite()) {
+        if scoring.states.iter().flatten().any(|x| !x.is_finite()) {
             return Err(EngineError::engine(NotFinite));
         }
         let options = scoring.options.iter();
@@ -143,7 +143,7 @@ impl<'a> Panel<'a> {
         }
         Ok(PromptEvidence {
             logprobs,
-            state: scoring.state,
+            states: scoring.states,
             usage: scoring.usage,
         })
     }

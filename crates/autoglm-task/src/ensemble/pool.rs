@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::view::View;
 use crate::numeric::{log_softmax, place_of_max, softmax};
 
 /// How much rows must say before weights leave what is expected of them: as much as this many
@@ -20,7 +21,7 @@ const SCALE_STEP: f64 = 1.25;
 /// The opinions of one view on all rows: `[n, K]` log-probabilities.
 pub(super) type Opinions = Vec<Vec<f64>>;
 
-/// A logarithmic opinion pool: `softmax(Σ weight · opinion + bias)`.
+/// A logarithmic opinion pool: `softmax(Σ weight · scale · opinion + bias)`.
 ///
 /// # Source
 /// Genest and Zidek 1986, Combining probability distributions, section 3; Wolpert 1992, Stacked
@@ -29,6 +30,8 @@ pub(super) type Opinions = Vec<Vec<f64>>;
 pub(super) struct Pool {
     /// One a view.
     pub(super) weights: Vec<f64>,
+    /// What each view's opinions are multiplied with before they are weighed.
+    scales: Vec<f64>,
     /// One a label.
     bias: Vec<f64>,
 }
@@ -39,8 +42,8 @@ impl Pool {
     /// the less the more rows there are.
     ///
     /// # Shapes
-    /// `views`: V of n of K; `labels`: n.
-    pub(super) fn fit(views: &[Opinions], labels: &[usize]) -> Self {
+    /// `kinds`: V; `views`: V of n of K; `labels`: n.
+    pub(super) fn fit(kinds: &[View], views: &[Opinions], labels: &[usize]) -> Self {
         let label_count = views.first().and_then(|v| v.first()).map_or(0, Vec::len);
         let targets = targets(labels, label_count);
         let scales: Vec<f64> = views
@@ -52,20 +55,18 @@ impl Pool {
             .zip(&scales)
             .map(|(view, scale)| view.iter().map(|row| times(row, *scale)).collect())
             .collect();
-        let expected = expected_weights(&scaled, &targets);
+        let expected = expected_weights(kinds, &scaled, &targets);
         let search = Search {
             views: &scaled,
             targets: &targets,
             expected: &expected,
         };
-        let mut pool = search.descend(Self {
+        let pool = search.descend(Self {
             weights: expected.clone(),
+            scales: vec![1.0; views.len()],
             bias: vec![0.0; label_count],
         });
-        for (weight, scale) in pool.weights.iter_mut().zip(scales) {
-            *weight *= scale;
-        }
-        pool
+        Self { scales, ..pool }
     }
 
     /// The pooled log-probabilities of one row, from one opinion a view.
@@ -74,9 +75,10 @@ impl Pool {
         opinions: impl IntoIterator<Item = &'a Vec<f64>>,
     ) -> Vec<f64> {
         let mut sum = self.bias.clone();
-        for (weight, opinion) in self.weights.iter().zip(opinions) {
+        let weights = self.weights.iter().zip(&self.scales);
+        for ((weight, scale), opinion) in weights.zip(opinions) {
             for (sum, log) in sum.iter_mut().zip(opinion) {
-                *sum += weight * log;
+                *sum += weight * scale * log;
             }
         }
         log_softmax(&sum)
@@ -130,21 +132,34 @@ fn targets(labels: &[usize], label_count: usize) -> Opinions {
     labels.iter().map(of_row).collect()
 }
 
-/// The weights that are expected of views: the same for views that do equally well, less for one
-/// whose log loss on all rows is higher, by a factor of e for every four.
-fn expected_weights(views: &[Opinions], targets: &Opinions) -> Vec<f64> {
-    let of_view = |view: &Opinions| -> f64 {
+/// The weights that are expected of views: the same for kinds of views that do equally well, less
+/// for one whose log loss on all rows is higher, by a factor of e for every four. Views of one kind
+/// share what is its.
+fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> Vec<f64> {
+    let of_view = |(kind, view): (&View, &Opinions)| -> f64 {
+        let of_kind = kinds.iter().filter(|other| *other == kind).count();
         let rows = view.iter().zip(targets);
         let loss: f64 = rows
             .map(|(row, target)| cross_entropy(target, &log_softmax(row)))
             .sum();
-        -loss / PRIOR_ROWS
+        -loss / PRIOR_ROWS - (of_kind as f64).ln()
     };
-    softmax(&views.iter().map(of_view).collect::<Vec<f64>>())
+    softmax(&kinds.iter().zip(views).map(of_view).collect::<Vec<f64>>())
+}
+
+/// The log loss of one view at its best scale.
+pub(super) fn scaled_loss(view: &Opinions, labels: &[usize]) -> f64 {
+    let label_count = view.first().map_or(0, Vec::len);
+    least_loss(view, &targets(labels, label_count)).0
 }
 
 /// What log-probabilities are multiplied with for the least log loss.
 fn best_scale(view: &Opinions, targets: &Opinions) -> f64 {
+    least_loss(view, targets).1
+}
+
+/// The least log loss over all rows, and what log-probabilities are multiplied with for it.
+fn least_loss(view: &Opinions, targets: &Opinions) -> (f64, f64) {
     let loss = |scale: f64| -> f64 {
         let rows = view.iter().zip(targets);
         let of_row = |(row, target): (&Vec<f64>, &Vec<f64>)| {
@@ -155,7 +170,7 @@ fn best_scale(view: &Opinions, targets: &Opinions) -> f64 {
     let scales = SCALES.map(|step| SCALE_STEP.powi(step));
     let tried = scales.map(|scale| (loss(scale), scale));
     let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
-    best.map_or(1.0, |(_, scale)| scale)
+    best.unwrap_or((f64::INFINITY, 1.0))
 }
 
 fn cross_entropy(target: &[f64], logs: &[f64]) -> f64 {
@@ -206,6 +221,7 @@ impl Search<'_> {
                     .into_iter()
                     .map(|weight| weight.max(0.0))
                     .collect(),
+                scales: at.scales.clone(),
                 bias: moved(&at.bias, &slope.bias),
             };
             let (next_cost, next_slope) = self.cost(&next);
@@ -222,6 +238,7 @@ impl Search<'_> {
         let rows = self.targets.len().max(1) as f64;
         let mut slope = Pool {
             weights: vec![0.0; at.weights.len()],
+            scales: at.scales.clone(),
             bias: vec![0.0; at.bias.len()],
         };
         let mut loss = 0.0;
@@ -253,5 +270,85 @@ impl Search<'_> {
             *slope += 2.0 * price * bias;
         }
         (cost, slope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two views of 40 rows: one that often knows, one that seldom does.
+    fn two_views() -> (Vec<Opinions>, Vec<usize>) {
+        let labels: Vec<usize> = (0..40).map(|row| row % 3).collect();
+        let view = |every: usize| -> Opinions {
+            let row = |(row, &label): (usize, &usize)| {
+                let told = if row % every == 0 { label } else { row * 7 % 3 };
+                let log = |k: usize| {
+                    if k == told {
+                        1.0 + row as f64 / 40.0
+                    } else {
+                        0.0
+                    }
+                };
+                log_softmax(&[log(0), log(1), log(2)])
+            };
+            labels.iter().enumerate().map(row).collect()
+        };
+        (vec![view(1), view(3)], labels)
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_cost() {
+        let (views, labels) = two_views();
+        let search = Search {
+            views: &views,
+            targets: &targets(&labels, 3),
+            expected: &[0.7, 0.3],
+        };
+        let at = Pool {
+            weights: vec![0.9, 0.4],
+            scales: vec![1.0; 2],
+            bias: vec![0.1, -0.2, 0.3],
+        };
+        let (_, slope) = search.cost(&at);
+        let moved = |place: usize, by: f64| {
+            let mut moved = at.clone();
+            match place {
+                0 | 1 => moved.weights[place] += by,
+                _ => moved.bias[place - 2] += by,
+            }
+            search.cost(&moved).0
+        };
+        for (place, found) in slope.weights.iter().chain(&slope.bias).enumerate() {
+            let wanted = (moved(place, 1e-5) - moved(place, -1e-5)) / 2e-5;
+            assert!((found - wanted).abs() < 1e-7, "{place} {found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_search_ends_where_no_way_leads_down() {
+        let (views, labels) = two_views();
+        let search = Search {
+            views: &views,
+            targets: &targets(&labels, 3),
+            expected: &[0.5, 0.5],
+        };
+        let start = Pool {
+            weights: vec![0.5, 0.5],
+            scales: vec![1.0; 2],
+            bias: vec![0.0; 3],
+        };
+        let end = search.descend(start);
+        let (_, slope) = search.cost(&end);
+        for (weight, slope) in end.weights.iter().zip(&slope.weights) {
+            assert!(
+                slope.abs() < 3e-3 || (*weight == 0.0 && *slope > 0.0),
+                "{slope}"
+            );
+        }
+        assert!(
+            slope.bias.iter().all(|slope| slope.abs() < 3e-3),
+            "{slope:?}"
+        );
     }
 }

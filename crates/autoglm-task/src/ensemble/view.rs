@@ -16,7 +16,7 @@ const PROBABILITY_MARGIN: f64 = 1e-4;
 pub enum View {
     /// The labels' scores behind the prompts, without the model's lean.
     Scores,
-    /// A probe on the model's hidden states behind the prompts.
+    /// Probes on the model's hidden states behind the prompts, one a depth.
     States,
     /// A probe on the record's own vector.
     Vectors,
@@ -28,7 +28,8 @@ pub(super) struct Views {
     /// One a prompt: what is taken off before its evidence is used.
     pub(super) centres: Vec<Centre>,
     pub(super) has_scores: bool,
-    pub(super) states: Option<Discriminant>,
+    /// One a depth.
+    pub(super) states: Vec<Discriminant>,
     pub(super) vectors: Option<Discriminant>,
 }
 
@@ -37,8 +38,8 @@ pub(super) struct Views {
 pub(super) struct Centre {
     /// The labels' log-probabilities.
     lean: Vec<f64>,
-    /// The mean hidden state.
-    state: Vec<f32>,
+    /// The mean hidden state at each depth.
+    states: Vec<Vec<f32>>,
 }
 
 impl Centre {
@@ -52,15 +53,19 @@ impl Centre {
             let within = |log: f64| log.exp().max(PROBABILITY_MARGIN);
             (log_softmax(&wide).into_iter().map(within).collect(), *label)
         });
-        let states = rows.iter().filter_map(|(evidence, label)| {
-            let state = evidence.state.as_ref()?;
-            Some((state.iter().map(|&x| f64::from(x)).collect(), *label))
-        });
         let lean = balanced_mean(probabilities.collect());
-        let state = balanced_mean(states.collect());
+        let depths = depths(rows.iter().map(|(evidence, _)| *evidence));
+        let mean_state = |depth: usize| {
+            let states = rows.iter().map(|(evidence, label)| {
+                let state = evidence.states[depth].iter();
+                (state.map(|&x| f64::from(x)).collect(), *label)
+            });
+            let mean = balanced_mean(states.collect());
+            mean.into_iter().map(|x| x as f32).collect()
+        };
         Self {
             lean: lean.into_iter().map(f64::ln).collect(),
-            state: state.into_iter().map(|x| x as f32).collect(),
+            states: (0..depths).map(mean_state).collect(),
         }
     }
 
@@ -71,15 +76,22 @@ impl Centre {
         log_softmax(&off)
     }
 
-    /// The hidden state as it differs from the mean.
+    /// The hidden state at a depth as it differs from the mean.
     ///
     /// # Panics
     /// When there is none.
-    pub(super) fn state(&self, evidence: &PromptEvidence) -> Vec<f32> {
-        let state = evidence.state.as_ref();
+    pub(super) fn state(&self, evidence: &PromptEvidence, depth: usize) -> Vec<f32> {
+        let state = evidence.states.get(depth);
         let state = state.expect("an ensemble with states is asked with an engine that has them");
-        state.iter().zip(&self.state).map(|(x, m)| x - m).collect()
+        let mean = &self.states[depth];
+        state.iter().zip(mean).map(|(x, m)| x - m).collect()
     }
+}
+
+/// The depths at which all evidence has a hidden state.
+pub(super) fn depths<'a>(evidence: impl IntoIterator<Item = &'a PromptEvidence>) -> usize {
+    let depths = evidence.into_iter().map(|evidence| evidence.states.len());
+    depths.min().unwrap_or(0)
 }
 
 /// The mean of the labels' means.
@@ -110,13 +122,10 @@ impl Views {
 
     /// The views that take part, in the order of their opinions.
     pub(super) fn list(&self) -> Vec<View> {
-        let parts = [
-            (self.has_scores, View::Scores),
-            (self.states.is_some(), View::States),
-            (self.vectors.is_some(), View::Vectors),
-        ];
-        let taking_part = parts.into_iter().filter(|(takes_part, _)| *takes_part);
-        taking_part.map(|(_, view)| view).collect()
+        let scores = self.has_scores.then_some(View::Scores);
+        let states = self.states.iter().map(|_| View::States);
+        let vectors = self.vectors.as_ref().map(|_| View::Vectors);
+        scores.into_iter().chain(states).chain(vectors).collect()
     }
 
     /// One opinion a view: the mean over the prompts, where it looks at what stands behind them.
@@ -131,9 +140,10 @@ impl Views {
                 &behind().map(|(centre, e)| centre.scores(e)).collect(),
             ));
         }
-        if let Some(probe) = &self.states {
-            let of_prompt =
-                |(centre, e): (&Centre, &PromptEvidence)| probe.log_probabilities(&centre.state(e));
+        for (depth, probe) in self.states.iter().enumerate() {
+            let of_prompt = |(centre, e): (&Centre, &PromptEvidence)| {
+                probe.log_probabilities(&centre.state(e, depth))
+            };
             opinions.push(mean(&behind().map(of_prompt).collect()));
         }
         if let Some(probe) = &self.vectors {

@@ -1,11 +1,16 @@
 //! What confidences are worth: how often answers of a confidence are right, and how much better
 //! answers get when the least sure are withheld. Formulas stand in `docs/evaluation.md`.
 
+use super::paired::Paired;
 use super::report::{ConfidenceBin, ConfidenceQuality, RiskPoint};
 use crate::judge::Calibrator;
+use crate::store::FittedConfidence;
 
 /// Equal-width bins of confidence for the calibration error.
 const BINS: usize = 15;
+
+/// Seed of the samples that tell whether a calibrator is better.
+const SEED: u64 = 1;
 
 /// Shares of the rows, the surest first, whose error is told.
 const COVERAGES: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
@@ -31,10 +36,7 @@ pub(super) fn quality(claims: &[Claim]) -> ConfidenceQuality {
     let (answers, right) = answered.fold((0, 0), |(answers, right), claim| {
         (answers + 1, right + usize::from(claim.right))
     });
-    let pairs: Vec<(f32, bool)> = claims
-        .iter()
-        .filter_map(|claim| Some((claim.confidence?, claim.right)))
-        .collect();
+    let pairs = pairs(claims);
     let curve = risks(claims);
     let at = |coverage: f64| {
         let rows = ((coverage * claims.len() as f64).ceil() as usize).max(1);
@@ -95,26 +97,44 @@ fn bins(pairs: &[(f32, bool)]) -> Vec<ConfidenceBin> {
         .collect()
 }
 
-/// The calibration error once confidences are fitted: each half of the rows by what the other half
-/// teaches, so that no row judges itself. None where halves are too small to fit.
+/// Confidences beside whether the answers are right, where there is one.
+fn pairs(claims: &[Claim]) -> Vec<(f32, bool)> {
+    let pair = |claim: &Claim| Some((claim.confidence?, claim.right));
+    claims.iter().filter_map(pair).collect()
+}
+
+/// The calibration error once confidences are fitted.
 fn fitted_calibration_error(pairs: &[(f32, bool)]) -> Option<f64> {
+    cross_fitted(pairs).map(|fitted| calibration_error(&fitted))
+}
+
+/// The pairs with fitted confidences: each half of the rows by what the other half teaches, so that
+/// no row judges itself. None where halves are too small to fit.
+fn cross_fitted(pairs: &[(f32, bool)]) -> Option<Vec<(f32, bool)>> {
     let half = |parity: usize| -> Vec<(f32, bool)> {
-        let numbered = pairs.iter().enumerate();
-        numbered
-            .filter(|(i, _)| i % 2 == parity)
-            .map(|(_, pair)| *pair)
-            .collect()
+        pairs.iter().skip(parity).step_by(2).copied().collect()
     };
-    let (even, odd) = (half(0), half(1));
-    let (of_even, of_odd) = (Calibrator::fit(&even)?, Calibrator::fit(&odd)?);
-    let by = |fit: &Calibrator, pairs: &[(f32, bool)]| -> Vec<(f32, bool)> {
-        pairs
-            .iter()
-            .map(|(p, right)| (fit.apply(*p), *right))
-            .collect()
+    let fits = [Calibrator::fit(&half(1))?, Calibrator::fit(&half(0))?];
+    let numbered = pairs.iter().enumerate();
+    let fitted = numbered.map(|(place, (p, right))| (fits[place % 2].apply(*p), *right));
+    Some(fitted.collect())
+}
+
+/// A calibrator for the claims' confidences, and what it brings on rows that it has not seen.
+pub(super) fn fitted(claims: &[Claim]) -> Option<FittedConfidence> {
+    let pairs = pairs(claims);
+    let by_others = cross_fitted(&pairs)?;
+    let merits = |pairs: &[(f32, bool)]| -> Vec<f64> {
+        let merit =
+            |&(p, right): &(f32, bool)| 1.0 - (f64::from(u8::from(right)) - f64::from(p)).powi(2);
+        pairs.iter().map(merit).collect()
     };
-    let fitted = [by(&of_odd, &even), by(&of_even, &odd)].concat();
-    Some(calibration_error(&fitted))
+    Some(FittedConfidence {
+        calibrator: Calibrator::fit(&pairs)?,
+        rows: pairs.len(),
+        gain: Paired::of(&merits(&pairs), &merits(&by_others), SEED),
+        calibration_error: [calibration_error(&pairs), calibration_error(&by_others)],
+    })
 }
 
 /// The error among the k surest rows for each k; rows without an answer come last and are wrong.
@@ -225,6 +245,24 @@ mod tests {
                 .map(|point| (point.coverage, point.error)),
             Some((1.0, quality.risks[0].error))
         );
+    }
+
+    #[test]
+    fn a_calibrator_is_better_where_confidences_are_wrong_only() {
+        // Of each confidence so many of ten are right, five times.
+        let fit = |tenths: &[(f32, usize)]| {
+            let of_ten = |&(p, right): &(f32, usize)| (0..10).map(move |i| (p, i < right));
+            let rows: Vec<(f32, bool)> = tenths.iter().flat_map(of_ten).collect();
+            fitted(&claims(&rows.repeat(5)))
+        };
+        let boastful = fit(&[(0.95, 6), (0.8, 2)]).unwrap();
+        assert!(boastful.gain.is_better(), "{}", boastful.gain);
+        let [before, after] = boastful.calibration_error;
+        assert!(before > 0.4 && after < 0.1, "{before} {after}");
+        assert!((boastful.calibrator.apply(0.95) - 0.6).abs() < 0.1);
+        let honest = fit(&[(0.9, 9), (0.5, 5)]).unwrap();
+        assert!(!honest.gain.is_better(), "{}", honest.gain);
+        assert_eq!(fitted(&claims(&[(0.9, true); 39])), None);
     }
 
     #[test]

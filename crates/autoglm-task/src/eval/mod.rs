@@ -15,6 +15,7 @@ mod samples;
 mod tests;
 mod value;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::TaskError;
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Judge, Prior};
 use crate::row::{Raw, Row};
+use crate::store::FittedConfidence;
 use closed::{Answer, Closed};
 use confidence::Claim;
 use gold::Sorted;
@@ -40,7 +42,7 @@ pub use report::{
     ClosedQuality, ConfidenceBin, ConfidenceQuality, Confusion, LabelQuality, Majority, MeanScores,
     OpenQuality, Quality, Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
-pub use value::{Labelled, Measure, labelled, row_values};
+pub use value::{Labelled, Measure, Worth, labelled};
 
 /// What is evaluated.
 #[derive(Debug, Clone, Copy)]
@@ -104,18 +106,49 @@ impl Evaluation<'_> {
         })
     }
 
+    /// What each row's answer is worth, with the row's place; rows without a known right answer are
+    /// left out.
+    ///
+    /// # Errors
+    /// When answers cannot be compared by meaning.
+    pub fn values(&self, rows: &[Row]) -> Result<(Measure, BTreeMap<u64, f64>), TaskError> {
+        let sorted = gold::sort(self.spec, self.gold_field, rows);
+        let golds = sorted.usable.iter().map(|(_, gold)| gold.as_str());
+        let worth = Worth::new(&self.spec.output, self.agreement(), golds);
+        let value = |(row, gold): &(&Row, String)| {
+            let value = worth.of(row.verdict.as_ref(), gold)?;
+            Ok((row.index, value))
+        };
+        let values: Result<_, TaskError> = sorted.usable.iter().map(value).collect();
+        Ok((worth.measure(), values?))
+    }
+
+    /// A calibrator for how sure open answers are, from those whose right answer is known; none
+    /// where they are too few.
+    ///
+    /// # Errors
+    /// When answers cannot be compared by meaning.
+    pub fn calibrator(&self, rows: &[Row]) -> Result<Option<FittedConfidence>, TaskError> {
+        let sorted = gold::sort(self.spec, self.gold_field, rows);
+        Ok(confidence::fitted(&self.quality(&sorted)?.1))
+    }
+
+    fn agreement(&self) -> Agreement {
+        let compare = self.compare.unwrap_or_else(|| Compare::of(self.spec));
+        let agreement = Agreement::new(&self.spec.output, compare);
+        match self.similar {
+            Some(similar) => agreement.with_similar(Arc::clone(similar)),
+            None => agreement,
+        }
+    }
+
     fn quality(&self, sorted: &Sorted<'_>) -> Result<(Quality, Vec<Claim>), TaskError> {
         if let Output::Labels { labels } = &self.spec.output {
             let names: Vec<String> = labels.iter().map(|label| label.name.clone()).collect();
             let (closed, claims) = self.closed(&names, sorted);
             return Ok((Quality::Closed(closed), claims));
         }
-        let compare = self.compare.unwrap_or_else(|| Compare::of(self.spec));
-        let mut agreement = Agreement::new(&self.spec.output, compare);
-        if let Some(similar) = self.similar {
-            agreement = agreement.with_similar(Arc::clone(similar));
-        }
-        let measured = open::quality(&self.spec.output, sorted, &agreement, self.plan);
+        let measured = open::quality(sorted, &self.agreement(), self.plan);
         let (open, claims) = measured.map_err(|source| TaskError::Engine { line: 0, source })?;
         Ok((Quality::Open(open), claims))
     }

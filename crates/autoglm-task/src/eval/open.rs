@@ -1,7 +1,6 @@
 //! The measures for open answers. Formulas stand in `docs/evaluation.md`.
 
-use autoglm_spec::{EngineError, Output};
-use serde_json::Value;
+use autoglm_spec::EngineError;
 
 use super::closed::mean;
 use super::confidence::Claim;
@@ -15,7 +14,6 @@ use crate::words::{answer_words, shared_words, words};
 
 /// The measures, and each row's confidence and whether it is right by the task's comparison.
 pub(super) fn quality(
-    output: &Output,
     sorted: &Sorted<'_>,
     agreement: &Agreement,
     plan: SamplingPlan,
@@ -28,13 +26,7 @@ pub(super) fn quality(
             (answer, gold.as_str())
         })
         .collect();
-    let is_right = |(answer, gold): &&(&str, &str)| match output {
-        Output::Json { .. } => same_json(answer, gold),
-        Output::Labels { .. } | Output::Text { .. } | Output::Code { .. } => {
-            exact_match(answer, gold)
-        }
-    };
-    let right = pairs.iter().filter(is_right).count();
+    let equal = pairs.iter().filter(|(a, g)| exact_match(a, g)).count();
     let claims = claims(sorted, agreement)?;
     let same = claims.iter().filter(|claim| claim.right).count();
     let of = |measure: fn(&str, &str) -> f64| {
@@ -44,8 +36,8 @@ pub(super) fn quality(
     let confidences = claims.iter().filter_map(|claim| claim.confidence);
     let confidences: Vec<f64> = confidences.map(f64::from).collect();
     let quality = OpenQuality {
-        exact_match: right as f64 / pairs.len() as f64,
-        exact_match_interval: wilson_interval(right, pairs.len()),
+        exact_match: equal as f64 / pairs.len() as f64,
+        exact_match_interval: wilson_interval(equal, pairs.len()),
         compare: agreement.compare(),
         same_value: same as f64 / pairs.len() as f64,
         same_value_interval: wilson_interval(same, pairs.len()),
@@ -81,12 +73,6 @@ fn sampled(sorted: &Sorted<'_>) -> Vec<Sampled> {
         })
     };
     sorted.usable.iter().filter_map(of_row).collect()
-}
-
-/// Whether two JSON texts hold the same value; fields may stand in any order.
-pub(super) fn same_json(answer: &str, gold: &str) -> bool {
-    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
-    value(answer).is_some() && value(answer) == value(gold)
 }
 
 /// Whether an answer is the right one but for case, punctuation, articles and blanks.

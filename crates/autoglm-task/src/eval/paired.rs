@@ -12,6 +12,8 @@ const SAMPLES: usize = 10_000;
 /// With more records than this allows fewer samples are drawn, so that it takes under a second.
 const DRAWS: usize = 50_000_000;
 const LEAST_SAMPLES: usize = 1_000;
+/// Two-sided, as the one-sided 5 % of the interval.
+const MOST_P: f64 = 0.1;
 
 /// What a comparison on the same records finds. Values are in [0, 1], more is better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -71,9 +73,11 @@ impl Paired {
         }
     }
 
-    /// Whether the second is better: the one-sided 95 % interval of the difference is above 0.
+    /// Whether the second is better: the one-sided 95 % interval of the difference is above 0 and,
+    /// for right and wrong answers, the exact test agrees. On few records the bootstrap alone is
+    /// too sure: of 20 with four gains and no loss, one sample in ninety has none of the four.
     pub fn is_better(&self) -> bool {
-        self.low > 0.0
+        self.low > 0.0 && self.p_value.is_none_or(|p| p <= MOST_P)
     }
 }
 
@@ -175,6 +179,17 @@ mod tests {
         let even = Paired::of(&values(50, 50), &swapped, 1);
         assert!(!even.is_better());
         assert_eq!(even.p_value, Some(1.0));
+    }
+
+    #[test]
+    fn the_exact_test_must_agree_with_the_interval() {
+        let four = Paired::of(&values(16, 4), &values(20, 0), 1);
+        assert!(four.low > 0.0 && four.p_value == Some(0.125), "{four}");
+        assert!(!four.is_better());
+        assert!(Paired::of(&values(15, 5), &values(20, 0), 1).is_better());
+        // Shares have no exact test.
+        let shares = Paired::of(&[0.4; 20], &[0.5; 20], 1);
+        assert!(shares.is_better() && shares.p_value.is_none());
     }
 
     #[test]

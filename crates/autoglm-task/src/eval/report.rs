@@ -219,8 +219,7 @@ pub struct LabelQuality {
 /// How good open answers are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenQuality {
-    /// Share of answers that are the right one but for case, punctuation and articles; for JSON,
-    /// of those that hold the same value.
+    /// Share of answers that are the right one but for case, punctuation and articles.
     pub exact_match: f64,
     /// Its 95 % interval.
     pub exact_match_interval: [f64; 2],

@@ -19,7 +19,7 @@ pub enum Calibrator {
         /// The share of right answers at each.
         to: Vec<f64>,
     },
-    /// `σ(slope · logit(confidence) + offset)`; with offset 0 the slope is one over a temperature.
+    /// `σ(slope · logit(confidence) + offset)`.
     Logistic {
         /// What log-odds are multiplied by.
         slope: f64,
@@ -54,15 +54,6 @@ impl Calibrator {
         (!steps.is_empty()).then_some(Self::Isotonic { from, to })
     }
 
-    /// The temperature that makes the answers most likely: one number, for few answers.
-    ///
-    /// # Source
-    /// Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
-    pub fn temperature(answers: &[(f32, bool)]) -> Option<Self> {
-        let fit = Fit::new(answers, false)?;
-        Some(fit.newton())
-    }
-
     /// Slope and offset that make the answers most likely, drawn towards no change by a
     /// pseudo-answer of each kind.
     ///
@@ -70,7 +61,7 @@ impl Calibrator {
     /// Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2, with its targets
     /// `(n₊ + 1)/(n₊ + 2)` and `1/(n₋ + 2)`.
     pub fn platt(answers: &[(f32, bool)]) -> Option<Self> {
-        let fit = Fit::new(answers, true)?;
+        let fit = Fit::new(answers)?;
         Some(fit.newton())
     }
 
@@ -182,23 +173,22 @@ fn interpolated(from: &[f64], to: &[f64], x: f64) -> f64 {
 struct Fit {
     /// Log-odds and targets.
     points: Vec<(f64, f64)>,
-    with_offset: bool,
 }
 
 impl Fit {
-    fn new(answers: &[(f32, bool)], with_offset: bool) -> Option<Self> {
+    fn new(answers: &[(f32, bool)]) -> Option<Self> {
         let right = answers.iter().filter(|(_, right)| *right).count();
         let wrong = answers.len() - right;
-        let target = |right_one: bool| match (with_offset, right_one) {
-            (true, true) => (right as f64 + 1.0) / (right as f64 + 2.0),
-            (true, false) => 1.0 / (wrong as f64 + 2.0),
-            // A temperature has no offset to escape to; the data alone decide.
-            (false, _) => f64::from(u8::from(right_one)),
+        let target = |right_one: bool| {
+            if right_one {
+                (right as f64 + 1.0) / (right as f64 + 2.0)
+            } else {
+                1.0 / (wrong as f64 + 2.0)
+            }
         };
         let point = |(p, right): &(f32, bool)| (log_odds(f64::from(*p)), target(*right));
         (!answers.is_empty()).then(|| Self {
             points: answers.iter().map(point).collect(),
-            with_offset,
         })
     }
 
@@ -255,9 +245,6 @@ impl Fit {
         }
         // A little on the diagonal where all confidences are equal and the slope is free.
         let (ss, oo) = (ss + 1e-9, oo + 1e-9);
-        if !self.with_offset {
-            return (gs / ss, 0.0);
-        }
         let determinant = ss * oo - so * so;
         (
             (oo * gs - so * go) / determinant,
@@ -281,7 +268,6 @@ mod tests {
         at: Vec<f32>,
         isotonic: Vec<f32>,
         platt: Vec<f32>,
-        temperature: Vec<f32>,
     }
 
     #[test]
@@ -293,11 +279,6 @@ mod tests {
             let fits = [
                 (Calibrator::isotonic(&case.answers), &case.isotonic, 1e-5),
                 (Calibrator::platt(&case.answers), &case.platt, 1e-4),
-                (
-                    Calibrator::temperature(&case.answers),
-                    &case.temperature,
-                    1e-4,
-                ),
             ];
             for (fit, wanted, bound) in fits {
                 let fit = fit.unwrap();
@@ -324,7 +305,6 @@ mod tests {
             Some(Calibrator::Isotonic { .. })
         ));
         assert_eq!(Calibrator::isotonic(&[]), None);
-        assert_eq!(Calibrator::temperature(&[]), None);
     }
 
     #[test]
@@ -343,7 +323,7 @@ mod tests {
             a in 0.0f32..=1.0,
             b in 0.0f32..=1.0,
         ) {
-            for fit in [Calibrator::isotonic, Calibrator::platt, Calibrator::temperature] {
+            for fit in [Calibrator::isotonic, Calibrator::platt] {
                 let fit = fit(&answers).unwrap();
                 let (low, high) = (fit.apply(a.min(b)), fit.apply(a.max(b)));
                 prop_assert!(low <= high + 1e-6 && (0.0..=1.0).contains(&low), "{fit:?}");

@@ -51,13 +51,10 @@ impl Judge {
         }
     }
 
-    /// The same with confidences that a calibrator, fitted on labelled answers, corrects.
+    /// The same with confidences of open answers that a calibrator, fitted on labelled ones, corrects.
     #[must_use]
-    pub fn calibrated(self, calibrator: Calibrator) -> Self {
-        Self {
-            calibrator: Some(calibrator),
-            ..self
-        }
+    pub fn calibrated(self, calibrator: Option<Calibrator>) -> Self {
+        Self { calibrator, ..self }
     }
 
     /// The prior that is divided out.
@@ -80,14 +77,6 @@ impl Judge {
             (Raw::Scores { .. }, _) => Err("text was asked for, labels were scored".to_owned()),
             (Raw::Text { .. }, _) => self.open_verdict(&raw.samples()),
         }
-        .map(|verdict| self.corrected(verdict))
-    }
-
-    fn corrected(&self, mut verdict: Verdict) -> Verdict {
-        if let Some(calibrator) = &self.calibrator {
-            verdict.confidence = calibrator.apply(verdict.confidence);
-        }
-        verdict
     }
 
     fn label_verdict(&self, labels: &[Label], logprobs: &[f32]) -> Verdict {
@@ -103,12 +92,16 @@ impl Judge {
         let before = self.agreement.count(&samples[..votes]).map_err(told)?;
         let stopped = self.plan.decide(&before.ballot).unwrap_or(Stopped::Limit);
         let (answer, confidence, vote) = counted.verdict(samples, stopped)?;
+        let (confidence, calibration) = match &self.calibrator {
+            Some(calibrator) => (calibrator.apply(confidence), Calibration::Fitted),
+            None => (confidence, self.prior.calibration),
+        };
         Ok(Verdict {
             answer,
             confidence,
             distribution: Vec::new(),
-            calibration: self.prior.calibration,
-            vote: (self.plan.samples > 1).then_some(vote),
+            calibration,
+            vote: (self.plan.samples > 1 || samples.len() > 1).then_some(vote),
             learnt: None,
         })
     }

@@ -17,9 +17,11 @@ use crate::run::sample::generated;
 use crate::run::{Engine, hexadecimal};
 use crate::store::{CallStore, StoredCall};
 
-/// Requests that are given to the engine together: enough to fill its batches, few enough that a
-/// kill loses seconds.
-const WINDOW_REQUESTS: usize = 64;
+/// Records whose labels are scored together: enough to fill the engine's batches, few enough that
+/// a kill loses seconds.
+const SCORED_REQUESTS: usize = 64;
+/// Answers that are generated together; each takes as long as many scores.
+const GENERATED_REQUESTS: usize = 16;
 /// The first window, by which the time of a request is learnt.
 const FIRST_WINDOW_REQUESTS: usize = 8;
 /// How much longer than the slowest window so far the next may take, a request.
@@ -95,8 +97,30 @@ pub(super) struct Caller<'a> {
     known: BTreeMap<String, Outcome>,
     spent: Spent,
     started: SystemTime,
-    slowest_ms: Option<f64>,
-    asked_ms: f64,
+    scored: Pace,
+    generated: Pace,
+}
+
+/// How long requests of one kind have taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    requests: u64,
+    all_ms: f64,
+    slowest_ms: f64,
+}
+
+impl Pace {
+    fn add(&mut self, requests: usize, took: Duration) {
+        let took_ms = took.as_secs_f64() * 1e3;
+        self.requests += requests as u64;
+        self.all_ms += took_ms;
+        self.slowest_ms = self.slowest_ms.max(took_ms / requests as f64);
+    }
+
+    /// The mean time of a request so far.
+    fn mean_ms(&self) -> f64 {
+        self.all_ms / self.requests.max(1) as f64
+    }
 }
 
 impl<'a> Caller<'a> {
@@ -108,8 +132,8 @@ impl<'a> Caller<'a> {
             known: BTreeMap::new(),
             spent: Spent::default(),
             started: (outside.now)(),
-            slowest_ms: None,
-            asked_ms: 0.0,
+            scored: Pace::default(),
+            generated: Pace::default(),
         }
     }
 
@@ -203,23 +227,24 @@ impl<'a> Caller<'a> {
                 let usage = self.likely_tokens(request);
                 (usage.prompt_tokens + usage.completion_tokens) as f64
             }
-            Budget::Time(_) => self.mean_ms(),
+            Budget::Time(_) => self.pace(request).mean_ms(),
         }
     }
 
-    /// The mean time of a request so far.
-    fn mean_ms(&self) -> f64 {
-        let asked = self.spent.calls - self.spent.stored;
-        self.asked_ms / asked.max(1) as f64
+    fn pace(&self, request: &Request) -> &Pace {
+        match request {
+            Request::Score(_) => &self.scored,
+            Request::Generate(_) => &self.generated,
+        }
     }
 
     /// The likely tokens of requests, known ones too.
     pub(super) fn likely_tokens_of(&self, requests: &[Request]) -> u64 {
         let tokens = |request: &Request| {
             let usage = self.likely_tokens(request);
-            (usage.prompt_tokens + usage.completion_tokens) as u64
+            usage.prompt_tokens.saturating_add(usage.completion_tokens) as u64
         };
-        requests.iter().map(tokens).sum()
+        requests.iter().map(tokens).fold(0, u64::saturating_add)
     }
 
     /// What a request takes of the budget at most.
@@ -227,7 +252,7 @@ impl<'a> Caller<'a> {
         match self.budget {
             Budget::Calls(_) => 1.0,
             Budget::Tokens(_) => self.most_tokens(request) as f64,
-            Budget::Time(_) => TIME_MARGIN * self.slowest_ms.unwrap_or(0.0),
+            Budget::Time(_) => TIME_MARGIN * self.pace(request).slowest_ms,
         }
     }
 
@@ -235,7 +260,9 @@ impl<'a> Caller<'a> {
     fn most_tokens(&self, request: &Request) -> u64 {
         let (prompt, answer) = prompt_and_answer(request);
         let counted = (self.outside.tokens)(prompt).map(|tokens| tokens as u64);
-        counted.unwrap_or_else(|| prompt.display_text().len() as u64 + TEMPLATE_TOKENS) + answer
+        let prompt =
+            counted.unwrap_or_else(|| prompt.display_text().len() as u64 + TEMPLATE_TOKENS);
+        prompt.saturating_add(answer)
     }
 
     /// Tokens of a request as far as they can be told beforehand.
@@ -284,21 +311,27 @@ impl<'a> Caller<'a> {
         Ok(all.expect("every key was asked or known"))
     }
 
-    /// How many of the requests may be made together now.
+    /// How many of the requests may be made together now, all of them scored or all generated.
     fn admit(&self, requests: &[(String, &Request)]) -> Result<usize, Halt> {
         if self.outside.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
         }
-        let first = self.slowest_ms.is_none() && !self.is_dry();
-        let most = if first {
-            FIRST_WINDOW_REQUESTS
-        } else {
-            WINDOW_REQUESTS
+        let Some((_, first)) = requests.first() else {
+            return Ok(0);
+        };
+        let most = match first {
+            _ if self.pace(first).requests == 0 && !self.is_dry() => FIRST_WINDOW_REQUESTS,
+            Request::Score(_) => SCORED_REQUESTS,
+            Request::Generate(_) => GENERATED_REQUESTS,
         };
         let mut left = self.left();
+        if left <= 0.0 {
+            return Err(Halt::Budget);
+        }
+        let kind = std::mem::discriminant(*first);
         let fits = requests.iter().take(most).take_while(|(_, request)| {
             left -= self.bound(request);
-            left >= 0.0
+            left >= 0.0 && std::mem::discriminant(*request) == kind
         });
         match fits.count() {
             0 => Err(Halt::Budget),
@@ -331,10 +364,11 @@ impl<'a> Caller<'a> {
         let answers = send(engine, &requests, self.outside.cancel);
         self.keep(&fresh, answers)?;
         let took = (self.outside.now)().duration_since(begun);
-        let took_ms = took.unwrap_or_default().as_secs_f64() * 1e3;
-        self.asked_ms += took_ms;
-        let each = took_ms / fresh.len() as f64;
-        self.slowest_ms = Some(self.slowest_ms.map_or(each, |slowest| slowest.max(each)));
+        let pace = match requests[0] {
+            Request::Score(_) => &mut self.scored,
+            Request::Generate(_) => &mut self.generated,
+        };
+        pace.add(requests.len(), took.unwrap_or_default());
         Ok(())
     }
 
@@ -396,13 +430,17 @@ fn prompt_and_answer(request: &Request) -> (&Prompt, u64) {
 /// Tokens of a text without a vocabulary: four letters of Latin script or one and a half
 /// characters of Chinese a token, as vocabularies of these languages have it on average.
 fn estimated_tokens(text: &str) -> usize {
-    let wide = text.chars().filter(|c| u32::from(*c) >= 0x2e80).count();
+    let wide = text.chars().filter(|c| is_wide(*c)).count();
     let narrow = text.chars().count() - wide;
     (narrow as f64 / 4.0 + wide as f64 / 1.5).ceil() as usize
 }
 
-/// The engine's answers; a search's requests of a window are all scored or all generated, or go
-/// one kind after the other.
+/// Whether a character is of a script that writes words with one or two, such as Chinese.
+pub(super) fn is_wide(c: char) -> bool {
+    u32::from(c) >= 0x2e80
+}
+
+/// The engine's answers to requests that are all scored or all generated.
 fn send(
     engine: &dyn Engine,
     requests: &[&Request],
@@ -416,19 +454,10 @@ fn send(
             Request::Generate(request) => texts.push(request.clone()),
         }
     }
-    let mut scores = if scores.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        engine.score(&scores, cancel).into_iter()
-    };
-    let mut texts = if texts.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        engine.generate(&texts, cancel, &mut |_, _| {}).into_iter()
-    };
-    let answer = |request: &&Request| match request {
-        Request::Score(_) => scores.next().map(|r| r.map(|s| scored(&s))),
-        Request::Generate(_) => texts.next().map(|r| r.and_then(generated)),
-    };
-    requests.iter().filter_map(answer).collect()
+    if texts.is_empty() {
+        let answers = engine.score(&scores, cancel).into_iter();
+        return answers.map(|r| r.map(|s| scored(&s))).collect();
+    }
+    let answers = engine.generate(&texts, cancel, &mut |_, _| {}).into_iter();
+    answers.map(|r| r.and_then(generated)).collect()
 }

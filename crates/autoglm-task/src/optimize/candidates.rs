@@ -15,7 +15,7 @@ use super::wordings::{answer_titles, wordings};
 use crate::eval::Labelled;
 use crate::judge::{Judge, Prior};
 use crate::row::Raw;
-use crate::strategy::{ExampleChoice, Strategy, TemplateForm, check};
+use crate::strategy::{ExampleChoice, Strategy, check};
 
 /// Records on which failures of the start are looked for, at least and at most.
 const PROBE_RECORDS: usize = 8;
@@ -28,6 +28,18 @@ pub(super) struct Candidates<'a> {
     pub(super) search: &'a Search<'a>,
     pub(super) ground: Ground<'a>,
     pub(super) propose: &'a [Labelled],
+    /// What the smallest race costs.
+    pub(super) least_race: f64,
+    /// What of the budget is kept for the untouched records.
+    pub(super) reserve: f64,
+}
+
+/// What enters the race.
+pub(super) struct Gathered {
+    /// The most promising first.
+    pub(super) arms: Vec<Arm>,
+    /// What the writer's instructions cost.
+    pub(super) writing: f64,
 }
 
 impl Candidates<'_> {
@@ -37,7 +49,7 @@ impl Candidates<'_> {
         caller: &mut Caller<'_>,
         failures_budget: f64,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<Arm>, Halt> {
+    ) -> Result<Gathered, Halt> {
         let failures = self.failures(caller, failures_budget)?;
         let seed = self.search.seed;
         let mut sets = example_sets(self.search.spec, self.propose, seed);
@@ -48,7 +60,7 @@ impl Candidates<'_> {
         if let Some(hard) = hard_set(self.search.spec, self.propose, &wrong, seed) {
             sets.insert(2.min(sets.len()), hard);
         }
-        let written = self.written(caller, &failures, notes)?;
+        let (written, writing) = self.written(caller, &failures, notes)?;
         let by_sets = self.by_sets(&sets);
         let by_wordings = self.by_wordings(&sets, written);
         let mut arms = Vec::new();
@@ -60,9 +72,12 @@ impl Candidates<'_> {
             }
             arms.extend(pair);
         }
-        arms.extend(self.by_form(&sets));
+        arms.extend(self.by_titles(&sets));
         arms.extend(self.by_sampling(&sets));
-        Ok(self.usable(caller, arms, notes))
+        Ok(Gathered {
+            arms: self.usable(caller, arms, notes),
+            writing,
+        })
     }
 
     /// What the start answers wrongly.
@@ -103,36 +118,42 @@ impl Candidates<'_> {
         judge.verdict(raw).map_or_else(|e| e, |v| v.answer)
     }
 
-    /// Instructions that the writer gives, where there is one.
+    /// Instructions that the writer gives, where there is one, and what they cost.
     fn written(
         &self,
         caller: &mut Caller<'_>,
         failures: &[Failure],
         notes: &mut Vec<String>,
-    ) -> Result<Vec<String>, Halt> {
+    ) -> Result<(Vec<String>, f64), Halt> {
         let Some(writer) = self.search.writer else {
             notes.push(
                 "no model wrote instructions: this one has no chat template and cannot; \
                  --teacher-engine URL names one that does"
                     .to_owned(),
             );
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0.0));
         };
-        let (spec, seed) = (self.search.spec, self.search.seed);
+        // What the start says was answered wrongly with its own wording.
+        let (spec, _) = (self.search.start).apply(self.search.spec, self.search.settings);
+        let (spec, seed) = (&spec, self.search.seed);
         let mut requests = rewrite::requests(spec, self.propose, &[], seed);
         if !failures.is_empty() {
             requests.extend(rewrite::requests(spec, self.propose, failures, seed));
         }
+        let cost = caller.price(&requests, writer.facts());
+        if caller.left() - self.reserve < self.least_race + cost {
+            return Err(Halt::TooLittle(self.least_race + cost));
+        }
         let outcomes = caller.ask(writer, &requests)?;
         if caller.is_dry() {
             let likely = |i: usize| format!("{} ({i})", spec.instruction);
-            return Ok((0..outcomes.len()).map(likely).collect());
+            return Ok(((0..outcomes.len()).map(likely).collect(), cost));
         }
         let texts = outcomes.iter().filter_map(|outcome| match outcome {
             Ok(Raw::Text { text, .. }) => rewrite::read(text),
             Ok(Raw::Scores { .. }) | Err(_) => None,
         });
-        Ok(texts.collect())
+        Ok((texts.collect(), cost))
     }
 
     /// What candidates have in common: the start with one order of the examples, which takes half
@@ -196,14 +217,11 @@ impl Candidates<'_> {
         mixed.into_iter().enumerate().map(arm).collect()
     }
 
-    fn by_form(&self, sets: &[ExampleSet]) -> Vec<Arm> {
+    fn by_titles(&self, sets: &[ExampleSet]) -> Vec<Arm> {
         let arm = |title: String| {
             let about = format!("the answer called {title}");
             let strategy = Strategy {
-                form: TemplateForm {
-                    answer_title: Some(title),
-                    ..self.search.start.form.clone()
-                },
+                answer_title: Some(title),
                 examples: self.reference(sets),
                 ..self.ground_strategy()
             };

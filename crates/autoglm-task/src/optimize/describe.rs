@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autoglm_spec::{Label, TaskSpec};
 
+use super::calls::is_wide;
 use super::split::identity;
 use crate::eval::Labelled;
 
@@ -108,7 +109,7 @@ pub(super) fn words(text: &str) -> BTreeSet<String> {
     let mut run = String::new();
     let mut before: Option<char> = None;
     for c in text.to_lowercase().chars().chain([' ']) {
-        let wide = c.is_alphabetic() && u32::from(c) >= 0x2e80;
+        let wide = c.is_alphabetic() && is_wide(c);
         if c.is_alphabetic() && !wide {
             run.push(c);
         } else if !run.is_empty() {

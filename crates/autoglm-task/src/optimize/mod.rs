@@ -5,6 +5,8 @@
 mod budget;
 mod calls;
 mod candidates;
+#[cfg(test)]
+mod cost_tests;
 mod describe;
 mod example_sets;
 mod race;
@@ -17,19 +19,21 @@ mod tests;
 mod trial;
 mod wordings;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use autoglm_spec::{Cancel, TaskSpec};
 
 use crate::TaskError;
-use crate::eval::{Labelled, Measure, Paired};
-use crate::run::{Engine, RunSettings};
+use crate::eval::{Labelled, Paired, Worth};
+use crate::judge::agreement::Similar;
+use crate::run::{Engine, RunSettings, agreement_of};
 use crate::store::CallStore;
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyScores, StrategyStore, changes,
 };
 use calls::{Caller, Halt, Outside, Source, Survivors};
-use candidates::Candidates;
+use candidates::{Candidates, Gathered};
 use race::{Arm, Race, measured};
 use trial::{Ground, Trial};
 
@@ -43,7 +47,8 @@ pub use split::{LEAST_RECORDS, Split};
 const UNTOUCHED_SHARE: f64 = 0.5;
 /// The share that finding failures of the start may take.
 const FAILURES_SHARE: f64 = 0.05;
-/// Fewer untouched records than this decide nothing: three in a row by chance are no proof.
+/// Fewer untouched records than this decide nothing: what is surely better on them is a matter of
+/// five records.
 pub const LEAST_UNTOUCHED: usize = 20;
 /// Records that the winner and the start are compared on at most.
 const MOST_UNTOUCHED: usize = 1_000;
@@ -72,12 +77,16 @@ pub struct Search<'a> {
     pub scope: &'a str,
     /// How the search was asked for, for the version that it makes.
     pub origin: &'a str,
+    /// How near texts are, where they are compared by meaning; by their words where none is given.
+    pub similar: Option<Arc<dyn Similar>>,
+    /// Why the winner stays a candidate whatever its scores; none where it may go live.
+    pub hold: Option<&'a str>,
 }
 
 impl Search<'_> {
-    /// The error for a budget of which the race needs this much.
-    fn too_little(&self, race: f64) -> TaskError {
-        let wanted = race / (1.0 - UNTOUCHED_SHARE - FAILURES_SHARE);
+    /// The error for a budget of which writing and the race need this much.
+    fn too_little(&self, least: f64) -> TaskError {
+        let wanted = least / (1.0 - UNTOUCHED_SHARE - FAILURES_SHARE);
         TaskError::BudgetTooSmall {
             given: self.budget.to_string(),
             wanted: self.budget.amount(wanted.ceil()),
@@ -157,8 +166,14 @@ pub fn optimize<S: StrategyStore + CallStore>(
 /// prompts is taken, and the shortest and longest for the tokens at least and at most.
 ///
 /// # Errors
-/// As for [`optimize`], but for engine and store.
+/// As for [`optimize`], but for engine and store; for a budget of time, for only asking tells how
+/// long a request takes.
 pub fn estimate(search: &Search<'_>, hooks: SearchHooks<'_>) -> Result<Estimate, TaskError> {
+    if let Budget::Time(_) = search.budget {
+        return Err(TaskError::TimeNotEstimated {
+            given: search.budget.to_string(),
+        });
+    }
     let mut found = estimate_with(search, &hooks, Survivors::Mixed)?;
     let [mut least, mut most] = [found.tokens; 2];
     for survivors in [Survivors::Shortest, Survivors::Longest] {
@@ -215,27 +230,29 @@ struct Winner {
 struct Course<'a> {
     search: &'a Search<'a>,
     split: Split,
-    measure: Measure,
+    worth: Worth,
 }
 
 impl<'a> Course<'a> {
     fn new(search: &'a Search<'a>) -> Result<Self, TaskError> {
         let golds = search.records.iter().map(|labelled| labelled.gold.as_str());
-        let measure = Measure::of(&search.spec.output, golds);
-        let split = Split::of(search.spec, search.records.clone(), search.seed)?;
+        let agreement = agreement_of(search.spec, search.settings, search.similar.as_ref());
+        let worth = Worth::new(&search.spec.output, agreement, golds);
+        let shown = with_all_examples(search);
+        let split = Split::of(&shown, search.records.clone(), search.seed)?;
         Ok(Self {
             search,
             split,
-            measure,
+            worth,
         })
     }
 
-    fn ground(&self) -> Ground<'a> {
+    fn ground(&self) -> Ground<'_> {
         Ground {
             spec: self.search.spec,
             settings: self.search.settings,
             engine: self.search.engine,
-            measure: self.measure,
+            worth: &self.worth,
         }
     }
 
@@ -244,14 +261,14 @@ impl<'a> Course<'a> {
             task: self.search.spec.name.clone(),
             model: self.search.engine.facts().name.clone(),
             ended: Ended::Finished,
-            measure: self.measure,
+            measure: self.worth.measure(),
             parts: self.split.sizes(),
             strategies: 0,
             rungs: Vec::new(),
             found: None,
             spent: Spent::default(),
             budget: self.search.budget.to_string(),
-            notes: Vec::new(),
+            notes: self.search.hold.map(str::to_owned).into_iter().collect(),
         }
     }
 
@@ -264,16 +281,20 @@ impl<'a> Course<'a> {
     ) -> Result<Option<Winner>, Halt> {
         let limit = caller.budget().limit();
         self.tell(caller, hooks, "failures of the start", &[1, 0], None);
+        let reserve = UNTOUCHED_SHARE * limit;
+        let start = Arm::new(self.search.start.clone(), "the start".to_owned());
         let candidates = Candidates {
             search: self.search,
             ground: self.ground(),
             propose: &self.split.propose,
+            least_race: race::least(self.ground(), &self.split.select, &start, caller)?,
+            reserve,
         };
-        let others = candidates.gather(caller, FAILURES_SHARE * limit, &mut report.notes)?;
-        let start = Arm::new(self.search.start.clone(), "the start".to_owned());
-        let mut race = Race::new(self.ground(), &self.split.select, start, others);
-        let budget = caller.left() - UNTOUCHED_SHARE * limit;
-        race.fit(caller, budget)?;
+        let Gathered { arms, writing } =
+            candidates.gather(caller, FAILURES_SHARE * limit, &mut report.notes)?;
+        let mut race = Race::new(self.ground(), &self.split.select, start, arms);
+        let budget = caller.left() - reserve;
+        race.fit(caller, budget, writing)?;
         report.strategies = race.size();
         let told = |caller: &Caller<'_>, race: &Race<'_>, records: usize| {
             let stage = format!("rung {}", race.rungs.len() + 1);
@@ -342,7 +363,7 @@ impl<'a> Course<'a> {
         };
         Ok(Some(Winner {
             scores: StrategyScores {
-                measure: self.measure.to_string(),
+                measure: self.worth.measure().to_string(),
                 chosen_on: measured(&winner),
                 start_on: measured(start),
                 untouched,
@@ -405,7 +426,7 @@ impl<'a> Course<'a> {
             },
             at,
         )?;
-        let decision = decide(winner.scores.untouched.as_ref());
+        let decision = decide(winner.scores.untouched.as_ref(), self.search.hold.is_some());
         if decision == Decision::Promoted {
             store.promote(&key, Some(version), at)?;
         }
@@ -419,11 +440,19 @@ impl<'a> Course<'a> {
     }
 }
 
+/// The task with its own examples and the start's: what stands in prompts must not be measured on.
+fn with_all_examples(search: &Search<'_>) -> TaskSpec {
+    let (mut all, _) = search.start.apply(search.spec, search.settings);
+    all.examples.extend_from_slice(&search.spec.examples);
+    all
+}
+
 /// The rule of promotion.
-fn decide(untouched: Option<&Paired>) -> Decision {
-    match untouched {
-        Some(paired) if paired.rows >= LEAST_UNTOUCHED && paired.is_better() => Decision::Promoted,
-        Some(paired) if paired.rows >= LEAST_UNTOUCHED => Decision::NotBetter,
-        _ => Decision::TooFewRecords,
+fn decide(untouched: Option<&Paired>, is_held: bool) -> Decision {
+    match untouched.filter(|paired| paired.rows >= LEAST_UNTOUCHED) {
+        None => Decision::TooFewRecords,
+        Some(paired) if !paired.is_better() => Decision::NotBetter,
+        Some(_) if is_held => Decision::Held,
+        Some(_) => Decision::Promoted,
     }
 }

@@ -15,7 +15,7 @@ use super::calls::{Caller, Halt, Request, Survivors};
 use super::trial::{Graded, Ground, Trial};
 use crate::TaskError;
 use crate::eval::{Labelled, wilson_interval};
-use crate::strategy::{ExampleChoice, Measured, Strategy};
+use crate::strategy::{ExampleChoice, Measured, Strategy, content_hash};
 
 /// A rung with fewer records says nothing.
 pub(super) const LEAST_RUNG_RECORDS: usize = 12;
@@ -86,7 +86,7 @@ impl<'a> Race<'a> {
             ground,
             select,
             ranking: vec![start.clone()],
-            tried: BTreeSet::from([start.strategy.hash()]),
+            tried: BTreeSet::new(),
             arms: vec![start],
             rungs: Vec::new(),
         };
@@ -97,9 +97,25 @@ impl<'a> Race<'a> {
     }
 
     fn enter(&mut self, arm: Arm) {
-        if self.tried.insert(arm.strategy.hash()) {
+        let is_start = arm.strategy == self.arms[0].strategy;
+        if !is_start && self.tried.insert(self.identity(&arm.strategy)) {
             self.arms.push(arm);
         }
+    }
+
+    /// What a strategy asks, by whatever way it is said, and how it is calibrated where the race
+    /// does not choose that.
+    fn identity(&self, strategy: &Strategy) -> String {
+        let (spec, settings) = strategy.apply(self.ground.spec, self.ground.settings);
+        let is_contextual = settings.calibration == Calibration::Contextual;
+        let both_orders = settings.both_orders && spec.examples.len() >= 2;
+        content_hash(&(
+            spec,
+            both_orders,
+            settings.sampling,
+            &strategy.soft_prompt,
+            is_contextual,
+        ))
     }
 
     /// How many strategies are in the race.
@@ -107,22 +123,18 @@ impl<'a> Race<'a> {
         self.arms.len()
     }
 
-    /// Leaves out the last of the strategies until `budget` suffices for the others.
-    pub(super) fn fit(&mut self, caller: &Caller<'_>, budget: f64) -> Result<(), Halt> {
-        let block = &self.select[..BLOCK_RECORDS.min(self.select.len())];
-        let mut prices = Vec::new();
-        for arm in &self.arms {
-            let requests = Trial::new(self.ground, &arm.strategy)?.all_requests(block);
-            let price = caller.price(&requests, self.ground.engine.facts());
-            prices.push(price * LEAST_RUNG_RECORDS as f64 / block.len() as f64);
-        }
+    /// Leaves out the last of the strategies until `budget` suffices for the others. `spent` is
+    /// what of the whole budget must be spent before, whatever it is.
+    pub(super) fn fit(&mut self, caller: &Caller<'_>, budget: f64, spent: f64) -> Result<(), Halt> {
+        let price = |arm: &Arm| rung_price(self.ground, self.select, arm, caller);
+        let prices: Vec<f64> = self.arms.iter().map(price).collect::<Result<_, _>>()?;
         let fits = |count: &usize| {
             let first: f64 = prices[..*count].iter().sum();
             first * (rungs(*count) + 1) as f64 <= budget
         };
         let Some(count) = (2..=self.arms.len()).rev().find(fits) else {
             let wanted: f64 = prices.iter().take(2).sum();
-            return Err(Halt::TooLittle(2.0 * wanted));
+            return Err(Halt::TooLittle(2.0 * wanted + spent));
         };
         self.arms.truncate(count);
         Ok(())
@@ -290,7 +302,8 @@ impl<'a> Race<'a> {
         let mut sets: Vec<ExampleChoice> = Vec::new();
         for arm in &self.ranking {
             let same = |other: &Strategy| {
-                other.instruction == arm.strategy.instruction && other.form == arm.strategy.form
+                other.instruction == arm.strategy.instruction
+                    && other.answer_title == arm.strategy.answer_title
             };
             if wordings.len() < RECOMBINED && !wordings.iter().any(same) {
                 wordings.push(arm.strategy.clone());
@@ -317,7 +330,9 @@ impl<'a> Race<'a> {
             arm.map(|arm| arm.about.clone()).unwrap_or_default()
         };
         let (words, examples) = (
-            part(&|s| s.instruction == wording.instruction && s.form == wording.form),
+            part(&|s| {
+                s.instruction == wording.instruction && s.answer_title == wording.answer_title
+            }),
             part(&|s| s.examples == *set),
         );
         format!("[{words}] with the examples of [{examples}]")
@@ -369,6 +384,29 @@ impl<'a> Race<'a> {
     }
 }
 
+/// What the smallest race costs: of the start and one like it, over two rungs.
+pub(super) fn least(
+    ground: Ground<'_>,
+    select: &[Labelled],
+    start: &Arm,
+    caller: &Caller<'_>,
+) -> Result<f64, TaskError> {
+    Ok(4.0 * rung_price(ground, select, start, caller)?)
+}
+
+/// What a strategy costs in the smallest rung.
+fn rung_price(
+    ground: Ground<'_>,
+    select: &[Labelled],
+    arm: &Arm,
+    caller: &Caller<'_>,
+) -> Result<f64, TaskError> {
+    let block = &select[..BLOCK_RECORDS.min(select.len())];
+    let requests = Trial::new(ground, &arm.strategy)?.all_requests(block);
+    let price = caller.price(&requests, ground.engine.facts());
+    Ok(price * LEAST_RUNG_RECORDS as f64 / block.len() as f64)
+}
+
 /// How many rungs a race of so many has.
 fn rungs(strategies: usize) -> usize {
     let mut left = strategies;
@@ -399,4 +437,63 @@ pub(super) fn measured(arm: &Arm) -> Option<Measured> {
         interval: wilson_interval(sum.round() as usize, values.len()),
         rows: values.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use autoglm_spec::Example;
+
+    use super::*;
+    use crate::eval::Worth;
+    use crate::run::{RunSettings, agreement_of};
+    use crate::scripted::{Script, Scripted, record, review_task};
+
+    #[test]
+    fn no_twin_of_a_strategy_enters_the_race() {
+        let (spec, settings) = (review_task(), RunSettings::default());
+        let (engine, agreement) = (
+            Scripted::new(Script::default()),
+            agreement_of(&spec, &settings, None),
+        );
+        let worth = Worth::new(&spec.output, agreement, []);
+        let ground = Ground {
+            spec: &spec,
+            settings: &settings,
+            engine: &engine,
+            worth: &worth,
+        };
+        let start = Strategy::as_written(&settings);
+        let example = Example {
+            input: record(&serde_json::json!({"text": "fine"})),
+            output: "positive".to_owned(),
+        };
+        let shown = Strategy {
+            examples: ExampleChoice::Fixed(vec![example]),
+            both_orders: false,
+            ..start.clone()
+        };
+        let none = Strategy {
+            examples: ExampleChoice::Fixed(Vec::new()),
+            both_orders: false,
+            ..start.clone()
+        };
+        let by_task = Strategy {
+            examples: ExampleChoice::Task,
+            ..none.clone()
+        };
+        let arm = |strategy: &Strategy| Arm::new(strategy.clone(), String::new());
+        let others = vec![arm(&shown), arm(&none), arm(&by_task), arm(&start)];
+        let mut race = Race::new(ground, &[], arm(&start), others);
+        assert_eq!(race.size(), 3);
+        // A rung has chosen not to calibrate these two.
+        let chosen = |strategy: &Strategy| {
+            arm(&Strategy {
+                calibration: Calibration::None,
+                ..strategy.clone()
+            })
+        };
+        race.ranking = vec![chosen(&shown), chosen(&none), arm(&start)];
+        race.recombine();
+        assert_eq!(race.size(), 3);
+    }
 }

@@ -70,6 +70,13 @@ impl fmt::Display for Found {
         f.write_str(&scores_text(&self.scores))?;
         match self.decision {
             Decision::Promoted => writeln!(f, "it is better, and live from now on"),
+            Decision::Held => writeln!(
+                f,
+                "it is better in the search, but runs answer with more than that: kept as a \
+                 candidate, the start stays\nhint: `autoglm strategy promote {}` makes it live on \
+                 your own judgement",
+                self.version.0
+            ),
             Decision::NotBetter => writeln!(
                 f,
                 "it is not surely better on untouched records: kept as a candidate, the start \

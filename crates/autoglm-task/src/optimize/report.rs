@@ -24,6 +24,9 @@ pub enum Ended {
 pub enum Decision {
     /// It is better on untouched records, and live.
     Promoted,
+    /// It is better on untouched records, and stays a candidate all the same: runs answer with more
+    /// than the search did.
+    Held,
     /// It is not surely better, and stays a candidate.
     NotBetter,
     /// There are too few untouched records to tell; it stays a candidate.

@@ -5,7 +5,7 @@ use autoglm_spec::{
     TaskSpec,
 };
 
-use super::calls::Request;
+use super::calls::{Request, is_wide};
 use super::split::identity;
 use crate::eval::Labelled;
 
@@ -17,8 +17,8 @@ const SHOWN_RECORDS: usize = 6;
 const SHOWN_CHARACTERS: usize = 400;
 /// Tokens of a written instruction at most.
 const MOST_TOKENS: usize = 300;
-/// Characters of an instruction at least: fewer are a slip.
-const LEAST_CHARACTERS: usize = 8;
+/// Letters of an instruction at least, a Chinese character for two: fewer are a slip.
+const LEAST_LETTERS: usize = 8;
 const OPEN: &str = "<instruction>";
 const CLOSE: &str = "</instruction>";
 
@@ -145,15 +145,18 @@ fn shortened(text: &str) -> String {
     format!("{kept}…")
 }
 
-/// The instruction in a writer's answer; the whole answer where it is not marked, none where that
-/// is no instruction.
+/// The instruction in a writer's answer, without empty lines; the whole answer where it is not
+/// marked, none where that is no instruction.
 pub(super) fn read(answer: &str) -> Option<String> {
     let text = match answer.rsplit_once(OPEN) {
         Some((_, marked)) => marked.split(CLOSE).next().unwrap_or_default(),
         None => answer,
     };
     let text = text.trim().trim_matches(['"', '“', '”', '`']).trim();
-    (text.chars().count() >= LEAST_CHARACTERS).then(|| text.to_owned())
+    let letters = text.chars().filter(|c| c.is_alphanumeric());
+    let letters: usize = letters.map(|c| if is_wide(c) { 2 } else { 1 }).sum();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    (letters >= LEAST_LETTERS).then(|| lines.collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]
@@ -173,7 +176,18 @@ mod tests {
             read("\"Tell the sentiment.\""),
             Some("Tell the sentiment.".to_owned())
         );
-        assert_eq!(read("<instruction> </instruction>"), None);
+        for nothing in [
+            "<instruction> </instruction>",
+            "\n\n",
+            "\n----------\n",
+            "……。。",
+        ] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+        assert_eq!(
+            read("<instruction>判断情感。\n\n  \n只写答案。"),
+            Some("判断情感。\n只写答案。".to_owned())
+        );
     }
 
     #[test]

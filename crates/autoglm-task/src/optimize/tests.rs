@@ -1,28 +1,27 @@
-use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use autoglm_spec::Calibration;
 use serde_json::json;
 
 use super::*;
+use crate::eval::{Measure, labelled};
+use crate::judge::agreement::Compare;
 use crate::scripted::{Script, Scripted, record, review_task};
 use crate::store::SqliteStore;
 use crate::strategy::{ExampleChoice, StrategyState};
 
 /// Labelled reviews whose words tell the label.
-fn rows(count: usize) -> Vec<Labelled> {
+pub(super) fn rows(count: usize) -> Vec<Labelled> {
     let row = |i: usize| {
         let (word, gold) = if i.is_multiple_of(2) {
             ("great", "positive")
         } else {
             ("awful", "negative")
         };
-        Labelled {
-            record: record(&json!({"text": format!("a {word} film number {i}"), "label": gold})),
-            gold: gold.to_owned(),
-        }
+        record(&json!({"text": format!("a {word} film number {i}"), "label": gold}))
     };
-    (0..count).map(row).collect()
+    labelled(&review_task(), None, (0..count).map(row))
 }
 
 /// Understands a review where the prompt says in these words what the labels are.
@@ -32,18 +31,19 @@ fn understands(prompt: &str) -> Option<usize> {
     understood.then(|| usize::from(review.contains("awful")))
 }
 
-struct Desk {
-    spec: TaskSpec,
-    settings: RunSettings,
-    start: Strategy,
-    records: Vec<Labelled>,
-    budget: Budget,
-    engine: Scripted,
-    clock: RefCell<Duration>,
+pub(super) struct Desk {
+    pub(super) spec: TaskSpec,
+    pub(super) settings: RunSettings,
+    pub(super) start: Strategy,
+    pub(super) records: Vec<Labelled>,
+    pub(super) budget: Budget,
+    pub(super) engine: Scripted,
+    /// Milliseconds.
+    pub(super) clock: AtomicU64,
 }
 
 impl Desk {
-    fn new(script: Script, records: usize, calls: u64) -> Self {
+    pub(super) fn new(script: Script, records: usize, calls: u64) -> Self {
         let settings = RunSettings::default();
         Self {
             spec: review_task(),
@@ -52,11 +52,11 @@ impl Desk {
             records: rows(records),
             budget: Budget::Calls(calls),
             engine: Scripted::new(script),
-            clock: RefCell::new(Duration::ZERO),
+            clock: AtomicU64::new(0),
         }
     }
 
-    fn search(&self) -> Search<'_> {
+    pub(super) fn search(&self) -> Search<'_> {
         Search {
             spec: &self.spec,
             settings: &self.settings,
@@ -69,16 +69,18 @@ impl Desk {
             seed: 1,
             scope: "scripted",
             origin: "test",
+            similar: None,
+            hold: None,
         }
     }
 
-    fn with_hooks<T>(&self, work: impl FnOnce(SearchHooks<'_>) -> T) -> T {
+    pub(super) fn with_hooks<T>(&self, work: impl FnOnce(SearchHooks<'_>) -> T) -> T {
         let cancel = Cancel::default();
         work(SearchHooks {
             // Each look at the clock takes 10 ms.
             now: &|| {
-                *self.clock.borrow_mut() += Duration::from_millis(10);
-                UNIX_EPOCH + *self.clock.borrow()
+                let before = self.clock.fetch_add(10, Ordering::Relaxed);
+                UNIX_EPOCH + Duration::from_millis(before + 10)
             },
             cancel: &cancel,
             tokens: &|prompt| Some(prompt.display_text().len().div_ceil(4)),
@@ -86,21 +88,21 @@ impl Desk {
         })
     }
 
-    fn optimize(&self, store: &mut SqliteStore) -> Result<SearchReport, TaskError> {
+    pub(super) fn optimize(&self, store: &mut SqliteStore) -> Result<SearchReport, TaskError> {
         self.with_hooks(|hooks| optimize(&self.search(), store, hooks))
     }
 
-    fn estimate(&self) -> Estimate {
+    pub(super) fn estimate(&self) -> Estimate {
         self.with_hooks(|hooks| estimate(&self.search(), hooks))
             .unwrap()
     }
 }
 
-fn store() -> SqliteStore {
+pub(super) fn store() -> SqliteStore {
     SqliteStore::in_memory().unwrap()
 }
 
-fn keen() -> Script {
+pub(super) fn keen() -> Script {
     Script {
         prefers: Some(understands),
         ..Script::default()
@@ -271,51 +273,6 @@ fn a_stopped_search_says_so_and_goes_on() {
     assert_eq!((report.ended, report.spent.stored), (Ended::Finished, 100));
 }
 
-fn assert_near(estimate: u64, real: u64, report: &SearchReport) {
-    let ratio = estimate as f64 / real as f64;
-    assert!(
-        (0.85..=1.15).contains(&ratio),
-        "{estimate} {real}\n{report}"
-    );
-}
-
-#[test]
-fn an_estimate_asks_nothing_and_is_within_15_percent_in_the_budget_s_unit() {
-    let script = |chat| Script {
-        counts_tokens: true,
-        chat,
-        ..keen()
-    };
-    for (records, calls) in [(300, 300), (300, 1_000), (600, 2_000), (120, 700)] {
-        for chat in [false, true] {
-            let desk = Desk::new(script(chat), records, calls);
-            let estimated = desk.estimate();
-            assert_eq!(desk.engine.requests(), 0);
-            let report = desk.optimize(&mut store()).unwrap();
-            assert_near(estimated.calls, report.spent.calls, &report);
-        }
-    }
-    for tokens in [30_000, 100_000] {
-        let mut desk = Desk::new(script(false), 300, 0);
-        desk.budget = Budget::Tokens(tokens);
-        let estimated = desk.estimate();
-        let report = desk.optimize(&mut store()).unwrap();
-        assert_near(estimated.tokens, report.spent.tokens(), &report);
-    }
-}
-
-#[test]
-fn where_long_prompts_win_the_tokens_lie_between_the_bounds() {
-    let script = Script {
-        counts_tokens: true,
-        ..keen()
-    };
-    let desk = Desk::new(script, 300, 1_000);
-    let [least, most] = desk.estimate().tokens_between;
-    let tokens = desk.optimize(&mut store()).unwrap().spent.tokens();
-    assert!((least..=most).contains(&tokens), "{least} {tokens} {most}");
-}
-
 #[test]
 fn parts_share_no_record_and_have_the_labels_in_their_proportions() {
     let mut records = rows(90);
@@ -354,7 +311,8 @@ fn rules_and_labels_survive_every_strategy_that_is_tried() {
 
 #[test]
 fn a_writer_s_instructions_enter_the_race() {
-    let desk = Desk::new(keen(), 200, 800);
+    let mut desk = Desk::new(keen(), 200, 800);
+    desk.start.instruction = Some("Judge it.".to_owned());
     let writer = Scripted::new(Script {
         chat: true,
         text: Some("<instruction>Say whether it is one of: positive, negative.</instruction>"),
@@ -366,6 +324,9 @@ fn a_writer_s_instructions_enter_the_race() {
         .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
         .unwrap();
     assert!(writer.requests() >= 4);
+    // It is told what was answered wrongly by the start, and with which words.
+    let own = |prompt: &String| prompt.contains("model:\n\nJudge it.");
+    assert!(writer.asked().keys().all(own));
     let written = |prompt: &String| prompt.starts_with("Say whether it is one of");
     assert!(desk.engine.asked().keys().any(written));
     assert!(report.notes.is_empty(), "{:?}", report.notes);
@@ -384,7 +345,7 @@ fn open_answers_are_searched_too() {
     desk.spec.output = autoglm_spec::Output::Text { max_tokens: 4 };
     desk.start.calibration = Calibration::None;
     let report = desk.optimize(&mut store()).unwrap();
-    assert_eq!(report.measure, Measure::ExactMatch);
+    assert_eq!(report.measure, Measure::Same(Compare::Words));
     // All say the same, so that nothing beats the start.
     assert!(report.found.is_none(), "{report}");
 }
@@ -397,12 +358,49 @@ fn the_start_s_examples_are_in_no_part() {
         input: first.record.clone(),
         output: first.gold.clone(),
     }];
-    let split = Split::of(&desk.spec, desk.records.clone(), 1).unwrap();
-    assert_eq!(split.sizes().iter().sum::<usize>(), 59);
-    let live = Strategy {
-        examples: ExampleChoice::Fixed(Vec::new()),
-        ..desk.start.clone()
+    let parts = |desk: &Desk| desk.estimate().parts.iter().sum::<usize>();
+    assert_eq!(parts(&desk), 59);
+    let fixed = desk.records[1..4]
+        .iter()
+        .map(|labelled| autoglm_spec::Example {
+            input: labelled.record.clone(),
+            output: labelled.gold.clone(),
+        });
+    desk.start.examples = ExampleChoice::Fixed(fixed.collect());
+    assert_eq!(parts(&desk), 56);
+    desk.spec.examples.clear();
+    assert_eq!(parts(&desk), 57);
+}
+
+#[test]
+fn a_strategy_s_examples_hold_the_fields_of_the_task_alone() {
+    let desk = Desk::new(keen(), 300, 1_000);
+    let found = desk.optimize(&mut store()).unwrap().found.unwrap();
+    let ExampleChoice::Fixed(examples) = found.strategy.examples else {
+        panic!("the winner has examples of its own");
     };
-    desk.start = live;
-    desk.optimize(&mut store()).unwrap();
+    assert!(!examples.is_empty());
+    for example in examples {
+        assert!(example.input.keys().eq(["text"]), "{example:?}");
+    }
+}
+
+#[test]
+fn a_winner_that_is_held_stays_a_candidate_and_the_report_says_why() {
+    let desk = Desk::new(keen(), 300, 1_500);
+    let mut store = store();
+    let mut search = desk.search();
+    search.hold = Some("runs answer with more");
+    let report = desk
+        .with_hooks(|hooks| optimize(&search, &mut store, hooks))
+        .unwrap();
+    let found = report.found.clone().unwrap();
+    assert_eq!(found.decision, Decision::Held, "{report}");
+    let key = StrategyKey::of(&desk.spec);
+    assert_eq!(store.live_strategy(&key).unwrap(), None);
+    let text = report.to_string();
+    let promote = format!("strategy promote {}", found.version.0);
+    for part in ["note: runs answer with more", "candidate", &promote] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }

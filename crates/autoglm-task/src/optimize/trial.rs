@@ -5,7 +5,7 @@ use autoglm_spec::{Calibration, Output, TaskSpec};
 use super::calls::{Caller, Halt, Outcome, Request};
 use crate::TaskError;
 use crate::compose::Composed;
-use crate::eval::{Labelled, Measure};
+use crate::eval::{Labelled, Worth};
 use crate::judge::{Judge, Prior};
 use crate::row::Raw;
 use crate::run::ask::{Asker, score_request};
@@ -18,7 +18,7 @@ pub(super) struct Ground<'a> {
     pub(super) spec: &'a TaskSpec,
     pub(super) settings: &'a RunSettings,
     pub(super) engine: &'a dyn Engine,
-    pub(super) measure: Measure,
+    pub(super) worth: &'a Worth,
 }
 
 /// A strategy made ready to ask.
@@ -111,7 +111,7 @@ impl<'a> Trial<'a> {
     ) -> Result<Graded, Halt> {
         let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
         let (answers, blanks) = self.gathered(&outcomes, records.len());
-        Ok(self.graded(&answers, &blanks, records))
+        Ok(self.graded(&answers, &blanks, records)?)
     }
 
     /// The mean over the orders of each record, and of each blank one.
@@ -135,13 +135,18 @@ impl<'a> Trial<'a> {
         )
     }
 
-    fn graded(&self, answers: &[Outcome], blanks: &[Outcome], records: &[Labelled]) -> Graded {
+    fn graded(
+        &self,
+        answers: &[Outcome],
+        blanks: &[Outcome],
+        records: &[Labelled],
+    ) -> Result<Graded, TaskError> {
         let judge = Judge::new(&self.spec.output, self.prior(answers, blanks));
         let mut values = Vec::new();
         let mut merits = Vec::new();
         for (answer, labelled) in answers.iter().zip(records) {
             let verdict = answer.as_ref().ok().and_then(|raw| judge.verdict(raw).ok());
-            let value = self.ground.measure.value(verdict.as_ref(), &labelled.gold);
+            let value = self.ground.worth.of(verdict.as_ref(), &labelled.gold)?;
             let of_gold = verdict.as_ref().and_then(|verdict| {
                 let mut labels = verdict.distribution.iter();
                 labels.find(|(name, _)| *name == labelled.gold)
@@ -152,7 +157,7 @@ impl<'a> Trial<'a> {
                 None => value,
             });
         }
-        Graded { values, merits }
+        Ok(Graded { values, merits })
     }
 
     fn prior(&self, answers: &[Outcome], blanks: &[Outcome]) -> Prior {

@@ -187,7 +187,7 @@ pub(crate) fn score_request(composed: &Composed) -> ScoreRequest {
         prompt: composed.prompt.clone(),
         options: composed.options.clone().unwrap_or_default(),
         normalise: Normalise::Options,
-        state: false,
+        states: false,
         adapter: None,
     }
 }

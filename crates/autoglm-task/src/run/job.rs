@@ -7,7 +7,7 @@ use autoglm_spec::{Calibration, Decoding, Output, Sampling, TaskSpec};
 use super::ask::uses_both_orders;
 use super::{Correction, Engine, Resume, Survey, Taught};
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
-use crate::judge::{Judge, Prior};
+use crate::judge::{Calibrator, Judge, Prior};
 use crate::store::RunKey;
 
 /// Records of a closed set that are given to the engine together: enough to keep batches full,
@@ -51,6 +51,8 @@ pub struct RunSettings {
     pub plan: SamplingPlan,
     /// By what open answers are compared; what suits the task where nothing is said.
     pub compare: Option<Compare>,
+    /// Corrects how sure open answers are, before any is withheld.
+    pub calibrator: Option<Calibrator>,
     /// Answers that are less sure than this are withheld.
     pub min_confidence: Option<f32>,
     /// What may be done to answer sooner.
@@ -78,6 +80,7 @@ impl Default for RunSettings {
             sampling: Sampling::GREEDY,
             plan: SamplingPlan::default(),
             compare: None,
+            calibrator: None,
             min_confidence: None,
             decoding: Decoding::default(),
             stop: Vec::new(),
@@ -103,6 +106,7 @@ impl Job<'_> {
             plan: self.plan(),
             compare: self.settings.compare,
             similar: self.similar.as_ref().map(|similar| similar.name()),
+            calibrator: self.calibrator(),
             min_confidence: self.settings.min_confidence,
             stop: self.settings.stop.clone(),
             both_orders: self.uses_both_orders(),
@@ -137,7 +141,15 @@ impl Job<'_> {
     }
 
     pub(super) fn judge(&self, prior: Prior) -> Judge {
-        Judge::new(&self.spec.output, prior).sampled(self.agreement(), self.plan())
+        Judge::new(&self.spec.output, prior)
+            .sampled(self.agreement(), self.plan())
+            .calibrated(self.calibrator())
+    }
+
+    /// What corrects confidences: those of labels are corrected by what labelled records teach.
+    fn calibrator(&self) -> Option<Calibrator> {
+        let closed = matches!(self.spec.output, Output::Labels { .. });
+        self.settings.calibrator.clone().filter(|_| !closed)
     }
 
     pub(super) fn window_records(&self) -> usize {
@@ -153,8 +165,14 @@ impl Job<'_> {
 /// How many samples an answer of a task gets.
 pub(super) fn plan_of(spec: &TaskSpec, settings: &RunSettings) -> SamplingPlan {
     let closed = matches!(spec.output, Output::Labels { .. });
-    if closed || settings.plan.samples <= 1 {
+    if closed {
         return SamplingPlan::default();
+    }
+    if settings.plan.samples <= 1 {
+        return SamplingPlan {
+            repair: settings.plan.repair,
+            ..SamplingPlan::default()
+        };
     }
     let mut plan = settings.plan;
     if settings.sampling.temperature > 1.0 {
@@ -165,7 +183,7 @@ pub(super) fn plan_of(spec: &TaskSpec, settings: &RunSettings) -> SamplingPlan {
 }
 
 /// How the open answers of a task are compared.
-pub(super) fn agreement_of(
+pub(crate) fn agreement_of(
     spec: &TaskSpec,
     settings: &RunSettings,
     similar: Option<&Arc<dyn Similar>>,

@@ -36,8 +36,9 @@ use answer::{Answerer, Numbered, Stop};
 
 pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};
 pub use correct::Correction;
+pub(crate) use job::agreement_of;
+use job::plan_of;
 pub use job::{Job, RunSettings};
-use job::{agreement_of, plan_of};
 pub use progress::Progress;
 pub use replay::{Again, Replay, Shown, replay, show};
 pub use resume::Resume;

@@ -189,6 +189,7 @@ fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
             both_orders: info.key.both_orders,
             plan: info.key.plan,
             compare: info.key.compare,
+            calibrator: info.key.calibrator.clone(),
             ..RunSettings::default()
         },
         source: info.key.source.clone(),

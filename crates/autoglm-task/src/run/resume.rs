@@ -84,6 +84,12 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
     same(info, "embedder", &stored.similar, &key.similar)?;
     same(
         info,
+        "correction of confidences",
+        &stored.calibrator,
+        &key.calibrator,
+    )?;
+    same(
+        info,
         "least confidence",
         &stored.min_confidence,
         &key.min_confidence,

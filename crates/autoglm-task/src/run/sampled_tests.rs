@@ -1,6 +1,6 @@
 //! Runs whose open answers are sampled.
 
-use autoglm_spec::Output;
+use autoglm_spec::{FinishReason, Output};
 
 use super::tests::{Bench, again, whole_by};
 use super::*;
@@ -190,6 +190,42 @@ fn answers_that_are_not_sure_are_withheld_and_stay_in_the_store() {
     }
 }
 
+#[test]
+fn a_calibrator_corrects_confidences_before_any_answer_is_withheld() {
+    let mut bench = bench(40, 6, StopRule::Adaptive);
+    bench.settings.min_confidence = Some(0.5);
+    let (raw, _) = rows(&bench);
+    let calibrator = crate::judge::Calibrator::Logistic {
+        slope: 1.0,
+        offset: -2.0,
+    };
+    bench.settings.calibrator = Some(calibrator.clone());
+    let engine = Scripted::new(varied());
+    let mut store = SqliteStore::in_memory().unwrap();
+    let run = bench.run(&engine, &mut store).1.unwrap().run;
+    let corrected = store.rows(run, 0, 99).unwrap();
+    let mut withheld = 0;
+    for (raw, row) in raw.iter().zip(&corrected) {
+        let (Some(before), Some(after)) = (&raw.verdict, &row.verdict) else {
+            continue;
+        };
+        assert_eq!(after.confidence, calibrator.apply(before.confidence));
+        assert_eq!(after.calibration, Calibration::Fitted);
+        assert_eq!(row.abstained.is_some(), after.confidence < 0.5);
+        withheld += usize::from(raw.abstained.is_none() && row.abstained.is_some());
+    }
+    assert!(withheld > 0);
+    let again = replay(&store, run, 3, &again(&engine), &Cancel::default()).unwrap();
+    assert!(again.same_verdict);
+    bench.settings.calibrator = None;
+    bench.resume = Resume::Matching;
+    let error = bench.run(&engine, &mut store).1.unwrap_err();
+    assert!(
+        error.to_string().contains("correction of confidences"),
+        "{error}"
+    );
+}
+
 /// A chat model that gives JSON that is cut, and whole JSON once it is told what is wrong.
 struct Careless {
     facts: autoglm_spec::ModelFacts,
@@ -245,18 +281,8 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         schema: serde_json::json!({"type": "array"}),
         max_tokens: 4,
     };
-    let mut answers = |chat, repair| {
-        bench.settings.plan.repair = repair;
-        let facts = autoglm_spec::ModelFacts {
-            name: "careless".to_owned(),
-            context_tokens: 99,
-            chat,
-        };
-        let mut store = SqliteStore::in_memory().unwrap();
-        let report = bench.run_by(&Careless { facts }, &mut store).1.unwrap();
-        store.rows(report.run, 0, 9).unwrap()
-    };
-    for row in answers(true, true) {
+    bench.settings.plan.repair = true;
+    for row in careless(&bench, true) {
         let verdict = row.verdict.unwrap();
         let vote = verdict.vote.unwrap();
         assert_eq!(
@@ -267,8 +293,50 @@ fn a_chat_model_is_told_what_is_wrong_and_its_answer_counts() {
         assert_eq!(row.usage.prompt_tokens, 20);
     }
     for (chat, repair) in [(true, false), (false, true)] {
-        for row in answers(chat, repair) {
+        bench.settings.plan.repair = repair;
+        for row in careless(&bench, chat) {
             assert!(row.error.unwrap().starts_with("the JSON was not complete"));
+        }
+    }
+    bench.settings.plan.samples = 1;
+    bench.settings.plan.repair = true;
+    for row in careless(&bench, true) {
+        let verdict = row.verdict.unwrap();
+        let vote = verdict.vote.unwrap();
+        assert_eq!((verdict.answer.as_str(), vote.samples), ("[1]", 2));
+        assert!(vote.repaired);
+    }
+}
+
+/// The rows that a careless model, with turns or without, is repaired to.
+fn careless(bench: &Bench, chat: bool) -> Vec<Row> {
+    let facts = autoglm_spec::ModelFacts {
+        name: "careless".to_owned(),
+        context_tokens: 99,
+        chat,
+    };
+    let mut store = SqliteStore::in_memory().unwrap();
+    let report = bench.run_by(&Careless { facts }, &mut store).1.unwrap();
+    store.rows(report.run, 0, 9).unwrap()
+}
+
+#[test]
+fn a_sample_that_a_cancellation_has_cut_is_no_answer() {
+    for samples in [1, 6] {
+        let bench = bench(40, samples, StopRule::Adaptive);
+        let wanted = whole_by(&bench, varied());
+        let engine = Scripted::new(Script {
+            cut_after: Some(50.min(20 * samples)),
+            ..varied()
+        });
+        let mut store = SqliteStore::in_memory().unwrap();
+        let (out, report) = bench.run(&engine, &mut store);
+        let report = report.unwrap();
+        assert_eq!(report.status, RunStatus::Interrupted);
+        assert!(wanted.starts_with(&out) && out.len() < wanted.len());
+        for row in store.rows(report.run, 0, 99).unwrap() {
+            let samples = row.raw.map(|raw| raw.samples()).unwrap_or_default();
+            assert!(samples.iter().all(|s| s.finish == FinishReason::Stop));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
+mod calibrators;
 mod evaluations;
 mod feedback;
 mod library;
@@ -14,11 +15,12 @@ use autoglm_spec::{Calibration, FeedbackVersion, ModelFacts, Sampling, TaskSpec,
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
-use crate::judge::Prior;
 use crate::judge::agreement::{Compare, SamplingPlan};
+use crate::judge::{Calibrator, Prior};
 use crate::library::Ensembles;
 use crate::row::{Raw, Row};
 
+pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
 pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
@@ -71,6 +73,9 @@ pub struct RunKey {
     /// The measure by which texts are near to each other, where it is not their words.
     #[serde(default)]
     pub similar: Option<String>,
+    /// What corrects how sure open answers are; nothing where none was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrator: Option<Calibrator>,
     /// Answers that are less sure than this are withheld.
     #[serde(default)]
     pub min_confidence: Option<f32>,

@@ -29,12 +29,15 @@ impl StrategyStore for SqliteStore {
                  scores, calls, usage, origin, model, made_for, created_ms) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
                  ON CONFLICT (task_name, subject, hash) DO UPDATE SET \
-                 scores = coalesce(excluded.scores, scores) RETURNING id",
+                 parent = excluded.parent, changes = excluded.changes, \
+                 scores = coalesce(excluded.scores, scores), calls = excluded.calls, \
+                 usage = excluded.usage, origin = excluded.origin, \
+                 created_ms = excluded.created_ms RETURNING id",
                 params![
                     strategy.key.task,
                     strategy.key.subject,
                     strategy.parent.map(|id| id.0),
-                    strategy.strategy.hash(),
+                    strategy.identity(),
                     json(&strategy.strategy),
                     json(&strategy.changes),
                     strategy.scores.as_ref().map(json),

@@ -3,7 +3,7 @@ CREATE TABLE strategies (
     task_name   TEXT NOT NULL,
     subject     TEXT NOT NULL, -- hash of fields and output
     parent      INTEGER REFERENCES strategies (id),
-    hash        TEXT NOT NULL,
+    hash        TEXT NOT NULL, -- of strategy, model and the instruction that it was made for
     strategy    TEXT NOT NULL, -- JSON
     changes     TEXT NOT NULL, -- JSON: [text, ...]
     scores      TEXT,          -- JSON

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::judge::agreement::SamplingPlan;
 use crate::row::Raw;
+use crate::run::RunSettings;
 use crate::scripted::{record, review_task};
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyState, StrategyStore,
@@ -28,6 +29,7 @@ fn key() -> RunKey {
         plan: SamplingPlan::default(),
         compare: None,
         similar: None,
+        calibrator: None,
         min_confidence: None,
         stop: Vec::new(),
         both_orders: false,
@@ -287,6 +289,37 @@ fn a_version_comes_back_as_it_was_put_and_belongs_to_its_task() {
 }
 
 #[test]
+fn a_strategy_found_again_tells_of_its_last_search_and_another_model_s_is_another_version() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let first = version(&review_task(), strategy("one"));
+    let id = store.add_strategy(&first, UNIX_EPOCH).unwrap();
+    let again = NewStrategy {
+        origin: "optimize --seed 9".to_owned(),
+        changes: vec!["examples".to_owned()],
+        calls: 77,
+        ..first.clone()
+    };
+    let later = UNIX_EPOCH + Duration::from_secs(5);
+    assert_eq!(store.add_strategy(&again, later).unwrap(), id);
+    let found = store.strategy(id).unwrap();
+    assert_eq!((&found.origin, found.calls), (&again.origin, 77));
+    assert_eq!((found.changes, found.created_ms), (again.changes, 5_000));
+    for other in [
+        NewStrategy {
+            model: "another".to_owned(),
+            ..first.clone()
+        },
+        NewStrategy {
+            made_for: "Another instruction.".to_owned(),
+            ..first.clone()
+        },
+    ] {
+        assert_ne!(store.add_strategy(&other, later).unwrap(), id);
+    }
+    assert_eq!(store.strategies(None).unwrap().len(), 3);
+}
+
+#[test]
 fn calls_come_back_by_their_keys() {
     let mut store = SqliteStore::in_memory().unwrap();
     let call = StoredCall {
@@ -356,6 +389,36 @@ fn a_store_from_before_there_was_feedback_takes_some() {
     };
     assert_eq!(stored, [wanted(1, None), wanted(2, Some(7000))]);
     assert!(store.withdraw("t", Withdrawal::Row(2), at).is_err());
+}
+
+#[test]
+fn a_calibrator_is_found_by_all_that_confidences_depend_on() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let (spec, settings) = (review_task(), RunSettings::default());
+    let basis = confidence_basis(&spec, (&key().model, ""), &settings, None);
+    let fitted = FittedConfidence {
+        calibrator: Calibrator::platt(&[(0.2, false), (0.9, true)]).unwrap(),
+        rows: 2,
+        gain: crate::eval::Paired::of(&[0.1], &[0.2], 1),
+        calibration_error: [0.3, 0.1],
+    };
+    store
+        .put_calibrator("t", &basis, &fitted, UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(store.calibrator("t", &basis).unwrap(), Some(fitted));
+    assert_eq!(store.calibrator("other", &basis).unwrap(), None);
+    let mut reworded = spec.clone();
+    reworded.instruction.push('!');
+    let mut sampled = settings.clone();
+    sampled.plan.samples = 3;
+    for other in [
+        confidence_basis(&reworded, (&key().model, ""), &settings, None),
+        confidence_basis(&spec, (&key().model, ""), &sampled, None),
+        confidence_basis(&spec, (&key().model, ""), &sampled, Some("minilm")),
+        confidence_basis(&spec, (&key().model, "adapter"), &settings, None),
+    ] {
+        assert_eq!(store.calibrator("t", &other).unwrap(), None);
+    }
 }
 
 #[test]

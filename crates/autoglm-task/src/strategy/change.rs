@@ -1,8 +1,8 @@
 //! What differs between two strategies, in words.
 
-use autoglm_spec::{Calibration, Example, Language, Sampling};
+use autoglm_spec::{Calibration, Example, Sampling};
 
-use super::{ExampleChoice, Strategy, TemplateForm};
+use super::{ExampleChoice, Strategy};
 
 /// Characters of a wording that are shown.
 const SHOWN_CHARACTERS: usize = 300;
@@ -16,7 +16,7 @@ pub fn changes(from: &Strategy, to: &Strategy) -> Vec<String> {
         }
     };
     note("instruction", wording(from), wording(to));
-    note("form", form(&from.form), form(&to.form));
+    note("answer called", answer_title(from), answer_title(to));
     note("examples", examples(from), examples(to));
     note("calibration", calibration(from), calibration(to));
     note("orders of the examples", orders(from), orders(to));
@@ -44,23 +44,9 @@ fn shortened(text: &str) -> String {
     format!("{kept}…")
 }
 
-fn form(form: &TemplateForm) -> String {
-    let mut parts = Vec::new();
-    match form.language {
-        Some(Language::English) => parts.push("template in English".to_owned()),
-        Some(Language::Chinese) => parts.push("template in Chinese".to_owned()),
-        None => {}
-    }
-    if !form.titles.is_empty() {
-        parts.push(format!("fields called {}", form.titles.join(", ")));
-    }
-    if let Some(title) = &form.answer_title {
-        parts.push(format!("answer called {title}"));
-    }
-    if parts.is_empty() {
-        return "as the task has it".to_owned();
-    }
-    parts.join(", ")
+fn answer_title(strategy: &Strategy) -> String {
+    let title = strategy.answer_title.clone();
+    title.unwrap_or_else(|| "as the task has it".to_owned())
 }
 
 fn examples(strategy: &Strategy) -> String {
@@ -77,7 +63,7 @@ fn examples(strategy: &Strategy) -> String {
 fn fingerprint(examples: &[Example]) -> String {
     let lone = Strategy {
         instruction: None,
-        form: TemplateForm::default(),
+        answer_title: None,
         examples: ExampleChoice::Fixed(examples.to_vec()),
         calibration: Calibration::None,
         both_orders: false,

@@ -9,10 +9,11 @@ mod soft_prompt;
 mod tests;
 mod version;
 
-use autoglm_spec::{Calibration, Example, Language, Sampling, TaskSpec};
+use autoglm_spec::{Calibration, Example, Output, Sampling, TaskSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::judge::agreement::Compare;
 use crate::run::{RunSettings, hexadecimal};
 
 pub use change::changes;
@@ -28,9 +29,9 @@ pub use version::{
 pub struct Strategy {
     /// The task in other words; its own where none are given.
     pub instruction: Option<String>,
-    /// How prompts read.
+    /// What prompts call the answer; the task's own title where none is given.
     #[serde(default)]
-    pub form: TemplateForm,
+    pub answer_title: Option<String>,
     /// The examples in prompts.
     pub examples: ExampleChoice,
     /// How label bias is removed.
@@ -42,18 +43,6 @@ pub struct Strategy {
     /// A learned prompt or adapter that the model runs with.
     #[serde(default)]
     pub soft_prompt: Option<SoftPrompt>,
-}
-
-/// How prompts read, where that is not as the task has it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TemplateForm {
-    /// The language of the template.
-    pub language: Option<Language>,
-    /// What the task's fields are called, in their order; their own titles where it is empty.
-    pub titles: Vec<String>,
-    /// What the answer is called.
-    pub answer_title: Option<String>,
 }
 
 /// Which examples stand in prompts, and in which order.
@@ -80,7 +69,7 @@ impl Strategy {
     pub fn as_written(settings: &RunSettings) -> Self {
         Self {
             instruction: None,
-            form: TemplateForm::default(),
+            answer_title: None,
             examples: ExampleChoice::Task,
             calibration: settings.calibration,
             both_orders: settings.both_orders,
@@ -90,7 +79,8 @@ impl Strategy {
     }
 
     /// The task and the settings of a run under this strategy. Name, kind, fields, labels, output
-    /// and constraints of the task stay as they are.
+    /// and constraints of the task stay as they are, and so does by what open answers are the same:
+    /// other words or examples do not change what is asked for.
     pub fn apply(&self, spec: &TaskSpec, settings: &RunSettings) -> (TaskSpec, RunSettings) {
         let mut applied = spec.clone();
         if let Some(instruction) = &self.instruction {
@@ -99,8 +89,17 @@ impl Strategy {
         if let ExampleChoice::Fixed(examples) = &self.examples {
             applied.examples.clone_from(examples);
         }
-        self.form.apply(&mut applied);
+        if let Some(title) = &self.answer_title {
+            applied.answer_title.clone_from(title);
+        }
+        let own = match spec.output {
+            Output::Labels { .. } => None,
+            Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => {
+                Some(Compare::of(spec))
+            }
+        };
         let settings = RunSettings {
+            compare: settings.compare.or(own),
             calibration: self.calibration,
             both_orders: self.both_orders,
             sampling: self.sampling,
@@ -120,16 +119,4 @@ impl Strategy {
 pub(crate) fn content_hash(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("what is hashed here has keys that are text");
     hexadecimal(&Sha256::digest(json)[..16])
-}
-
-impl TemplateForm {
-    fn apply(&self, spec: &mut TaskSpec) {
-        spec.language = self.language.unwrap_or(spec.language);
-        for (field, title) in spec.fields.iter_mut().zip(&self.titles) {
-            field.title.clone_from(title);
-        }
-        if let Some(title) = &self.answer_title {
-            spec.answer_title.clone_from(title);
-        }
-    }
 }

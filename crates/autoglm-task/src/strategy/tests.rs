@@ -1,4 +1,4 @@
-use autoglm_spec::{Language, Output};
+use autoglm_spec::Output;
 use serde_json::json;
 
 use super::*;
@@ -26,11 +26,7 @@ fn example(text: &str, output: &str) -> Example {
 fn other() -> Strategy {
     Strategy {
         instruction: Some("Say how the reviewer feels.".to_owned()),
-        form: TemplateForm {
-            language: Some(Language::Chinese),
-            titles: vec!["评论".to_owned()],
-            answer_title: Some("情感".to_owned()),
-        },
+        answer_title: Some("情感".to_owned()),
         examples: ExampleChoice::Fixed(vec![example("fine", "positive")]),
         calibration: Calibration::None,
         both_orders: false,
@@ -59,7 +55,7 @@ fn a_strategy_changes_how_a_task_is_run_and_never_what_it_is() {
     let (applied, settings) = other().apply(&spec, &RunSettings::default());
     assert_eq!(applied.instruction, "Say how the reviewer feels.");
     assert_eq!(applied.examples.len(), 1);
-    assert_eq!(applied.fields[0].title, "评论");
+    assert_eq!(applied.answer_title, "情感");
     assert_eq!(settings.calibration, Calibration::None);
     assert_eq!(settings.sampling.temperature, 0.5);
     assert!(!settings.both_orders);
@@ -67,6 +63,31 @@ fn a_strategy_changes_how_a_task_is_run_and_never_what_it_is() {
     assert_eq!(applied.constraints, spec.constraints);
     assert_eq!(applied.fields[0].name, spec.fields[0].name);
     assert_eq!(StrategyKey::of(&applied), StrategyKey::of(&spec));
+}
+
+#[test]
+fn other_words_do_not_change_what_counts_as_the_same_answer() {
+    let spec = TaskSpec {
+        instruction: "How many eggs are left?".to_owned(),
+        output: Output::Text { max_tokens: 99 },
+        ..review_task()
+    };
+    let reworded = Strategy {
+        instruction: Some("Read it with care.".to_owned()),
+        ..start()
+    };
+    let (_, settings) = reworded.apply(&spec, &RunSettings::default());
+    assert_eq!(settings.compare, Some(Compare::Number));
+    let words = RunSettings {
+        compare: Some(Compare::Words),
+        ..RunSettings::default()
+    };
+    assert_eq!(
+        reworded.apply(&spec, &words).1.compare,
+        Some(Compare::Words)
+    );
+    let closed = reworded.apply(&review_task(), &RunSettings::default()).1;
+    assert_eq!(closed.compare, None);
 }
 
 #[test]
@@ -126,7 +147,7 @@ fn changes_are_told_in_words() {
         lines[..2],
         [
             "instruction: as the task has it → “Say how the reviewer feels.”",
-            "form: as the task has it → template in Chinese, fields called 评论, answer called 情感"
+            "answer called: as the task has it → 情感"
         ]
     );
     assert!(lines[2].starts_with("examples: the task's own → 1 fixed ("));

@@ -96,6 +96,14 @@ pub struct NewStrategy {
     pub made_for: String,
 }
 
+impl NewStrategy {
+    /// Tells versions of a task apart: another model or instruction makes another version, for what
+    /// was measured with one says nothing of the other.
+    pub(crate) fn identity(&self) -> String {
+        content_hash(&(&self.strategy, &self.model, &self.made_for))
+    }
+}
+
 /// A version as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StrategyVersion {
@@ -129,8 +137,8 @@ pub struct StrategyVersion {
 
 /// Where versions are kept.
 pub trait StrategyStore {
-    /// Adds a version as a candidate; the same strategy of the same task is there once, and its
-    /// scores are those measured last.
+    /// Adds a version as a candidate. The same strategy for the same task, model and instruction is
+    /// there once; how it came about and how good it was is as it was added last.
     ///
     /// # Errors
     /// When the store cannot be written.

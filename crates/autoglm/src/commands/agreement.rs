@@ -74,7 +74,7 @@ impl AgreementArgs {
     }
 
     /// The measure of nearness for answers that are compared by meaning, where a model for it is
-    /// named and such answers are sampled.
+    /// named.
     ///
     /// # Errors
     /// A model that cannot be used.
@@ -87,9 +87,7 @@ impl AgreementArgs {
         let compare = run.compare.unwrap_or_else(|| Compare::of(&task.spec));
         let named = self.embedder.as_ref().or(task.settings.embedder.as_ref());
         match named {
-            Some(name) if compare == Compare::Meaning && run.plan.samples > 1 => {
-                open_similar(home, name).map(Some)
-            }
+            Some(name) if compare == Compare::Meaning => open_similar(home, name).map(Some),
             _ => Ok(None),
         }
     }

@@ -1,16 +1,18 @@
 //! Which strategy a task is run by: the live one, one by its number, or the task as it is written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context;
-use autoglm_spec::TaskSpec;
+use autoglm_spec::{Generate as _, TaskSpec};
+use autoglm_task::file::TaskFile;
 use autoglm_task::strategy::{
     Strategy, StrategyId, StrategyKey, StrategyStore, StrategyVersion, check_soft_prompt,
 };
 use clap::Args;
 
-use crate::engine::EngineArgs;
+use super::task::{engine_args, need};
+use crate::engine::{EngineArgs, OpenEngine};
 
 /// Which strategy runs.
 #[derive(Debug, Clone, Copy, Args)]
@@ -44,11 +46,64 @@ impl FromStr for StrategyName {
     }
 }
 
-/// The version that runs, which is told on standard error; none for the task as it is written.
+/// What runs a task.
+pub(crate) struct Chosen {
+    /// The version of its strategy; none for the task as it is written.
+    pub(crate) version: Option<StrategyVersion>,
+    /// The engine with what it was asked for by.
+    pub(crate) engine_args: EngineArgs,
+    pub(crate) engine: OpenEngine,
+}
+
+impl StrategyArgs {
+    /// Opens the engine with the strategy that runs, which is told on standard error.
+    ///
+    /// # Errors
+    /// A strategy that does not exist or is another task's, a store or engine that cannot be used.
+    pub(crate) fn open(
+        self,
+        engine: &EngineArgs,
+        task: &TaskFile,
+        store: &dyn StrategyStore,
+        home: &Path,
+    ) -> anyhow::Result<Chosen> {
+        let version = choose(self.strategy, &task.spec, store)?;
+        let strategy = version.as_ref().map(|version| &version.strategy);
+        let engine_args = with_soft_prompt(engine_args(engine, task), strategy)?;
+        let engine = engine_args.open(home, need(&task.spec))?;
+        Ok(Chosen {
+            version: self.suited(version, &engine.facts().name),
+            engine_args,
+            engine,
+        })
+    }
+
+    /// The version where it suits the model, which is told; the task runs as it is written by any
+    /// other than the model that its live version was found with. A soft prompt is bound to its
+    /// model by its size.
+    fn suited(self, version: Option<StrategyVersion>, model: &str) -> Option<StrategyVersion> {
+        let version = version?;
+        if self.strategy.is_some() {
+            return Some(version);
+        }
+        if version.model == model || version.strategy.soft_prompt.is_some() {
+            tell_live(&version);
+            return Some(version);
+        }
+        tell_unused(
+            &version,
+            &format!("found with the model {}, not {model}", version.model),
+        );
+        None
+    }
+}
+
+/// The version that runs, if it suits the model; none for the task as it is written, and where the
+/// live version, which is told, was made for another instruction.
 ///
 /// # Errors
 /// When there is no such strategy, it is another task's, or the store cannot be read.
-pub(crate) fn choose(
+fn choose(
     name: Option<StrategyName>,
     spec: &TaskSpec,
     store: &dyn StrategyStore,
@@ -59,8 +114,10 @@ pub(crate) fn choose(
         Some(StrategyName::Number(id)) => Some(numbered(id, &key, store)?),
         None => {
             let live = store.live_strategy(&key)?;
-            if let Some(live) = &live {
-                tell_live(live);
+            let stale = live.as_ref().filter(|v| v.made_for != spec.instruction);
+            if let Some(version) = stale {
+                tell_unused(version, "made for another instruction of the task");
+                return Ok(None);
             }
             live
         }
@@ -130,6 +187,18 @@ fn tell_live(version: &StrategyVersion) {
     clippy::print_stderr,
     reason = "talk to the user goes to standard error"
 )]
+fn tell_unused(version: &StrategyVersion, why: &str) {
+    eprintln!(
+        "note: strategy {0} of {1} is live but not used: it was {why}\n\
+         hint: `autoglm optimize` looks for one that suits, --strategy {0} runs it all the same",
+        version.id.0, version.key.task
+    );
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
 fn tell_changes(version: &StrategyVersion, spec: &TaskSpec) {
     if version.strategy.instruction.is_some() && version.made_for != spec.instruction {
         eprintln!(
@@ -138,10 +207,4 @@ fn tell_changes(version: &StrategyVersion, spec: &TaskSpec) {
             version.id.0
         );
     }
-}
-
-/// What else than the model's name determines what an engine says.
-pub(super) fn engine_scope(args: &EngineArgs) -> anyhow::Result<String> {
-    let _ = args;
-    Ok(String::new())
 }

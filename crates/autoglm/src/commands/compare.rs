@@ -5,14 +5,15 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use autoglm_task::eval::{Measure, Paired, Report, row_values};
+use autoglm_task::Row;
+use autoglm_task::eval::{Evaluation, Measure, Paired, Report};
 use autoglm_task::file::TaskFile;
 use autoglm_task::store::SqliteStore;
 use autoglm_task::strategy::{Strategy, StrategyKey, StrategyVersion};
 use serde_json::json;
 
 use super::choice::{StrategyName, numbered, with_soft_prompt};
-use super::eval::{Answered, EvalArgs, Measured, answer};
+use super::eval::{EvalArgs, Measured, answer};
 use super::task::{engine_args, need};
 use crate::engine::OpenEngine;
 use crate::exit;
@@ -57,13 +58,16 @@ pub(super) fn compare(
             taught: None,
             learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
+            strategy: version.as_ref().map(|version| version.id),
             settings,
         };
         let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {
             return Ok(exit::interrupted());
         };
-        let report = answered.kept(args, (&spec, &measured), version.as_ref(), store)?;
-        sides.push(Side::new(args, task, version.as_ref(), &answered, report));
+        let evaluation = answered.evaluation(args, &spec, &measured);
+        let side = Side::new(version.as_ref(), &evaluation, &answered.rows)?;
+        answered.keep(args, measured.strategy, &side.report, store)?;
+        sides.push(side);
     }
     print(args, &sides)?;
     Ok(ExitCode::SUCCESS)
@@ -85,36 +89,38 @@ struct Side {
 
 impl Side {
     fn new(
-        args: &EvalArgs,
-        task: &TaskFile,
         version: Option<&StrategyVersion>,
-        answered: &Answered,
-        report: Report,
-    ) -> Self {
-        let (measure, values) = row_values(&task.spec, args.gold.as_deref(), &answered.rows);
-        Self {
+        evaluation: &Evaluation<'_>,
+        rows: &[Row],
+    ) -> anyhow::Result<Self> {
+        let (measure, values) = evaluation.values(rows)?;
+        Ok(Self {
             name: version.map_or("the task as written".to_owned(), |version| {
                 format!("strategy {}", version.id.0)
             }),
             changes: version.map_or_else(Vec::new, |version| version.changes.clone()),
-            report,
+            report: evaluation.of(rows)?,
             measure,
-            values: values.into_iter().collect(),
-        }
+            values,
+        })
     }
 }
 
-fn paired(sides: &[Side]) -> Paired {
+/// The second beside the first, and the first beside the second.
+fn paired(sides: &[Side]) -> [Paired; 2] {
     let both = sides[0].values.iter().filter_map(|(place, first)| {
         let second = sides[1].values.get(place)?;
         Some((*first, *second))
     });
     let (first, second): (Vec<f64>, Vec<f64>) = both.unzip();
-    Paired::of(&first, &second, SEED)
+    [
+        Paired::of(&first, &second, SEED),
+        Paired::of(&second, &first, SEED),
+    ]
 }
 
 fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
-    let paired = paired(sides);
+    let [paired, turned] = paired(sides);
     let mut out = std::io::stdout().lock();
     if args.json {
         let found = json!({
@@ -134,15 +140,15 @@ fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
         }
     }
     writeln!(out, "{}, B against A: {paired}", sides[0].measure)?;
-    writeln!(out, "{}", told(&paired))?;
+    writeln!(out, "{}", told(&paired, &turned))?;
     Ok(())
 }
 
-/// Which one is better, in words.
-fn told(paired: &Paired) -> &'static str {
-    if paired.interval[0] > 0.0 {
+/// Which one is better, in words, by the rule of promotion.
+fn told(paired: &Paired, turned: &Paired) -> &'static str {
+    if paired.is_better() {
         "B is better"
-    } else if paired.interval[1] < 0.0 {
+    } else if turned.is_better() {
         "A is better"
     } else {
         "these records do not tell which is better"

@@ -14,16 +14,17 @@ use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
 use autoglm_task::store::{EvaluationStore, NewEvaluation, RunId, RunStatus, SqliteStore, Store};
-use autoglm_task::strategy::StrategyVersion;
+use autoglm_task::strategy::StrategyId;
 use clap::Args;
 use serde_json::json;
 
-use super::choice::{StrategyArgs, StrategyName, choose, with_soft_prompt};
+use super::choice::{StrategyArgs, StrategyName};
 use super::compare::compare;
+use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -61,6 +62,10 @@ pub(crate) struct EvalArgs {
         requires = "examples"
     )]
     seed: Vec<u64>,
+    /// Keep what these records tell of how sure open answers are, where that is better: later runs
+    /// correct their confidences by it.
+    #[arg(long, conflicts_with_all = ["compare", "examples"])]
+    calibrate: bool,
     /// Evaluate this many records at most.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -68,12 +73,14 @@ pub(crate) struct EvalArgs {
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Compare two strategies on the same records, each by its number, or none for the task as it
-    /// is written.
+    /// is written: their prompts alone, without what examples in the store and feedback teach.
     #[arg(
         long,
         num_args = 2,
         value_names = ["A", "B"],
-        conflicts_with_all = ["strategy", "examples", "output"]
+        conflicts_with_all = [
+            "strategy", "examples", "output", "untaught", "views", "shots", "no_feedback"
+        ]
     )]
     pub(super) compare: Option<Vec<StrategyName>>,
     #[command(flatten)]
@@ -105,10 +112,9 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     if let Some([first, second]) = args.compare.as_deref() {
         return compare(args, &task, &mut store, home, [*first, *second]);
     }
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine_args.open(home, need(&task.spec))?;
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
@@ -141,6 +147,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         taught: None,
         learning: learning.as_ref(),
         similar: args.calibration.similar(home, &task, &settings)?,
+        strategy: chosen.version.as_ref().map(|version| version.id),
         settings,
     };
     let mut reports = Vec::new();
@@ -157,14 +164,60 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
             ..measured.clone()
         };
-        let Some(answered) = answer(args, &spec, &measured, &mut store, &cancel)? else {
-            return Ok(exit::interrupted());
-        };
-        reports.push(answered.kept(args, (&spec, &measured), version.as_ref(), &mut store)?);
+        match report(args, &spec, &teacher, &measured, &mut store)? {
+            Some(report) => reports.push(report),
+            None => return Ok(exit::interrupted()),
+        }
     }
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report on a task with confidences as runs give them, or as they are where they are learnt
+/// from; nothing where the user stopped it.
+fn report(
+    args: &EvalArgs,
+    spec: &TaskSpec,
+    teacher: &Teacher<'_>,
+    measured: &Measured<'_>,
+    store: &mut SqliteStore,
+) -> anyhow::Result<Option<Report>> {
+    anyhow::ensure!(
+        !args.calibrate || spec.output.labels().is_empty(),
+        "--calibrate is for open answers; how sure labels are is taught by labelled examples\n\
+         hint: `autoglm examples import` keeps them"
+    );
+    let confidence = Confidence {
+        spec,
+        engine: measured.engine,
+        engine_args: teacher.args,
+        home: teacher.home,
+        settings: &measured.settings,
+        similar: measured.similar.as_deref(),
+    };
+    let calibrator = if args.calibrate {
+        None
+    } else {
+        confidence.stored(&args.teach, store)?
+    };
+    let measured = Measured {
+        settings: RunSettings {
+            calibrator,
+            ..measured.settings.clone()
+        },
+        ..measured.clone()
+    };
+    let Some(answered) = answer(args, spec, &measured, store, teacher.cancel)? else {
+        return Ok(None);
+    };
+    if args.calibrate {
+        let evaluation = answered.evaluation(args, spec, &measured);
+        confidence.keep(&evaluation, &answered.rows, store)?;
+    }
+    let report = answered.report(args, spec, &measured)?;
+    answered.keep(args, measured.strategy, &report, store)?;
+    Ok(Some(report))
 }
 
 /// What answers.
@@ -177,6 +230,8 @@ pub(super) struct Measured<'a> {
     pub(super) learning: Option<&'a Learning<'a>>,
     pub(super) settings: RunSettings,
     pub(super) similar: Option<Arc<dyn Similar>>,
+    /// The strategy that runs; none for the task as it is written.
+    pub(super) strategy: Option<StrategyId>,
 }
 
 /// The records of an evaluation's files.
@@ -227,37 +282,58 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// How good the answers are, which the store keeps, so that later versions can be compared.
+    /// How good the answers are.
     ///
     /// # Errors
-    /// When no row has a right answer, or the store cannot be written.
-    pub(super) fn kept(
+    /// When no row has a right answer.
+    pub(super) fn report(
         &self,
         args: &EvalArgs,
-        (spec, measured): (&TaskSpec, &Measured<'_>),
-        version: Option<&StrategyVersion>,
-        store: &mut SqliteStore,
+        spec: &TaskSpec,
+        measured: &Measured<'_>,
     ) -> anyhow::Result<Report> {
-        let gold_field = args.gold.as_deref();
-        let evaluation = Evaluation {
+        Ok(self.evaluation(args, spec, measured).of(&self.rows)?)
+    }
+
+    /// How they are measured.
+    pub(super) fn evaluation<'a>(
+        &self,
+        args: &'a EvalArgs,
+        spec: &'a TaskSpec,
+        measured: &'a Measured<'_>,
+    ) -> Evaluation<'a> {
+        Evaluation {
             spec,
             model: &measured.engine.facts().name,
-            gold_field,
+            gold_field: args.gold.as_deref(),
             plan: measured.settings.plan,
             compare: measured.settings.compare,
             similar: measured.similar.as_ref(),
             elapsed: self.elapsed,
-        };
-        let report = evaluation.of(&self.rows)?;
+        }
+    }
+
+    /// Keeps what was found, so that later versions can be compared with it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(super) fn keep(
+        &self,
+        args: &EvalArgs,
+        strategy: Option<StrategyId>,
+        report: &Report,
+        store: &mut SqliteStore,
+    ) -> anyhow::Result<()> {
+        let gold_field = args.gold.as_deref();
         let kept = NewEvaluation {
             run: self.run,
-            strategy: version.map(|version| version.id),
+            strategy,
             gold_field,
             data_hash: data_hash(gold_field, &self.rows),
-            report: &report,
+            report,
         };
         store.put_evaluation(&kept, now())?;
-        Ok(report)
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 pub mod chat;
 mod choice;
 mod compare;
+mod confidence;
 pub mod embed;
 pub mod eval;
 pub mod examples;

@@ -8,22 +8,23 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use autoglm_spec::{Generate as _, Prompt};
+use autoglm_spec::{Generate as _, Output, Prompt, TaskSpec};
 use autoglm_task::eval::labelled;
 use autoglm_task::file::TaskFile;
+use autoglm_task::library::Library as _;
 use autoglm_task::optimize::{
     Budget, Ended, Search, SearchHooks, SearchProgress, SearchReport, estimate, optimize,
 };
 use autoglm_task::run::{Engine, RunSettings};
-use autoglm_task::store::SqliteStore;
+use autoglm_task::store::{Feedback, FeedbackStore as _, SqliteStore};
 use autoglm_task::strategy::{Strategy, StrategyVersion};
 use clap::Args;
 use serde::Serialize;
 
-use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::choice::StrategyArgs;
 use super::records::readable;
 use super::run::CalibrationArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, need, store_path};
 use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -92,7 +93,10 @@ impl FromStr for BudgetArg {
             "" | "calls" => Budget::Calls(number),
             "tok" | "tokens" => Budget::Tokens(number),
             "s" => Budget::Time(Duration::from_secs(number)),
-            "min" => Budget::Time(Duration::from_secs(60 * number)),
+            "min" => {
+                let seconds = number.checked_mul(60).ok_or_else(|| wanted(text))?;
+                Budget::Time(Duration::from_secs(seconds))
+            }
             _ => return Err(wanted(text)),
         };
         let text = text.to_owned();
@@ -114,18 +118,17 @@ fn wanted(text: &str) -> String {
 pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let wanted = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = wanted.open(home, need(&task.spec))?;
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
     let teacher = open_teacher(args)?;
     let desk = Desk {
         args,
+        home,
         task: &task,
-        version: version.as_ref(),
+        version: chosen.version.as_ref(),
         engine: &engine,
         teacher: teacher.as_ref(),
-        scope: scope(&wanted, strategy),
+        scope: engine_args.identity(home, need(&task.spec))?,
     };
     let ended = desk.work(&mut store);
     engine.tell_notes();
@@ -141,23 +144,10 @@ fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<OpenEngine>> {
     Ok(Some(OpenEngine::Remote(engine)))
 }
 
-/// What else than model and request determines the answers.
-fn scope(engine: &EngineArgs, strategy: Option<&Strategy>) -> String {
-    let soft = strategy.and_then(|strategy| strategy.soft_prompt.as_ref());
-    let local = &engine.local;
-    format!(
-        "{:?} {:?} {:?} {:?} {:?}",
-        engine.remote.answers_depend_on(),
-        local.model,
-        local.quantize,
-        local.cache_type,
-        soft.map(|soft| &soft.hash)
-    )
-}
-
 /// What a search works with.
 struct Desk<'a> {
     args: &'a OptimizeArgs,
+    home: &'a Path,
     task: &'a TaskFile,
     version: Option<&'a StrategyVersion>,
     engine: &'a OpenEngine,
@@ -172,6 +162,7 @@ impl Desk<'_> {
         let start = self.start(&settings);
         let records = readable(&args.data, &self.task.spec)?;
         let origin = self.origin();
+        let hold = hold(&self.task.spec, &settings, store)?;
         let search = Search {
             spec: &self.task.spec,
             settings: &settings,
@@ -184,6 +175,8 @@ impl Desk<'_> {
             seed: args.seed,
             scope: &self.scope,
             origin: &origin,
+            similar: args.calibration.similar(self.home, self.task, &settings)?,
+            hold: hold.as_deref(),
         };
         let cancel = cancel_on_interrupt();
         let talk = Talk::default();
@@ -233,6 +226,31 @@ impl Desk<'_> {
         }
         origin
     }
+}
+
+/// What runs answer with besides the prompts that a search measures; none where that is nothing.
+fn hold(
+    spec: &TaskSpec,
+    settings: &RunSettings,
+    store: &SqliteStore,
+) -> anyhow::Result<Option<String>> {
+    let closed = matches!(spec.output, Output::Labels { .. });
+    let resampled = !closed && (settings.plan.samples > 1 || settings.plan.repair);
+    let taught = closed && !store.examples(&spec.name)?.is_empty();
+    let corrected = closed && store.feedback(&spec.name)?.iter().any(Feedback::is_live);
+    let parts = [
+        (taught, "the task's labelled examples in the store"),
+        (corrected, "feedback on the task"),
+        (resampled, "further samples of an answer"),
+    ];
+    let parts: Vec<&str> = parts.iter().filter(|p| p.0).map(|p| p.1).collect();
+    Ok((!parts.is_empty()).then(|| {
+        format!(
+            "runs answer by {} besides the prompt, which the search does not measure: what it \
+             finds does not go live by itself",
+            parts.join(" and ")
+        )
+    }))
 }
 
 fn ended(report: &SearchReport) -> ExitCode {
@@ -292,11 +310,10 @@ fn line(progress: &SearchProgress) -> String {
     );
     if progress.share > 0.0 {
         let left = progress.spent.elapsed.as_secs_f64() * (1.0 / progress.share - 1.0);
-        let _ = write!(
-            text,
-            ", {} left at most",
-            span(Duration::from_secs_f64(left.max(0.0)))
-        );
+        // Of a budget that is hardly touched, more time is left than anyone measures.
+        if let Ok(left) = Duration::try_from_secs_f64(left.max(0.0)) {
+            let _ = write!(text, ", {} left at most", span(left));
+        }
     }
     text
 }
@@ -323,7 +340,7 @@ mod tests {
         assert_eq!(budget("20000tok"), Ok(Budget::Tokens(20_000)));
         assert_eq!(budget("90s"), Ok(Budget::Time(Duration::from_secs(90))));
         assert_eq!(budget("2min"), Ok(Budget::Time(Duration::from_mins(2))));
-        for text in ["", "five", "5kg", "-3"] {
+        for text in ["", "five", "5kg", "-3", "18446744073709551615min"] {
             assert!(budget(text).unwrap_err().contains("is no budget"), "{text}");
         }
     }
@@ -347,5 +364,10 @@ mod tests {
             "rung 2: 6 strategies on 24 records, best so far 0.750; 200 calls, 25 % of the budget \
              spent, 30 s left at most"
         );
+        let untouched = SearchProgress {
+            share: 1e-18,
+            ..progress
+        };
+        assert!(line(&untouched).ends_with("0 % of the budget spent"));
     }
 }

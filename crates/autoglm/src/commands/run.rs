@@ -19,10 +19,11 @@ use autoglm_task::strategy::Strategy;
 use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
-use super::choice::{StrategyArgs, choose, with_soft_prompt};
+use super::choice::StrategyArgs;
+use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
-use super::task::{TaskArgs, engine_args, need, store_path};
+use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
 use crate::exit;
@@ -160,7 +161,7 @@ impl CalibrationArgs {
         self.agreement.settings(task, settings)
     }
 
-    /// The measure of nearness for sampled answers, where one is needed.
+    /// The measure of nearness for open answers, where one is needed.
     ///
     /// # Errors
     /// A model that cannot be used.
@@ -182,15 +183,31 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let version = choose(args.strategy.strategy, &task.spec, &store)?;
-    let strategy = version.as_ref().map(|version| &version.strategy);
-    let engine_args = with_soft_prompt(engine_args(&args.engine, &task), strategy)?;
-    let engine = engine_args.open(home, need(&task.spec))?;
+    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
+    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
     let (spec, settings) = args.calibration.plan(&task, strategy);
     let settings = RunSettings {
         strict: args.strict,
         limit: args.limit,
+        ..settings
+    };
+    let similar = if settings.plan.samples > 1 {
+        args.calibration.similar(home, &task, &settings)?
+    } else {
+        None
+    };
+    let confidence = Confidence {
+        spec: &spec,
+        engine: &engine,
+        engine_args: &engine_args,
+        home,
+        settings: &settings,
+        similar: similar.as_deref(),
+    };
+    let settings = RunSettings {
+        calibrator: confidence.stored(&args.teach, &store)?,
         ..settings
     };
     let input = args.input.open(&spec.fields)?;
@@ -218,7 +235,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         engine: &engine,
         taught: ensemble.as_ref().map(|e| teacher.taught(e)),
         learning: learning.as_ref(),
-        similar: args.calibration.similar(home, &task, &settings)?,
+        similar,
         settings,
     };
     let report = answer(args, work, input, &mut store, &cancel)?;

@@ -52,7 +52,7 @@ pub fn run(args: &ScoreArgs, home: &Path) -> anyhow::Result<()> {
         prompt: Prompt::Plain(args.prompt.clone()),
         options: args.options.clone(),
         normalise,
-        state: false,
+        states: false,
         adapter: None,
     };
     let results = engine.score(&[request], &Cancel::default());

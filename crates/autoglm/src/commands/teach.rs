@@ -17,7 +17,7 @@ use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
 use serde_json::json;
 
-use super::choice::engine_scope;
+use super::task::need;
 use crate::engine::EngineArgs;
 use crate::models::Need;
 use crate::streams::{Meter, now};
@@ -25,8 +25,8 @@ use crate::streams::{Meter, now};
 /// How labelled records teach a judge.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TeachArgs {
-    /// Answer as the task is written, without what its examples in the store teach; so do
-    /// --calibration and --one-order.
+    /// Answer as the task is written, without what its examples in the store teach (so do
+    /// --calibration and --one-order) and what labelled answers tell of how sure open ones are.
     #[arg(long)]
     untaught: bool,
     /// Views that take part: scores, states, vectors; all when not given.
@@ -186,7 +186,7 @@ impl<'a> Teacher<'a> {
         if lesson.rows.is_empty() {
             return Ok(None);
         }
-        let scope = engine_scope(self.args)?;
+        let scope = self.args.identity(self.home, need(&lesson.spec))?;
         let mut fitting = Fitting {
             spec: &lesson.spec,
             engines: Engines {

@@ -1,5 +1,6 @@
 //! Opening the engine that a command asks for: a model on this machine, or one behind a server.
 
+mod identity;
 mod local;
 mod remote;
 

@@ -161,7 +161,7 @@ pub(super) fn score(
     })?;
     Ok(Scoring {
         options,
-        state: None,
+        states: Vec::new(),
         usage,
     })
 }
@@ -188,7 +188,7 @@ fn by_firsts(
     };
     let options = normalised(&logprobs);
     Ok(Some(Scoring {
-        state: None,
+        states: Vec::new(),
         options: options
             .into_iter()
             .map(|logprob| OptionScore { logprob, tokens: 1 })
@@ -553,7 +553,7 @@ mod tests {
             prompt: Prompt::Plain(String::new()),
             options: Vec::new(),
             normalise,
-            state: false,
+            states: false,
             adapter: None,
         };
         let scores = tails.scores(&request).unwrap();
@@ -620,7 +620,7 @@ mod tests {
             prompt: Prompt::Plain(String::new()),
             options: Vec::new(),
             normalise: Normalise::Options,
-            state: false,
+            states: false,
             adapter: None,
         };
         assert!(tails.scores(&request).is_err());

@@ -53,7 +53,7 @@ pub(super) fn score(asked: &Asked<'_>, top: usize) -> Result<Option<Scoring>, En
         .into_iter()
         .map(|logprob| OptionScore { logprob, tokens: 1 });
     Ok(Some(Scoring {
-        state: None,
+        states: Vec::new(),
         options: options.collect(),
         usage: usage_of(reply.usage, clock.now().saturating_sub(begun)),
     }))

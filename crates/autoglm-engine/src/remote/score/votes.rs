@@ -48,7 +48,7 @@ pub(super) fn score(asked: &Asked<'_>, votes: NonZeroUsize) -> Result<Scoring, E
     let logprobs = smoothed(&counts, votes.get(), asked.request.normalise);
     let score = |logprob| OptionScore { logprob, tokens: 1 };
     Ok(Scoring {
-        state: None,
+        states: Vec::new(),
         options: logprobs.into_iter().map(score).collect(),
         usage,
     })

@@ -4,8 +4,8 @@
 /// The code as tokens and indentation, so that equal texts are the same code.
 pub(super) fn normalised(code: &str, language: Option<&str>) -> String {
     let mut scan = Scan {
-        hash_comments: language.is_none_or(has_hash_comments),
-        slash_comments: language.is_none_or(|name| !has_hash_comments(name)),
+        hash_comments: is_one_of(language, &HASH_LANGUAGES),
+        slash_comments: is_one_of(language, &SLASH_LANGUAGES),
         chars: code.chars().collect(),
         place: 0,
         out: Vec::new(),
@@ -29,12 +29,41 @@ pub(super) fn normalised(code: &str, language: Option<&str>) -> String {
     scan.out.join("\n")
 }
 
-/// Whether comments begin with `#`; in all other languages with `//` or `/*`.
-fn has_hash_comments(language: &str) -> bool {
-    let names = [
-        "python", "py", "bash", "sh", "shell", "ruby", "r", "perl", "yaml", "toml",
-    ];
-    names.contains(&language.to_lowercase().as_str())
+/// Languages whose comments begin with `#`.
+const HASH_LANGUAGES: [&str; 14] = [
+    "python", "python3", "py", "bash", "sh", "shell", "ruby", "rb", "r", "perl", "yaml", "toml",
+    "julia", "php",
+];
+/// Languages whose comments begin with `//` or `/*`.
+const SLASH_LANGUAGES: [&str; 23] = [
+    "c",
+    "c++",
+    "cpp",
+    "objective-c",
+    "java",
+    "javascript",
+    "js",
+    "jsx",
+    "typescript",
+    "ts",
+    "tsx",
+    "go",
+    "golang",
+    "rust",
+    "rs",
+    "c#",
+    "csharp",
+    "cs",
+    "swift",
+    "kotlin",
+    "scala",
+    "dart",
+    "php",
+];
+
+/// What is a comment is known for some languages only; in others all of a code counts.
+fn is_one_of(language: Option<&str>, names: &[&str]) -> bool {
+    language.is_some_and(|language| names.contains(&language.to_lowercase().as_str()))
 }
 
 struct Scan {
@@ -137,6 +166,16 @@ mod tests {
         assert_eq!(c("a = \"// b\";"), "0 a = \"// b\" ;");
         assert_eq!(c("#define A"), "0 # define A");
         assert_eq!(c("/* open"), "");
+        for language in [None, Some("brainfuck")] {
+            let unknown = |code| normalised(code, language);
+            assert_ne!(unknown("a # b"), unknown("a"));
+            assert_ne!(unknown("a // b"), unknown("a"));
+            assert_ne!(unknown("a /* b */"), unknown("a"));
+        }
+        assert_eq!(
+            normalised("$a; // b\n$c; # d", Some("PHP")),
+            "0 $ a ;\n0 $ c ;"
+        );
         assert_eq!(c("\"open\\"), "0 \"open\\");
     }
 }

@@ -1,7 +1,8 @@
 //! Texts of like meaning: clusters of free texts, and how much they scatter.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use autoglm_spec::{Cancel, Embed, EngineError};
 
@@ -56,11 +57,15 @@ impl Similar for SharedWords {
 /// (`docs/agreement.md`).
 pub const EMBEDDED_COSINE: f32 = 0.8;
 
-/// By the angle between the texts' vectors.
-#[derive(Clone)]
+/// Texts whose vectors are kept: those of the records of a window with all their samples.
+const KEPT_VECTORS: usize = 4096;
+
+/// By the angle between the texts' vectors. A vote looks at the same texts after every round, and
+/// they are embedded once.
 pub struct Embedded {
     engine: Arc<dyn Embed>,
     threshold: f32,
+    known: Mutex<BTreeMap<String, Vec<f32>>>,
 }
 
 impl Embedded {
@@ -69,7 +74,28 @@ impl Embedded {
         Self {
             engine,
             threshold: EMBEDDED_COSINE,
+            known: Mutex::default(),
         }
+    }
+
+    /// The texts' vectors; none for texts that are blank, which point nowhere.
+    fn vectors(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EngineError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + texts.len() > KEPT_VECTORS {
+            known.clear();
+        }
+        let mut fresh: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
+        fresh.sort_unstable();
+        fresh.dedup();
+        fresh.retain(|text| !text.is_empty() && !known.contains_key(*text));
+        if !fresh.is_empty() {
+            let embedded = self.engine.embed(&fresh, &Cancel::default());
+            for (text, embedding) in fresh.into_iter().zip(embedded) {
+                known.insert(text.to_owned(), embedding?.vector);
+            }
+        }
+        let of_text = |text: &&str| known.get(text.trim()).cloned();
+        Ok(texts.iter().map(of_text).collect())
     }
 }
 
@@ -78,7 +104,7 @@ impl Debug for Embedded {
         f.debug_struct("Embedded")
             .field("space", self.engine.space())
             .field("threshold", &self.threshold)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,12 +119,13 @@ impl Similar for Embedded {
 
     fn matrix(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EngineError> {
         let similarity = self.engine.space().similarity;
-        let embedded = self.engine.embed(texts, &Cancel::default());
-        let vectors: Vec<Vec<f32>> = embedded
-            .into_iter()
-            .map(|one| one.map(|embedding| embedding.vector))
-            .collect::<Result<_, _>>()?;
-        let row = |from: &Vec<f32>| vectors.iter().map(|to| similarity.of(from, to)).collect();
+        let vectors = self.vectors(texts)?;
+        let near = |from: &Option<Vec<f32>>, to: &Option<Vec<f32>>| match (from, to) {
+            (Some(from), Some(to)) => similarity.of(from, to),
+            (None, None) => 1.0,
+            _ => 0.0,
+        };
+        let row = |from| vectors.iter().map(|to| near(from, to)).collect();
         Ok(vectors.iter().map(row).collect())
     }
 }
@@ -191,11 +218,14 @@ mod tests {
     }
 
     /// Vectors that point where a text's first letter says.
-    struct Compass(autoglm_spec::EmbeddingSpace);
+    struct Compass {
+        space: autoglm_spec::EmbeddingSpace,
+        embedded: Mutex<Vec<String>>,
+    }
 
     impl Embed for Compass {
         fn space(&self) -> &autoglm_spec::EmbeddingSpace {
-            &self.0
+            &self.space
         }
 
         fn embed(
@@ -204,11 +234,12 @@ mod tests {
             _: &Cancel,
         ) -> Vec<Result<autoglm_spec::Embedding, EngineError>> {
             let embed = |text: &&str| {
+                self.embedded.lock().unwrap().push((*text).to_owned());
                 let angle = match text.chars().next() {
                     Some('n') => 0.0f32,
                     Some('e') => 1.5,
-                    Some(_) => 0.3,
-                    None => return Err(EngineError::Cancelled),
+                    Some('?') => return Err(EngineError::Cancelled),
+                    _ => 0.3,
                 };
                 Ok(autoglm_spec::Embedding {
                     vector: vec![angle.cos(), angle.sin()],
@@ -222,16 +253,35 @@ mod tests {
 
     #[test]
     fn vectors_that_point_the_same_way_are_of_one_cluster() {
-        let similar = Embedded::new(Arc::new(Compass(autoglm_spec::EmbeddingSpace {
-            name: "compass".to_owned(),
-            dimensions: 2,
-            max_tokens: 9,
-            similarity: autoglm_spec::Similarity::Cosine,
-        })));
+        let similar = Embedded::new(Arc::new(compass()));
         let texts = ["north", "east", "a little east of north", "new"];
         assert_eq!(clusters(&texts, &similar).unwrap(), [0, 1, 0, 0]);
-        assert!(clusters(&["north", ""], &similar).is_err());
+        assert!(clusters(&["north", "?"], &similar).is_err());
         assert_eq!(similar.name(), "compass");
+    }
+
+    #[test]
+    fn texts_are_embedded_once_and_blank_ones_never() {
+        let compass = Arc::new(compass());
+        let similar = Embedded::new(Arc::clone(&compass) as Arc<dyn Embed>);
+        let texts = ["north", "", "east", " \n", "north"];
+        for _ in 0..2 {
+            assert_eq!(clusters(&texts, &similar).unwrap(), [0, 1, 2, 1, 0]);
+        }
+        assert_eq!(clusters(&["new", "east"], &similar).unwrap(), [0, 1]);
+        assert_eq!(*compass.embedded.lock().unwrap(), ["east", "north", "new"]);
+    }
+
+    fn compass() -> Compass {
+        Compass {
+            space: autoglm_spec::EmbeddingSpace {
+                name: "compass".to_owned(),
+                dimensions: 2,
+                max_tokens: 9,
+                similarity: autoglm_spec::Similarity::Cosine,
+            },
+            embedded: Mutex::default(),
+        }
     }
 
     #[test]

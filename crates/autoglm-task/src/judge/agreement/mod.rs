@@ -73,22 +73,42 @@ fn wants_number(spec: &TaskSpec) -> bool {
             .all(|example| is_number(&example.output));
     }
     let said = spec.instruction.to_lowercase();
-    let words = [
-        "how many",
-        "how much",
-        "####",
-        "the number",
-        "a number",
-        "calculate",
-        "compute",
-        "arithmetic",
-        "多少",
-        "计算",
-        "求出",
-        "数字",
-        "几个",
-    ];
-    words.iter().any(|word| said.contains(word))
+    let phrases = NUMBER_PHRASES.iter();
+    phrases
+        .map(|phrase| said.match_indices(phrase))
+        .any(|mut found| {
+            found.any(|(at, phrase)| stands_alone(&said[..at], phrase, &said[at + phrase.len()..]))
+        })
+}
+
+/// What asks for a number.
+const NUMBER_PHRASES: [&str; 13] = [
+    "how many",
+    "how much",
+    "####",
+    "the number",
+    "a number",
+    "calculate",
+    "compute",
+    "arithmetic",
+    "多少",
+    "计算",
+    "求出",
+    "数字",
+    "几个",
+];
+
+/// Whether a phrase is no part of a longer word, such as `compute` of computer, 计算 of 计算机 and
+/// 数字 of 数字化: Chinese does not set words apart, so that what makes them longer is listed.
+fn stands_alone(before: &str, phrase: &str, after: &str) -> bool {
+    let (before, next) = (before.chars().next_back(), after.chars().next());
+    let continued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    match phrase {
+        "计算" => !next.is_some_and(|c| "机器科语法资".contains(c)),
+        "数字" => !next.is_some_and(|c| "化人货经媒孪签营产".contains(c)),
+        "####" | "多少" | "求出" | "几个" => true,
+        _ => !continued(before) && !continued(next),
+    }
 }
 
 /// Whether an answer is a number, or ends with one that is announced.

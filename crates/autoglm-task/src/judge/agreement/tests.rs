@@ -81,6 +81,22 @@ fn a_task_says_how_its_answers_are_compared() {
     );
     assert_eq!(compare(text(200), "计算还剩多少元"), Compare::Number);
     assert_eq!(compare(text(200), "Explain the passage"), Compare::Meaning);
+    for other in [
+        "Describe the computer in the picture",
+        "Explain the computed style and the numbers of the bus",
+        "介绍一下计算机的历史",
+        "总结这篇关于数字化转型和数字经济的文章",
+    ] {
+        assert_eq!(compare(text(200), other), Compare::Meaning, "{other}");
+    }
+    for number in [
+        "Compute: 3 + 4",
+        "给出结果，只写数字。",
+        "数字是什么？",
+        "Give a number",
+    ] {
+        assert_eq!(compare(text(200), number), Compare::Number, "{number}");
+    }
     assert_eq!(compare(text(16), "Which city is it?"), Compare::Words);
     let code = Output::Code {
         language: None,
