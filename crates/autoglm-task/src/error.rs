@@ -270,12 +270,28 @@ pub enum TaskError {
         /// The number that was asked for.
         number: i64,
     },
-    /// A line of a file of feedback does not say what is right.
+    /// Feedback on a stored record does not say what is right.
     #[error(
-        "there is no right label in it\n\
-         hint: want a record with its label, or `run` and `record` with `correct`, `good` or `bad`"
+        "it does not say what is right: want `correct` with a label, or `good` or `bad` as true"
     )]
     NoJudgement,
+    /// A record of one's own that feedback cannot be made of.
+    #[error(
+        "the record cannot be used: {reason}\n\
+         hint: want a record with its label, or `run` and `record` with `correct`, `good` or `bad`"
+    )]
+    UnusableFeedback {
+        /// Why not, as a sentence's end.
+        reason: String,
+    },
+    /// A reference to a stored record that is no number.
+    #[error("{field} is {given}, want a whole number from 0 on")]
+    BadReference {
+        /// `run` or `record`.
+        field: &'static str,
+        /// What is there, as JSON.
+        given: String,
+    },
     /// Feedback on a record of another task's run.
     #[error("run {run} is one of the task {found:?}, not of {wanted:?}")]
     RunOfOtherTask {
@@ -316,6 +332,8 @@ impl Blamed for TaskError {
             | Self::InputChanged { .. }
             | Self::NothingToEvaluate { .. }
             | Self::NoJudgement
+            | Self::UnusableFeedback { .. }
+            | Self::BadReference { .. }
             | Self::StoredExample { .. }
             | Self::TooFewExamples { .. }
             | Self::SoftPromptChanged { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Example, Record, TaskSpec};
+use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Example, TaskSpec};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -13,10 +13,11 @@ use super::pool::{Opinions, Pool, accuracy, log_loss, scaled_loss};
 use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
+use crate::library::record_text;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 6;
+const REVISION: u32 = 7;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.
@@ -305,7 +306,7 @@ impl<'a> Work<'a> {
         for window in told.chunks(WINDOW_ROWS) {
             let texts: Vec<String> = window
                 .iter()
-                .map(|told| record_text(self.fitting.spec, &told.row.example.input))
+                .map(|told| record_text(&self.fitting.spec.fields, &told.row.example.input))
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             for embedding in embedder.embed(&texts, self.fitting.cancel) {
@@ -471,19 +472,4 @@ fn centres(told: &[Told<'_>]) -> Vec<Centre> {
 
 fn keep<T: Clone>(items: &[T], places: &[usize]) -> Vec<T> {
     places.iter().map(|&place| items[place].clone()).collect()
-}
-
-/// The text of a record's fields, of which its vector is made.
-pub(crate) fn record_text(spec: &TaskSpec, record: &Record) -> String {
-    let texts = spec
-        .fields
-        .iter()
-        .filter_map(|field| record.get(&field.name));
-    let texts: Vec<String> = texts
-        .map(|value| match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-        .collect();
-    texts.join("\n")
 }

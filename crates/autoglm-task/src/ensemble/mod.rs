@@ -26,7 +26,6 @@ use autoglm_spec::{Calibration, Example, Label, Verdict};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub(crate) use fit::record_text;
 pub use fit::{FitProgress, FitSettings, Fitting, fit, key};
 pub(crate) use panel::Panel;
 pub use panel::{Engines, Evidence, PromptEvidence};

@@ -2,33 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use autoglm_spec::{FeedbackVersion, Field, Learnt, Output, Record, TaskSpec, Verdict};
+use autoglm_spec::{FeedbackVersion, Field, Learnt, Record, TaskSpec, Verdict};
 
-use super::features::Featurizer;
-use super::learner::{Learner, Lesson, Observation, Shape};
+use super::FeedbackReport;
+use super::learner::{Learner, Observation, log, softmax};
 use super::lens::Lens;
+use super::pins::Pins;
+use super::reader::{Reader, Told, identity};
 use super::school::School;
-use super::{BITS, FeedbackReport, SEED};
 use crate::TaskError;
-use crate::store::{Feedback, Judgement};
-
-/// The least probability that a label's log-probability is taken of; the difference of two labels
-/// is bounded by it.
-const LEAST_PROBABILITY: f32 = 1e-6;
+use crate::store::Feedback;
 
 /// Corrects verdicts by what feedback has taught. The same feedback gives the same corrector: it
 /// is made by telling a new learner all rows that are not withdrawn, in their order.
 #[derive(Debug, Clone)]
 pub struct Corrector {
-    pub(super) reader: Reader,
-    pub(super) learner: Learner,
+    reader: Reader,
+    learner: Learner,
+    pins: Pins,
     /// How far answers follow the learner rather than the model alone.
-    pub(super) share: f32,
+    share: f32,
     version: FeedbackVersion,
 }
 
 impl Corrector {
-    /// The corrector that a task's feedback makes, with what it came to; none without feedback.
+    /// The corrector that a task's feedback makes, with what it came to; none without feedback
+    /// that is not withdrawn.
     ///
     /// `vectors` are the records' vectors by the rows' numbers, where a model makes some.
     ///
@@ -40,29 +39,38 @@ impl Corrector {
         vectors: &BTreeMap<i64, Vec<f32>>,
     ) -> Result<Option<(Self, FeedbackReport)>, TaskError> {
         let live: Vec<&Feedback> = feedback.iter().filter(|row| row.is_live()).collect();
+        let Some(last) = live.last() else {
+            return Ok(None);
+        };
         // What is withdrawn leaves no trace, its vectors included.
         let seen = live.iter().filter_map(|row| vectors.get(&row.id));
         let reader = Reader::new(spec, Lens::over(seen))?;
-        let lessons: Vec<Told> = live
-            .iter()
-            .filter_map(|row| reader.told(row, vectors))
-            .collect();
-        let Some(last) = lessons.last() else {
-            return Ok(None);
-        };
-        let version = FeedbackVersion {
-            last: last.id,
-            rows: lessons.len() as u64,
-        };
-        let withdrawn = (feedback.len() - live.len()) as u64;
-        let learner = Learner::new(reader.shape());
-        let school = School::new(learner, &reader.labels);
-        let (learner, report) = school.teach(&lessons, version, withdrawn);
+        let told = live.iter().filter_map(|row| reader.told(row, vectors));
+        let told: Vec<Told> = told.collect();
+        let mut school = School::new(Learner::new(reader.shape()));
+        school.teach(&told);
         let corrector = Self {
+            pins: pins(&reader, &live),
             reader,
-            learner,
-            share: report.share,
-            version,
+            share: school.share(),
+            version: FeedbackVersion {
+                last: last.id,
+                rows: live.len() as u64,
+            },
+            learner: school.learner,
+        };
+        let report = FeedbackReport {
+            version: corrector.version,
+            withdrawn: (feedback.len() - live.len()) as u64,
+            unusable: (live.len() - told.len()) as u64,
+            without_opinion: told.iter().filter(|row| row.opinion.is_none()).count() as u64,
+            share: corrector.share,
+            weights: corrector.learner.weights(),
+            curve: school.curve,
+            suspicious: school.suspicious,
+            drift: school.drift,
+            pinned: corrector.pins.len() as u64,
+            overruled: corrector.pins.overruled().to_vec(),
         };
         Ok(Some((corrector, report)))
     }
@@ -74,148 +82,74 @@ impl Corrector {
 
     /// Whether records' vectors are looked at.
     pub fn uses_vectors(&self) -> bool {
-        self.reader.lens.length() > 0
+        self.share > 0.0 && self.reader.lens().length() > 0
     }
 
     /// The fields of records that are looked at.
     pub fn fields(&self) -> &[Field] {
-        &self.reader.fields
+        self.reader.fields()
     }
 
-    /// A verdict on labels with the feedback taken into account; others stay as they are.
+    /// A verdict that tells all labels' probabilities with the feedback taken into account; others
+    /// stay as they are.
     pub fn correct(&self, record: &Record, vector: Option<&[f32]>, verdict: Verdict) -> Verdict {
-        if verdict.distribution.is_empty() {
+        let Some(before) = self.reader.opinion(&verdict.distribution) else {
             return verdict;
+        };
+        let after = if self.share > 0.0 {
+            blended(&before, &self.learnt(record, vector, &before), self.share)
+        } else {
+            before.clone()
+        };
+        let mut labels: Vec<usize> = (0..after.len()).collect();
+        // Stable, so that equal probabilities keep the task's order.
+        labels.sort_by(|&a, &b| after[b].total_cmp(&after[a]));
+        let probabilities: Vec<f32> = labels.iter().map(|&label| after[label]).collect();
+        let identity = identity(self.reader.fields(), record);
+        self.pins.settle(&identity, &mut labels);
+        let names = self.reader.labels();
+        Verdict {
+            answer: names[labels[0]].clone(),
+            confidence: probabilities[0],
+            learnt: Some(Learnt {
+                version: self.version,
+                before: labels.iter().map(|&label| before[label]).collect(),
+            }),
+            distribution: (labels.iter().map(|&label| names[label].clone()))
+                .zip(probabilities)
+                .collect(),
+            ..verdict
         }
-        let opinion = self.reader.opinion(&verdict.distribution);
-        let mut buckets = Vec::new();
-        self.reader.words(record, &mut buckets);
-        let dense = vector.map(|vector| self.reader.lens.see(vector));
-        let learnt = self.learner.predict(&Observation {
-            buckets: &buckets,
-            dense: dense.as_deref().unwrap_or_default(),
-            opinions: &[&opinion],
-        });
-        let blend = blended(&opinion, &learnt, self.share);
-        self.reader.verdict(&blend, self.version, &verdict)
     }
+
+    /// What the learner says of a record.
+    fn learnt(&self, record: &Record, vector: Option<&[f32]>, opinion: &[f32]) -> Vec<f32> {
+        let dense = vector.map(|vector| self.reader.lens().see(vector));
+        self.learner.predict(&Observation {
+            buckets: &self.reader.words(record),
+            dense: dense.as_deref().unwrap_or_default(),
+            opinion,
+        })
+    }
+}
+
+/// The pinned rows of feedback.
+fn pins(reader: &Reader, feedback: &[&Feedback]) -> Pins {
+    let mut pins = Pins::default();
+    for row in feedback.iter().filter(|row| row.pinned) {
+        if let Some(lesson) = reader.lesson(row) {
+            pins.add(identity(reader.fields(), &row.input), row.id, lesson);
+        }
+    }
+    pins
 }
 
 /// `p ∝ model^(1 − share) · learner^share`.
-pub(super) fn blended(opinion: &[f32], learnt: &[f32], share: f32) -> Vec<f32> {
-    let scores = opinion
-        .iter()
-        .zip(learnt)
-        .map(|(model, learnt)| (1.0 - share) * model + share * learnt.max(LEAST_PROBABILITY).ln());
-    let mut scores: Vec<f32> = scores.collect();
-    super::learner::softmax(&mut scores);
+pub(super) fn blended(model: &[f32], learner: &[f32], share: f32) -> Vec<f32> {
+    let both = model.iter().zip(learner);
+    let mut scores: Vec<f32> = both
+        .map(|(model, learner)| (1.0 - share) * log(*model) + share * log(*learner))
+        .collect();
+    softmax(&mut scores);
     scores
-}
-
-/// A row of feedback as a learner is told it.
-#[derive(Debug, Clone)]
-pub(super) struct Told {
-    pub(super) id: i64,
-    pub(super) batch: i64,
-    pub(super) lesson: Lesson,
-    pub(super) buckets: Vec<u32>,
-    pub(super) dense: Vec<f32>,
-    /// What the model said, as log-probabilities; even where that is not known.
-    pub(super) opinion: Vec<f32>,
-    pub(super) is_opinion_known: bool,
-    pub(super) pinned: bool,
-}
-
-/// How records and opinions of a task become what a learner sees.
-#[derive(Debug, Clone)]
-pub(super) struct Reader {
-    pub(super) labels: Vec<String>,
-    fields: Vec<Field>,
-    featurizer: Featurizer,
-    lens: Lens,
-}
-
-impl Reader {
-    fn new(spec: &TaskSpec, lens: Lens) -> Result<Self, TaskError> {
-        let Output::Labels { labels } = &spec.output else {
-            return Err(TaskError::NoLabels {
-                operation: "feedback",
-                task: spec.name.clone(),
-            });
-        };
-        Ok(Self {
-            labels: labels.iter().map(|label| label.name.clone()).collect(),
-            fields: spec.fields.clone(),
-            featurizer: Featurizer::new(BITS, SEED),
-            lens,
-        })
-    }
-
-    fn shape(&self) -> Shape {
-        Shape::beside_a_model(
-            self.labels.len(),
-            self.featurizer.buckets(),
-            self.lens.length(),
-        )
-    }
-
-    fn words(&self, record: &Record, buckets: &mut Vec<u32>) {
-        self.featurizer.record(&self.fields, record, buckets);
-    }
-
-    /// Log-probabilities in the labels' order.
-    fn opinion(&self, distribution: &[(String, f32)]) -> Vec<f32> {
-        let of_label = |label: &String| {
-            let found = distribution.iter().find(|(name, _)| name == label);
-            found.map_or(0.0, |(_, p)| *p).max(LEAST_PROBABILITY).ln()
-        };
-        self.labels.iter().map(of_label).collect()
-    }
-
-    /// A row of feedback; none where it speaks of a label that the task no longer has.
-    fn told(&self, row: &Feedback, vectors: &BTreeMap<i64, Vec<f32>>) -> Option<Told> {
-        let place = |label: &str| self.labels.iter().position(|name| name == label);
-        let lesson = match &row.judgement {
-            Judgement::Correct(label) => Lesson::Is(place(label)?),
-            Judgement::Good => Lesson::Is(place(row.given.as_deref()?)?),
-            Judgement::Bad => Lesson::IsNot(place(row.given.as_deref()?)?),
-        };
-        let mut buckets = Vec::new();
-        self.words(&row.input, &mut buckets);
-        let even = || vec![-(self.labels.len() as f32).ln(); self.labels.len()];
-        let opinion = row.opinion.as_ref().map(|opinion| self.opinion(opinion));
-        Some(Told {
-            id: row.id,
-            batch: row.batch,
-            lesson,
-            buckets,
-            dense: vectors
-                .get(&row.id)
-                .map(|vector| self.lens.see(vector))
-                .unwrap_or_default(),
-            is_opinion_known: opinion.is_some(),
-            opinion: opinion.unwrap_or_else(even),
-            pinned: row.pinned,
-        })
-    }
-
-    fn verdict(&self, blend: &[f32], version: FeedbackVersion, old: &Verdict) -> Verdict {
-        let names = self.labels.iter().cloned();
-        let mut distribution: Vec<(String, f32)> = names.zip(blend.iter().copied()).collect();
-        // Stable, so that equal probabilities keep the task's order.
-        distribution.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let before = |name: &String| {
-            let found = old.distribution.iter().find(|(old, _)| old == name);
-            found.map_or(0.0, |(_, p)| *p)
-        };
-        let before = distribution.iter().map(|(name, _)| before(name)).collect();
-        let (answer, confidence) = distribution.first().cloned().unwrap_or_default();
-        Verdict {
-            answer,
-            confidence,
-            distribution,
-            learnt: Some(Learnt { version, before }),
-            ..old.clone()
-        }
-    }
 }

@@ -20,7 +20,7 @@ const LEAST_SIDE: f64 = 8.0;
 /// Bifet and Gavaldà 2007, Learning from Time-Changing Data with Adaptive Windowing, ADWIN2 with
 /// the bound of section 3.1 for small windows.
 #[derive(Debug, Clone)]
-pub struct Adwin {
+pub(super) struct Adwin {
     /// How likely a false alarm may be at each look.
     delta: f64,
     /// Sums of buckets of `2^place` values, the newest first.
@@ -30,13 +30,13 @@ pub struct Adwin {
 
 /// Where the mean changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Change {
+pub(super) struct Change {
     /// Mean before it.
-    pub before: f64,
+    pub(super) before: f64,
     /// Mean since.
-    pub after: f64,
+    pub(super) after: f64,
     /// Values since.
-    pub since: u64,
+    pub(super) since: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,7 +73,7 @@ impl Adwin {
     ///
     /// # Panics
     /// When `delta` is not between 0 and 1.
-    pub fn new(delta: f64) -> Self {
+    pub(super) fn new(delta: f64) -> Self {
         assert!(
             delta > 0.0 && delta < 1.0,
             "want 0 < delta < 1, not {delta}"
@@ -85,23 +85,8 @@ impl Adwin {
         }
     }
 
-    /// Values in the window.
-    pub fn len(&self) -> u64 {
-        self.whole().count as u64
-    }
-
-    /// Whether no value was seen.
-    pub fn is_empty(&self) -> bool {
-        self.seen == 0
-    }
-
-    /// Mean of the values in the window; 0 of none.
-    pub fn mean(&self) -> f64 {
-        self.whole().mean()
-    }
-
     /// Takes a value in [0, 1] in; tells of a change where the window drops its older part.
-    pub fn push(&mut self, value: f64) -> Option<Change> {
+    pub(super) fn push(&mut self, value: f64) -> Option<Change> {
         self.seen += 1;
         self.insert(Sum {
             count: 1.0,
@@ -111,11 +96,12 @@ impl Adwin {
         if !self.seen.is_multiple_of(CLOCK) {
             return None;
         }
-        let change = self.cut();
-        while self.cut().is_some() {
+        let change = self.cut()?;
+        // All that is older goes at once, so that one change is told once.
+        while self.whole().count as u64 > change.since {
             self.drop_oldest();
         }
-        change
+        Some(change)
     }
 
     fn insert(&mut self, value: Sum) {
@@ -207,12 +193,12 @@ mod tests {
             for value in stream(|_| 0.3, 5_000, seed) {
                 assert_eq!(window.push(value), None);
             }
-            assert_eq!(window.len(), 5_000);
+            assert_eq!(window.whole().count, 5_000.0);
         }
     }
 
     #[test]
-    fn a_jump_is_noticed_soon_and_the_window_keeps_what_came_after() {
+    fn a_jump_is_noticed_soon_and_once_and_the_window_keeps_what_came_after() {
         for seed in 0..20 {
             let mut window = Adwin::new(0.002);
             let values = stream(|place| if place < 500 { 0.2 } else { 0.7 }, 700, seed);
@@ -221,12 +207,15 @@ mod tests {
                 .enumerate()
                 .filter_map(|(place, value)| Some((place, window.push(value)?)))
                 .collect();
-            let (place, change) = found[0];
-            assert!((500..600).contains(&place), "noticed at {place}");
-            assert!(change.before < 0.3 && change.after > 0.4, "{change:?}");
-            assert!(change.since < 150, "{change:?}");
-            assert!(window.len() < 300, "{} kept", window.len());
-            assert!(window.mean() > 0.5, "mean {}", window.mean());
+            let [(place, change)] = found[..] else {
+                panic!("one change is told once: {found:?}");
+            };
+            assert!((500..560).contains(&place), "noticed at {place}");
+            assert!(change.before < 0.3 && change.after > 0.45, "{change:?}");
+            assert!(change.since < 100, "{change:?}");
+            let kept = window.whole();
+            assert!((150.0..=260.0).contains(&kept.count), "{} kept", kept.count);
+            assert!(kept.mean() > 0.6, "mean {}", kept.mean());
         }
     }
 
@@ -239,7 +228,7 @@ mod tests {
         }
         let mean = values.iter().sum::<f64>() / 1_000.0;
         let scatter: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-        assert!((window.mean() - mean).abs() < 1e-9);
+        assert!((window.whole().mean() - mean).abs() < 1e-9);
         assert!((window.whole().scatter - scatter).abs() < 1e-6);
     }
 }

@@ -8,21 +8,9 @@ use super::hash::fold;
 
 /// How texts are cut and hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Featurizer {
+pub(super) struct Featurizer {
     bits: u32,
     seed: u64,
-}
-
-/// The values of a record's fields, one a line, as models that make vectors are given them.
-pub fn record_text(fields: &[Field], record: &Record) -> String {
-    let values = fields
-        .iter()
-        .filter_map(|field| match record.get(&field.name)? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            value => Some(value.to_string()),
-        });
-    values.collect::<Vec<String>>().join("\n")
 }
 
 /// Marks that keep pairs and triples apart from single tokens.
@@ -34,18 +22,18 @@ impl Featurizer {
     ///
     /// # Panics
     /// When `bits` is not from 1 to 31.
-    pub fn new(bits: u32, seed: u64) -> Self {
+    pub(super) fn new(bits: u32, seed: u64) -> Self {
         assert!((1..=31).contains(&bits), "want 1 to 31 bits, not {bits}");
         Self { bits, seed }
     }
 
     /// How many buckets there are.
-    pub fn buckets(&self) -> usize {
+    pub(super) fn buckets(&self) -> usize {
         1 << self.bits
     }
 
     /// Appends the buckets of a record's fields.
-    pub fn record(&self, fields: &[Field], record: &Record, buckets: &mut Vec<u32>) {
+    pub(super) fn record(&self, fields: &[Field], record: &Record, buckets: &mut Vec<u32>) {
         for (place, field) in fields.iter().enumerate() {
             match record.get(&field.name) {
                 None | Some(Value::Null) => {}
@@ -60,7 +48,7 @@ impl Featurizer {
     /// A letter of a script that is written without blanks is a token, so is a run of other
     /// letters and digits in lower case, and so is a mark. Every token, every two neighbours, and
     /// every three neighbouring letters without blanks are a feature.
-    pub fn text(&self, field: usize, text: &str, buckets: &mut Vec<u32>) {
+    pub(super) fn text(&self, field: usize, text: &str, buckets: &mut Vec<u32>) {
         let mut grams = Grams {
             shift: 64 - self.bits,
             seed: fold(self.seed, field as u64),

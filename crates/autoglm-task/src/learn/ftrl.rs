@@ -5,15 +5,15 @@
 /// # Source
 /// Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1: α, β, λ₁ and λ₂.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
+pub(super) struct Rates {
     /// The step of a coordinate that has seen gradients of 1 in all.
-    pub alpha: f32,
+    pub(super) alpha: f32,
     /// What tames the first steps; about the size of a first gradient.
-    pub beta: f32,
+    pub(super) beta: f32,
     /// Gradients that must add up before a weight leaves 0.
-    pub l1: f32,
+    pub(super) l1: f32,
     /// What draws weights back to 0.
-    pub l2: f32,
+    pub(super) l2: f32,
 }
 
 /// One weight with what its next step needs.

@@ -4,7 +4,8 @@ use autoglm_spec::{Output, Record, TaskSpec, Verdict};
 use serde_json::Value;
 
 use crate::TaskError;
-use crate::eval::{gold_text, known_answer};
+use crate::eval::known_answer;
+use crate::library::{example_of, task_fields};
 use crate::store::{Judgement, NewFeedback, RunId, Store};
 
 /// Makes rows of feedback for a task.
@@ -24,8 +25,9 @@ impl Giver<'_> {
     /// Feedback on a stored record.
     ///
     /// # Errors
-    /// When there is no such run or record, the run is one of another task, the label is none of
-    /// the task's, or there is no answer that could be good or bad.
+    /// When there is no such run or record, the run is one of another task, the record lacks a
+    /// field of the task, the label is none of the task's, or there is no answer that could be
+    /// good or bad.
     pub fn on_record(
         &self,
         store: &dyn Store,
@@ -52,11 +54,13 @@ impl Giver<'_> {
         if given.is_none() && !matches!(judgement, Judgement::Correct(_)) {
             return Err(TaskError::NoAnswer { run: run.0, index });
         }
+        let input = task_fields(self.spec, &row.input.unwrap_or_default())
+            .map_err(|reason| TaskError::UnusableFeedback { reason })?;
         Ok(NewFeedback {
             record: Some((run, index)),
             opinion: row.verdict.as_ref().and_then(opinion),
             given,
-            ..self.row(row.input.unwrap_or_default(), judgement)
+            ..self.row(input, judgement)
         })
     }
 
@@ -64,17 +68,26 @@ impl Giver<'_> {
     /// `correct`, `good` or `bad`), or a record with its right label.
     ///
     /// # Errors
-    /// As for [`Giver::on_record`], and when there is no label.
-    pub fn from_line(&self, store: &dyn Store, line: Record) -> Result<NewFeedback, TaskError> {
-        let number = |name: &str| line.get(name).and_then(Value::as_i64);
-        if let (Some(run), Some(index)) = (number("run"), number("record")) {
-            let judgement = judgement_of(&line).ok_or(TaskError::NoJudgement)?;
-            return self.on_record(store, (RunId(run), index.unsigned_abs()), judgement);
+    /// As for [`Giver::on_record`], and when the line is neither.
+    pub fn from_line(&self, store: &dyn Store, line: &Record) -> Result<NewFeedback, TaskError> {
+        if self.refers(line, "run") || self.refers(line, "record") {
+            let run = whole_number(line, "run")?;
+            let place = (RunId(run.cast_signed()), whole_number(line, "record")?);
+            let judgement = judgement_of(line).ok_or(TaskError::NoJudgement)?;
+            return self.on_record(store, place, judgement);
         }
-        let label = gold_text(self.spec, self.gold_field, &line);
-        let label = label.ok_or(TaskError::NoJudgement)?;
-        let judgement = self.judgement(Judgement::Correct(label))?;
-        Ok(self.row(line, judgement))
+        let example = example_of(self.spec, self.gold_field, line)
+            .map_err(|reason| TaskError::UnusableFeedback { reason })?;
+        let judgement = self.judgement(Judgement::Correct(example.output))?;
+        Ok(self.row(example.input, judgement))
+    }
+
+    /// Whether a line has a part of a reference; what the task reads is none, whatever it is
+    /// called, nor is an empty cell of CSV.
+    fn refers(&self, line: &Record, part: &str) -> bool {
+        let is_read = self.spec.fields.iter().any(|field| field.name == part);
+        let value = line.get(part).filter(|_| !is_read);
+        value.is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
     }
 
     fn row(&self, input: Record, judgement: Judgement) -> NewFeedback {
@@ -108,13 +121,33 @@ impl Giver<'_> {
     }
 }
 
+/// A number of a reference, as JSON has it or as text, which is all that CSV knows.
+fn whole_number(line: &Record, field: &'static str) -> Result<u64, TaskError> {
+    let value = line.get(field).unwrap_or(&Value::Null);
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_u64(),
+    };
+    // SQLite's numbers end where those of 64 bits with a sign do.
+    let number = number.filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| TaskError::BadReference {
+        field,
+        given: value.to_string(),
+    })
+}
+
+/// What is said of a stored record; in CSV a cell without text says nothing.
 fn judgement_of(line: &Record) -> Option<Judgement> {
-    let is = |name: &str| line.get(name).and_then(Value::as_bool) == Some(true);
+    let is = |name: &str| match line.get(name) {
+        Some(Value::Bool(said)) => *said,
+        Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("true"),
+        _ => false,
+    };
     match line.get("correct").and_then(Value::as_str) {
-        Some(label) => Some(Judgement::Correct(label.to_owned())),
-        None if is("good") => Some(Judgement::Good),
-        None if is("bad") => Some(Judgement::Bad),
-        None => None,
+        Some(label) if !label.trim().is_empty() => Some(Judgement::Correct(label.to_owned())),
+        _ if is("good") => Some(Judgement::Good),
+        _ if is("bad") => Some(Judgement::Bad),
+        _ => None,
     }
 }
 

@@ -3,34 +3,33 @@
 
 use super::ftrl::{Block, Rates};
 
+/// The least probability that a logarithm is taken of; it bounds the difference of two labels.
+const LEAST_PROBABILITY: f32 = 1e-6;
+
 /// What a learner looks at, and how fast it learns.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
+pub(super) struct Shape {
     /// Labels, at least two.
-    pub labels: usize,
+    pub(super) labels: usize,
     /// Buckets that words are hashed into.
-    pub buckets: usize,
+    pub(super) buckets: usize,
     /// Numbers of a record's vector; 0 without one.
-    pub dense: usize,
-    /// Opinions of others on a record's label. The first is the model's, and is believed from the
-    /// start; the others must earn their weight.
-    pub opinions: usize,
+    pub(super) dense: usize,
     /// How fast words are learnt.
-    pub words: Rates,
+    pub(super) words: Rates,
     /// How fast numbers of vectors are learnt.
-    pub numbers: Rates,
-    /// How fast it is learnt whom to believe.
-    pub belief: Rates,
+    pub(super) numbers: Rates,
+    /// How fast it is learnt how far to believe the model.
+    pub(super) belief: Rates,
 }
 
 impl Shape {
     /// A learner of this many labels that sees words alone.
-    pub fn words(labels: usize, buckets: usize) -> Self {
+    pub(super) fn words(labels: usize, buckets: usize) -> Self {
         Self {
             labels,
             buckets,
             dense: 0,
-            opinions: 0,
             words: ALONE,
             numbers: NUMBERS,
             belief: BELIEF,
@@ -38,10 +37,9 @@ impl Shape {
     }
 
     /// A learner that corrects a model, and sees a vector of `dense` numbers besides words.
-    pub fn beside_a_model(labels: usize, buckets: usize, dense: usize) -> Self {
+    pub(super) fn beside_a_model(labels: usize, buckets: usize, dense: usize) -> Self {
         Self {
             dense,
-            opinions: 1,
             words: if dense == 0 {
                 BESIDE_A_MODEL
             } else {
@@ -78,7 +76,7 @@ const NUMBERS: Rates = Rates {
     beta: 0.01,
     ..ALONE
 };
-/// Whom to believe: log-probabilities are some units large, and one weight serves all rows.
+/// How far to believe the model: log-probabilities are some units large, and one weight serves all rows.
 const BELIEF: Rates = Rates {
     alpha: 0.3,
     beta: 1.0,
@@ -93,18 +91,27 @@ pub struct Observation<'a> {
     pub buckets: &'a [u32],
     /// Its vector; empty where the learner has none.
     pub dense: &'a [f32],
-    /// Opinions on its label: log-probabilities or scores, one a label. Missing ones count as
-    /// even.
-    pub opinions: &'a [&'a [f32]],
+    /// The labels' probabilities by the model; empty where it was not asked.
+    pub opinion: &'a [f32],
 }
 
 /// What is known of a record's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lesson {
+pub(super) enum Lesson {
     /// It is this one.
     Is(usize),
     /// It is another than this one.
     IsNot(usize),
+}
+
+impl Lesson {
+    /// Whether a label can be the right one.
+    pub(super) fn allows(self, label: usize) -> bool {
+        match self {
+            Self::Is(right) => label == right,
+            Self::IsNot(wrong) => label != wrong,
+        }
+    }
 }
 
 /// Row of the bucket table that says that a bucket has no weights yet.
@@ -116,7 +123,7 @@ const ABSENT: u32 = u32::MAX;
 /// # Source
 /// Ad Click Prediction: a View from the Trenches, KDD 2013, algorithm 1, with the softmax's gradient.
 #[derive(Debug, Clone)]
-pub struct Learner {
+pub(super) struct Learner {
     shape: Shape,
     /// Row of each bucket in `words`.
     places: Vec<u32>,
@@ -131,11 +138,11 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A learner that knows nothing, and says what the first opinion says.
+    /// A learner that knows nothing, and says what the model says.
     ///
     /// # Panics
     /// When there are fewer than two labels.
-    pub fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape) -> Self {
         assert!(
             shape.labels >= 2,
             "want at least 2 labels, not {}",
@@ -149,35 +156,33 @@ impl Learner {
             words: Block::new(0, outputs, shape.words),
             numbers: Block::new(shape.dense, outputs, shape.numbers),
             bias: Block::new(1, outputs, shape.words),
-            belief: Block::new(shape.opinions, 1, shape.belief),
+            belief: Block::new(1, 1, shape.belief),
             rows: 0,
             found: Vec::new(),
         }
     }
 
+    /// How many labels there are.
+    pub(super) fn labels(&self) -> usize {
+        self.shape.labels
+    }
+
     /// Rows that were learnt from.
-    pub fn rows(&self) -> u64 {
+    pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Weights that are not 0.
-    pub fn weights(&self) -> usize {
+    pub(super) fn weights(&self) -> usize {
         let blocks = [&self.words, &self.numbers, &self.bias, &self.belief];
         blocks.iter().map(|block| block.weights()).sum()
-    }
-
-    /// How much each opinion is believed.
-    pub fn belief(&self) -> Vec<f32> {
-        (0..self.shape.opinions)
-            .map(|place| self.believed(place))
-            .collect()
     }
 
     /// The labels' probabilities, in their order.
     ///
     /// # Panics
     /// When the observation does not have the learner's shape.
-    pub fn predict(&self, seen: &Observation<'_>) -> Vec<f32> {
+    pub(super) fn predict(&self, seen: &Observation<'_>) -> Vec<f32> {
         self.check(seen);
         let value = unit(seen.buckets.len());
         let mut scores = vec![0.0; self.outputs()];
@@ -194,7 +199,7 @@ impl Learner {
     ///
     /// # Panics
     /// When the observation does not have the learner's shape, or the label does not exist.
-    pub fn fit_partial(&mut self, seen: &Observation<'_>, lesson: Lesson) -> Vec<f32> {
+    pub(super) fn fit_partial(&mut self, seen: &Observation<'_>, lesson: Lesson) -> Vec<f32> {
         self.fit_with(seen, |probabilities| gradients(probabilities, lesson))
     }
 
@@ -217,7 +222,7 @@ impl Learner {
         }
         let probabilities = self.finish(seen, scores);
         let gradients = gradients(&probabilities);
-        self.step_opinions(seen, &gradients);
+        self.step_belief(seen, &gradients);
         let gradients = self.of_outputs(&gradients);
         for &place in &found {
             self.words.step(place as usize, value, gradients);
@@ -239,10 +244,10 @@ impl Learner {
             seen.dense.len()
         );
         assert!(
-            seen.opinions.len() <= self.shape.opinions,
-            "want {} opinions, not {}",
-            self.shape.opinions,
-            seen.opinions.len()
+            seen.opinion.is_empty() || seen.opinion.len() == self.shape.labels,
+            "want an opinion on {} labels, not {}",
+            self.shape.labels,
+            seen.opinion.len()
         );
     }
 
@@ -259,11 +264,6 @@ impl Learner {
         *place
     }
 
-    fn believed(&self, opinion: usize) -> f32 {
-        let start = if opinion == 0 { 1.0 } else { 0.0 };
-        start + self.belief.row(opinion)[0].weight
-    }
-
     /// Probabilities from the words' scores and all else.
     fn finish(&self, seen: &Observation<'_>, mut scores: Vec<f32>) -> Vec<f32> {
         self.bias.add(0, 1.0, &mut scores);
@@ -272,26 +272,33 @@ impl Learner {
         }
         // The one output of two labels is the first's score against the second's.
         scores.resize(self.shape.labels, 0.0);
-        for (place, opinion) in seen.opinions.iter().enumerate() {
-            let belief = self.believed(place);
-            for (score, &of_label) in scores.iter_mut().zip(*opinion) {
-                *score += belief * of_label;
-            }
+        // The model is believed from the start, and never the other way round: where mistakes
+        // alone are told, it seems to be wrong always.
+        let belief = (1.0 + self.belief.row(0)[0].weight).max(0.0);
+        for (score, probability) in scores.iter_mut().zip(seen.opinion) {
+            *score += belief * log(*probability);
         }
         softmax(&mut scores);
         scores
     }
 
-    fn step_opinions(&mut self, seen: &Observation<'_>, gradients: &[f32]) {
-        for (place, opinion) in seen.opinions.iter().enumerate() {
-            let gradient: f32 = gradients.iter().zip(*opinion).map(|(g, o)| g * o).sum();
-            self.belief.step(place, 1.0, &[gradient]);
+    fn step_belief(&mut self, seen: &Observation<'_>, gradients: &[f32]) {
+        if seen.opinion.is_empty() {
+            return;
         }
+        let products = gradients.iter().zip(seen.opinion);
+        let gradient: f32 = products.map(|(g, p)| g * log(*p)).sum();
+        self.belief.step(0, 1.0, &[gradient]);
     }
 
     fn of_outputs<'a>(&self, gradients: &'a [f32]) -> &'a [f32] {
         &gradients[..self.outputs()]
     }
+}
+
+/// The logarithm of a probability, bounded below.
+pub(super) fn log(probability: f32) -> f32 {
+    probability.max(LEAST_PROBABILITY).ln()
 }
 
 /// What each of `count` words counts, so that a record's words together are a vector of length 1

@@ -9,26 +9,31 @@ mod giving;
 mod hash;
 mod learner;
 mod lens;
+mod pins;
+mod reader;
 mod report;
 mod router;
 mod school;
+mod sift;
 mod suspicion;
 #[cfg(test)]
 mod tests;
 mod validation;
+mod vectors;
 
 pub use corrector::Corrector;
-pub use drift::{Adwin, Change};
-pub use features::{Featurizer, record_text};
-pub use ftrl::Rates;
 pub use giving::Giver;
-pub use learner::{Learner, Lesson, Observation, Shape};
-pub use report::{Drift, FeedbackReport, PinnedWrong, Stretch, SuspiciousBatch};
+pub use learner::Observation;
+pub use pins::Overruled;
+pub use report::{Drift, FeedbackReport, Stretch, SuspiciousBatch};
 pub use router::{Annealing, Router};
+pub use sift::{leave_out, only_opinions_of};
 pub use validation::{Validation, ValidationPoint, ValidationReport};
+pub(crate) use vectors::vectors_of;
+pub use vectors::vectors_of_feedback;
 
 /// Bits of the number of buckets: 262,144, of which 35,000 reviews in Chinese fill nine of ten.
-pub const BITS: u32 = 18;
+const BITS: u32 = 18;
 
 /// Seed of the hash. It is fixed, so that the same feedback makes the same learner everywhere.
-pub const SEED: u64 = 1;
+const SEED: u64 = 1;

@@ -8,6 +8,12 @@ const CHANCE: f64 = 1e-3;
 /// others, which no coin toss knows.
 const LEAST_RISE: f64 = 0.2;
 
+/// Rows before a batch of which fewer tell nothing of what is usual.
+const LEAST_HISTORY: u64 = 30;
+
+/// Rows of which a batch must have as many: fewer wrong ones happen to anyone.
+const LEAST_BATCH: u64 = 5;
+
 /// Answers and how many of them disagreed with what was expected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -16,7 +22,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn rate(self) -> f64 {
+    pub(super) fn rate(self) -> f64 {
         self.disagreed as f64 / self.rows.max(1) as f64
     }
 
@@ -28,14 +34,16 @@ impl Tally {
     /// The probability that a batch like those before it disagrees at least as often, where that
     /// is suspicious.
     pub(super) fn suspicion(self, history: Self) -> Option<f64> {
+        if history.rows < LEAST_HISTORY || self.rows < LEAST_BATCH {
+            return None;
+        }
         let chance = upper_tail(self, history);
         let rise = self.rate() - history.rate();
         (chance < CHANCE && rise > LEAST_RISE).then_some(chance)
     }
 }
 
-/// `P(X ≥ k)` for X beta-binomial with the posterior of the history under an even prior, so that
-/// a short history makes nothing suspicious.
+/// `P(X ≥ k)` for X beta-binomial with the posterior of the history under an even prior.
 fn upper_tail(batch: Tally, history: Tally) -> f64 {
     let (n, k) = (batch.rows, batch.disagreed);
     let a = history.disagreed as f64 + 1.0;
@@ -77,8 +85,16 @@ mod tests {
         let history = tally(100, 30);
         assert!(tally(20, 18).suspicion(history).is_some());
         assert_eq!(tally(20, 9).suspicion(history), None);
-        assert_eq!(tally(20, 20).suspicion(Tally::default()), None);
         // Significant among very many rows, and too little to matter.
         assert_eq!(tally(5_000, 1_900).suspicion(tally(5_000, 1_500)), None);
+    }
+
+    #[test]
+    fn little_evidence_makes_nothing_suspicious() {
+        // By the tail alone both would be: 1 in 5,001, and 1 in 6,545.
+        assert_eq!(tally(5_000, 5_000).suspicion(Tally::default()), None);
+        assert!(tally(5_000, 5_000).suspicion(tally(30, 15)).is_some());
+        assert_eq!(tally(4, 4).suspicion(tally(40, 0)), None);
+        assert!(tally(5, 5).suspicion(tally(40, 0)).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Records with right answers as a file holds them, made into labelled records of a task.
 
-use autoglm_spec::{Example, Record, TaskSpec};
+use autoglm_spec::{Example, Field, Record, TaskSpec};
+use serde_json::Value;
 
 use crate::eval::{gold_text, known_answer};
 use crate::records::{NumberedRecord, RecordError};
@@ -80,4 +81,16 @@ pub fn task_fields(spec: &TaskSpec, record: &Record) -> Result<Record, String> {
         .iter()
         .map(|field| of_field(&field.name))
         .collect()
+}
+
+/// The values of a record's fields, one a line, of which its vector is made.
+pub(crate) fn record_text(fields: &[Field], record: &Record) -> String {
+    let values = fields
+        .iter()
+        .filter_map(|field| match record.get(&field.name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            value => Some(value.to_string()),
+        });
+    values.collect::<Vec<String>>().join("\n")
 }

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use autoglm_spec::Example;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use intake::example_of;
 pub use intake::{Intake, Refused, take_in, task_fields};
+pub(crate) use intake::{example_of, record_text};
 
 use crate::TaskError;
 use crate::ensemble::Ensemble;

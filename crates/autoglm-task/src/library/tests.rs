@@ -30,7 +30,7 @@ fn examples_come_back_in_their_order_with_numbers_that_stay() {
     let added = store
         .add_examples("t", &rows, Source::Imported, AT)
         .unwrap();
-    assert_eq!((added.added, added.replaced, added.known), (12, 0, 0));
+    assert_eq!((added.added, added.replaced, added.known), (3, 0, 0));
     store.remove_examples("t", &[2]).unwrap();
     let later = AT + Duration::from_secs(5);
     store
@@ -124,6 +124,33 @@ fn records_of_a_file_become_examples_or_are_refused_with_the_reason() {
                 13,
                 "it has no right answer, want a field label, answer or output"
             ),
+            (
+                20,
+                "a quoted field that starts in this record is never closed"
+            ),
         ]
     );
+}
+
+#[test]
+fn the_text_of_a_record_is_its_fields_a_line_each_without_those_that_are_null() {
+    let mut spec = review_task();
+    let field = spec.fields[0].clone();
+    for name in ["stars", "title"] {
+        let name = name.to_owned();
+        spec.fields.push(autoglm_spec::Field {
+            name,
+            ..field.clone()
+        });
+    }
+    let text = |value| record_text(&spec.fields, &record(&value));
+    assert_eq!(
+        text(json!({"id": 7, "text": "a", "stars": 4, "title": "b"})),
+        "a\n4\nb"
+    );
+    assert_eq!(
+        text(json!({"text": "a", "stars": null, "title": "b"})),
+        "a\nb"
+    );
+    assert_eq!(text(json!({"title": "b"})), "b");
 }

@@ -1,9 +1,10 @@
 //! Verdicts corrected by what feedback has taught, before they are stored and written.
 
-use autoglm_spec::{Cancel, Embed, EngineError, Record, Verdict};
+use autoglm_spec::{Cancel, Embed, EngineError, Record};
 
 use super::answer::Stop;
-use crate::learn::{Corrector, record_text};
+use crate::TaskError;
+use crate::learn::{Corrector, vectors_of};
 use crate::row::Row;
 use crate::store::FeedbackKey;
 
@@ -38,14 +39,10 @@ impl Correction<'_> {
         for (row, vector) in rows.iter_mut().zip(vectors) {
             let Row { input, verdict, .. } = &mut **row;
             if let (Some(input), Some(old)) = (input.as_ref(), verdict.take()) {
-                *verdict = Some(self.corrected(input, vector.as_deref(), old));
+                *verdict = Some(self.corrector.correct(input, vector.as_deref(), old));
             }
         }
         Ok(())
-    }
-
-    fn corrected(&self, input: &Record, vector: Option<&[f32]>, verdict: Verdict) -> Verdict {
-        self.corrector.correct(input, vector, verdict)
     }
 
     /// A vector for each record; none where the model cannot make one of it.
@@ -53,18 +50,10 @@ impl Correction<'_> {
         let Some(embedder) = self.embedder.filter(|_| self.corrector.uses_vectors()) else {
             return Ok(vec![None; inputs.len()]);
         };
-        let fields = self.corrector.fields();
-        let texts: Vec<String> = inputs.iter().map(|i| record_text(fields, i)).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let vector = |result| match result {
-            Ok(autoglm_spec::Embedding { vector, .. }) => Ok(Some(vector)),
-            Err(EngineError::Cancelled) => Err(Stop::Cancelled),
-            Err(_) => Ok(None),
-        };
-        embedder
-            .embed(&texts, cancel)
-            .into_iter()
-            .map(vector)
-            .collect()
+        let vectors = vectors_of(self.corrector.fields(), inputs, embedder, cancel);
+        vectors.map_err(|error| match error {
+            EngineError::Cancelled => Stop::Cancelled,
+            source => Stop::Failed(TaskError::Engine { line: 0, source }),
+        })
     }
 }

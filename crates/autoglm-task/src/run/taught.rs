@@ -6,7 +6,8 @@ use super::Engine;
 use super::ask::Answer;
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
-use crate::ensemble::{Ensemble, Evidence, Panel, PromptEvidence, record_text};
+use crate::ensemble::{Ensemble, Evidence, Panel, PromptEvidence};
+use crate::library::record_text;
 use crate::row::Raw;
 
 /// An ensemble with the engine that makes the vectors of records.
@@ -87,7 +88,7 @@ impl<'a> TaughtAsker<'a> {
         let Some(embedder) = embedder else {
             return questions.iter().map(|_| Ok(None)).collect();
         };
-        let text = |question: &Question<'_>| record_text(self.spec, question.record);
+        let text = |question: &Question<'_>| record_text(&self.spec.fields, question.record);
         let texts: Vec<String> = questions.iter().map(text).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let vectors = embedder.embed(&texts, cancel).into_iter();

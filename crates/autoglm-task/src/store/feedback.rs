@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use autoglm_spec::Record;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{
+    Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params,
+};
 use serde::{Deserialize, Serialize};
 
 use super::RunId;
@@ -75,15 +77,6 @@ impl Feedback {
     /// Whether it was not withdrawn.
     pub fn is_live(&self) -> bool {
         self.withdrawn_ms.is_none()
-    }
-
-    /// The label that the user said is right, where that is known.
-    pub fn label(&self) -> Option<&str> {
-        match &self.judgement {
-            Judgement::Correct(label) => Some(label),
-            Judgement::Good => self.given.as_deref(),
-            Judgement::Bad => None,
-        }
     }
 }
 
@@ -156,20 +149,17 @@ impl FeedbackStore for SqliteStore {
         rows: &[NewFeedback],
         at: SystemTime,
     ) -> Result<i64, TaskError> {
-        let write = |connection: &mut Connection| -> rusqlite::Result<i64> {
-            let transaction = connection.transaction()?;
+        self.write("write feedback", |transaction| {
             let batch: i64 = transaction.query_row(
                 "SELECT COALESCE(MAX(batch), 0) + 1 FROM feedback",
                 [],
                 |row| row.get(0),
             )?;
             for row in rows {
-                put_row(&transaction, (task, batch, millis(at)), row)?;
+                put_row(transaction, (task, batch, millis(at)), row)?;
             }
-            transaction.commit()?;
             Ok(batch)
-        };
-        write(&mut self.connection).map_err(failed("write feedback"))
+        })
     }
 
     fn feedback(&self, task: &str) -> Result<Vec<Feedback>, TaskError> {
@@ -214,8 +204,7 @@ impl FeedbackStore for SqliteStore {
     }
 
     fn put_vectors(&mut self, space: &str, vectors: &[(i64, Vec<f32>)]) -> Result<(), TaskError> {
-        let write = |connection: &mut Connection| -> rusqlite::Result<()> {
-            let transaction = connection.transaction()?;
+        self.write("write vectors", |transaction| {
             for (id, vector) in vectors {
                 let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
                 transaction.execute(
@@ -223,9 +212,8 @@ impl FeedbackStore for SqliteStore {
                     params![id, space, bytes],
                 )?;
             }
-            transaction.commit()
-        };
-        write(&mut self.connection).map_err(failed("write vectors"))
+            Ok(())
+        })
     }
 
     fn vectors(&self, task: &str, space: &str) -> Result<BTreeMap<i64, Vec<f32>>, TaskError> {
@@ -247,6 +235,25 @@ impl FeedbackStore for SqliteStore {
                      WHERE task_name = ?1 GROUP BY space ORDER BY COUNT(*) DESC, space LIMIT 1";
         let read = self.connection.query_row(query, [task], |row| row.get(0));
         read.optional().map_err(failed("read vectors"))
+    }
+}
+
+impl SqliteStore {
+    /// Writes all or nothing. The transaction takes its turn among writers before it reads: one
+    /// that read first would fail where another wrote in between.
+    fn write<T>(
+        &mut self,
+        action: &'static str,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, TaskError> {
+        let behaviour = TransactionBehavior::Immediate;
+        let all = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(behaviour)?;
+            let written = write(&transaction)?;
+            transaction.commit()?;
+            Ok(written)
+        };
+        all(&mut self.connection).map_err(failed(action))
     }
 }
 

@@ -119,33 +119,20 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
     let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
-    let own_examples = if args.fit {
-        Vec::new()
-    } else {
-        task.spec.examples.clone()
-    };
-    let lesson_spec = TaskSpec {
-        examples: own_examples,
-        ..planned.clone()
-    };
-    let is_off = args.teach.is_off() || args.calibration.is_given();
-    let mut lesson = if is_off || args.examples.is_some() {
-        Lesson::none(lesson_spec)
-    } else {
-        Lesson::stored(lesson_spec, &store, &pools.held_out)?
-    };
+    let mut lesson = lesson(args, &task.spec, &planned, &store, &pools.held_out)?;
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,
         engine: &engine,
+        ensemble: None,
+        held_out: &pools.held_out,
         home,
         cancel: &cancel,
     };
-    let learning = args.learning.open(&purpose, &mut store)?;
     let measured = Measured {
         engine: &engine,
         taught: None,
-        learning: learning.as_ref(),
+        learning: None,
         similar: args.calibration.similar(home, &task, &settings)?,
         strategy: chosen.version.as_ref().map(|version| version.id),
         settings,
@@ -160,8 +147,14 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         if ensemble.is_some() {
             spec.examples.clear();
         }
+        let purpose = Purpose {
+            ensemble: ensemble.as_ref(),
+            ..purpose
+        };
+        let learning = args.learning.open(&purpose, &mut store)?;
         let measured = Measured {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
+            learning: learning.as_ref(),
             ..measured.clone()
         };
         match report(args, &spec, &teacher, &measured, &mut store)? {
@@ -172,6 +165,30 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the store teaches without what is measured on; nothing yet where examples are drawn.
+fn lesson(
+    args: &EvalArgs,
+    task: &TaskSpec,
+    planned: &TaskSpec,
+    store: &SqliteStore,
+    held_out: &[Record],
+) -> anyhow::Result<Lesson> {
+    let examples = if args.fit {
+        Vec::new()
+    } else {
+        task.examples.clone()
+    };
+    let spec = TaskSpec {
+        examples,
+        ..planned.clone()
+    };
+    let is_off = args.teach.is_off() || args.calibration.is_given();
+    if is_off || args.examples.is_some() {
+        return Ok(Lesson::none(spec));
+    }
+    Lesson::stored(spec, store, held_out)
 }
 
 /// The report on a task with confidences as runs give them, or as they are where they are learnt

@@ -28,17 +28,17 @@ pub(crate) struct FeedbackArgs {
     about: AboutArgs,
     /// Feedback in bulk, one batch: JSON lines or CSV with records and their right labels, or
     /// with `run`, `record` and `correct`, `good` or `bad`.
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    #[arg(long, value_name = "FILE", group = "given")]
     file: Option<PathBuf>,
     /// The field of a file's records that holds the right label; label, answer or output when
     /// not given.
     #[arg(long, value_name = "FIELD", requires = "file")]
     gold: Option<String>,
     /// Why, for whoever reads the list.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", requires = "given")]
     note: Option<String>,
     /// This must be right from now on, whatever other feedback says.
-    #[arg(long)]
+    #[arg(long, requires = "given")]
     pin: bool,
     /// Print JSON.
     #[arg(long, global = true)]
@@ -51,7 +51,7 @@ pub(crate) struct FeedbackArgs {
 #[derive(Debug, Args)]
 struct AboutArgs {
     /// The run's number.
-    #[arg(long, value_name = "ID", requires_all = ["record", "verdict"])]
+    #[arg(long, value_name = "ID", group = "given", requires_all = ["record", "verdict"])]
     run: Option<i64>,
     /// The record, counted from 0.
     #[arg(long, value_name = "N", requires = "run")]
@@ -151,7 +151,7 @@ fn of_file(
             )
         };
         let numbered = item.with_context(context)?;
-        let row = giver.from_line(store, numbered.record);
+        let row = giver.from_line(store, &numbered.record);
         rows.push(row.with_context(|| {
             format!(
                 "cannot take line {} of {}; nothing was taken",

@@ -34,6 +34,9 @@ pub(crate) struct LearnArgs {
     json: bool,
 }
 
+/// More labels are no labels, but texts or numbers; each costs every word a weight.
+const MOST_LABELS: usize = 1_000;
+
 /// What is printed.
 #[derive(Debug, Serialize)]
 struct Told {
@@ -50,7 +53,7 @@ struct Told {
 /// Runs the command.
 ///
 /// # Errors
-/// A file that cannot be read, or has fewer than two labels.
+/// A file that cannot be read, or has fewer than two labels or more than 1,000.
 pub(crate) fn run(args: &LearnArgs) -> anyhow::Result<()> {
     let table = Table::read(args)?;
     anyhow::ensure!(
@@ -117,6 +120,13 @@ impl Table {
                 fields = names.cloned().collect();
             }
             table.add(&record, &fields, &args.label);
+            anyhow::ensure!(
+                table.labels.len() <= MOST_LABELS,
+                "the field {:?} has more than {MOST_LABELS} labels within {} rows\n\
+                 hint: --label names the field that holds the label",
+                args.label,
+                table.rows.len()
+            );
         }
         Ok(table)
     }

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, EngineError, Language, Output, TaskSpec};
-use autoglm_task::learn::{Corrector, FeedbackReport, record_text};
+use autoglm_spec::{Cancel, Embed, Generate, Language, Output, Record, TaskSpec};
+use autoglm_task::ensemble::Ensemble;
+use autoglm_task::learn::{
+    Corrector, FeedbackReport, leave_out, only_opinions_of, vectors_of_feedback,
+};
 use autoglm_task::run::Correction;
-use autoglm_task::store::{Feedback, FeedbackStore};
+use autoglm_task::store::{Feedback, FeedbackStore, SqliteStore};
 use clap::Args;
 
 use crate::engine::{EngineArgs, OpenEngine};
@@ -50,10 +53,15 @@ impl Embedder<'_> {
 }
 
 /// What a learner is made for.
+#[derive(Clone, Copy)]
 pub(crate) struct Purpose<'a> {
     pub(crate) spec: &'a TaskSpec,
     pub(crate) args: &'a EngineArgs,
     pub(crate) engine: &'a OpenEngine,
+    /// The judge that answers, where labelled records have taught one.
+    pub(crate) ensemble: Option<&'a Ensemble>,
+    /// Records that are measured on: what was said of them does not count.
+    pub(crate) held_out: &'a [Record],
     pub(crate) home: &'a Path,
     pub(crate) cancel: &'a Cancel,
 }
@@ -66,19 +74,24 @@ impl LearningArgs {
     pub(crate) fn open<'a>(
         self,
         purpose: &Purpose<'a>,
-        store: &mut dyn FeedbackStore,
+        store: &mut SqliteStore,
     ) -> anyhow::Result<Option<Learning<'a>>> {
         let closed = matches!(purpose.spec.output, Output::Labels { .. });
         if self.no_feedback || !closed {
             return Ok(None);
         }
-        let feedback = store.feedback(&purpose.spec.name)?;
-        if !feedback.iter().any(Feedback::is_live) {
-            return Ok(None);
-        }
-        let embedder = purpose.embedder()?;
+        let feedback = purpose.feedback(store)?;
+        let counts = |row: &Feedback| row.is_live() && row.opinion.is_some();
+        // Without opinions to be compared with, the learner has no say, and looks at no vector.
+        let embedder = if feedback.iter().any(counts) {
+            purpose.embedder()?
+        } else {
+            Embedder::None
+        };
         let vectors = match embedder.get() {
-            Some(embedder) => purpose.vectors(&feedback, embedder, store)?,
+            Some(embedder) => {
+                vectors_of_feedback(purpose.spec, &feedback, store, embedder, purpose.cancel)?
+            }
             None => BTreeMap::new(),
         };
         let learnt = Corrector::learn(purpose.spec, &feedback, &vectors)?;
@@ -103,6 +116,16 @@ impl Learning<'_> {
 }
 
 impl<'a> Purpose<'a> {
+    /// The task's feedback as it counts for what answers now.
+    fn feedback(&self, store: &SqliteStore) -> anyhow::Result<Vec<Feedback>> {
+        let mut feedback = store.feedback(&self.spec.name)?;
+        leave_out(self.spec, &mut feedback, self.held_out);
+        let ensemble = self.ensemble.map(Ensemble::hash);
+        let answering = (self.engine.facts().name.as_str(), ensemble.as_deref());
+        only_opinions_of(answering, &mut feedback, store)?;
+        Ok(feedback)
+    }
+
     /// What makes vectors: for English the default model where it was fetched, for other
     /// languages the model of this machine that answers.
     fn embedder(&self) -> anyhow::Result<Embedder<'a>> {
@@ -125,34 +148,6 @@ impl<'a> Purpose<'a> {
             OpenEngine::Remote(_) => Embedder::None,
         })
     }
-
-    /// The vectors of all feedback that counts; those that are not stored yet are made.
-    fn vectors(
-        &self,
-        feedback: &[Feedback],
-        embedder: &dyn Embed,
-        store: &mut dyn FeedbackStore,
-    ) -> anyhow::Result<BTreeMap<i64, Vec<f32>>> {
-        let space = &embedder.space().name;
-        let mut vectors = store.vectors(&self.spec.name, space)?;
-        let lacking = |row: &&Feedback| row.is_live() && !vectors.contains_key(&row.id);
-        let rows: Vec<&Feedback> = feedback.iter().filter(lacking).collect();
-        let text = |row: &&Feedback| record_text(&self.spec.fields, &row.input);
-        let texts: Vec<String> = rows.iter().map(text).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let mut made = Vec::new();
-        for (row, result) in rows.iter().zip(embedder.embed(&texts, self.cancel)) {
-            match result {
-                Ok(embedding) => made.push((row.id, embedding.vector)),
-                Err(EngineError::Cancelled) => return Err(EngineError::Cancelled.into()),
-                // Such as an empty text: the row's words count all the same.
-                Err(_) => {}
-            }
-        }
-        store.put_vectors(space, &made)?;
-        vectors.extend(made);
-        Ok(vectors)
-    }
 }
 
 #[expect(
@@ -165,6 +160,12 @@ fn tell(report: &FeedbackReport) {
         report.version.rows,
         report.share * 100.0
     );
+    if report.without_opinion > 0 {
+        eprintln!(
+            "note: {} of them are on no answer of this model and judge, and do not count for the say",
+            report.without_opinion
+        );
+    }
     for batch in &report.suspicious {
         eprintln!("{batch}");
     }

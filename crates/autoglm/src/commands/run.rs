@@ -226,6 +226,8 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         spec: &task.spec,
         args: &engine_args,
         engine: &engine,
+        ensemble: ensemble.as_ref(),
+        held_out: &[],
         home,
         cancel: &cancel,
     };

@@ -7,7 +7,7 @@ use super::words::{counted, part, percent, share, shell};
 use super::{Context, nothing, scrolling};
 use crate::learn::{FeedbackReport, Stretch};
 
-/// Warnings of a kind that are told.
+/// Warnings of batches that are told.
 const WARNINGS: usize = 10;
 
 pub(super) fn section(context: Context<'_>) -> Markup {
@@ -19,18 +19,25 @@ pub(super) fn section(context: Context<'_>) -> Markup {
             (counted(report.version.rows, "row")) " of feedback"
             @if report.withdrawn > 0 { ", " (report.withdrawn) " withdrawn" }
             "; the learner has " (percent(f64::from(report.share))) " of the say."
-            @if report.pinned > 0 {
-                " " (report.pinned - report.pinned_wrong.len() as u64) " of "
-                (counted(report.pinned, "pinned record")) " are answered right."
+            @if report.unusable > 0 {
+                " " (counted(report.unusable, "row")) " of labels that the task does not have teach nothing."
             }
+            (pins(report))
         }
         @for batch in report.suspicious.iter().take(WARNINGS) { p.warning { (batch) } }
-        @for drift in report.drift.iter().take(WARNINGS) { p.warning { (drift) } }
+        @if let Some(drift) = report.drift.last() { p.warning { (drift) } }
         @if report.curve.is_empty() {
-            p { "No row says what the right label is; the curve needs such rows." }
+            p { "No row says both what the right label is and what the model said; the curve needs such rows." }
         } @else {
             div.beside { figure { (drawn(report)) (legend()) } (table(report)) }
         }
+    }
+}
+
+fn pins(report: &FeedbackReport) -> Markup {
+    let pins = report.pinned + report.overruled.len() as u64;
+    html! {
+        @if pins > 0 { " " (report.pinned) " of " (counted(pins, "pinned row")) " hold." }
     }
 }
 
