@@ -11,12 +11,14 @@ pub mod library;
 pub mod optimize;
 pub mod parse;
 pub mod records;
+pub mod report;
 pub mod run;
 pub mod store;
 pub mod strategy;
 
 mod chance;
 mod error;
+mod moment;
 mod numeric;
 mod remark;
 mod row;
@@ -26,5 +28,6 @@ mod words;
 mod scripted;
 
 pub use error::TaskError;
+pub use moment::utc;
 pub use remark::{Remark, Severity};
 pub use row::{Raw, Row, Sample};

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity, run,
-    runs, score, strategy, tokenize,
+    chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity,
+    report, run, runs, score, strategy, tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -40,6 +40,7 @@ enum Command {
     Feedback(feedback::FeedbackArgs),
     Learn(learn::LearnArgs),
     Runs(runs::RunsArgs),
+    Report(report::ReportArgs),
     Optimize(Box<optimize::OptimizeArgs>),
     Strategy(strategy::StrategyCommandArgs),
     Model(model::ModelArgs),
@@ -68,6 +69,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Feedback(args) => feedback::run(args, home)?,
         Command::Learn(args) => learn::run(args)?,
         Command::Runs(args) => runs::run(args, home)?,
+        Command::Report(args) => report::run(args, home)?,
         Command::Optimize(args) => return optimize::run(args, home),
         Command::Strategy(args) => strategy::run(args, home)?,
         Command::Model(args) => model::run(args, home)?,

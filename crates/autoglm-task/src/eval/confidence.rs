@@ -2,7 +2,7 @@
 //! answers get when the least sure are withheld. Formulas stand in `docs/evaluation.md`.
 
 use super::paired::Paired;
-use super::report::{ConfidenceQuality, RiskPoint};
+use super::report::{ConfidenceBin, ConfidenceQuality, RiskPoint};
 use crate::judge::Calibrator;
 use crate::store::FittedConfidence;
 
@@ -14,6 +14,9 @@ const SEED: u64 = 1;
 
 /// Shares of the rows, the surest first, whose error is told.
 const COVERAGES: [f64; 5] = [1.0, 0.9, 0.8, 0.7, 0.5];
+
+/// Points of the error's curve at most: more than a picture on a telephone can show apart.
+const CURVE_POINTS: usize = 50;
 
 /// A row with an answer or without one.
 #[derive(Debug, Clone, Copy)]
@@ -49,18 +52,49 @@ pub(super) fn quality(claims: &[Claim]) -> ConfidenceQuality {
         fitted_calibration_error: fitted_calibration_error(&pairs),
         risks: COVERAGES.map(at).to_vec(),
         aurc: curve.iter().sum::<f64>() / curve.len().max(1) as f64,
+        bins: bins(&pairs),
+        curve: thinned(&curve),
     }
+}
+
+/// Points of the curve at even distances, the last row's always among them.
+fn thinned(curve: &[f64]) -> Vec<RiskPoint> {
+    let points = curve.len().min(CURVE_POINTS);
+    let point = |place: usize| {
+        let rows = (place * curve.len()).div_ceil(points);
+        RiskPoint {
+            coverage: rows as f64 / curve.len() as f64,
+            error: curve[rows - 1],
+        }
+    };
+    (1..=points).map(point).collect()
 }
 
 /// Σ over bins of |right − mean confidence|, weighted by the bin's share of the rows.
 pub(super) fn calibration_error(pairs: &[(f32, bool)]) -> f64 {
-    let mut gaps = [0.0; BINS];
-    for &(confidence, right) in pairs {
+    let gap = |bin: &ConfidenceBin| (bin.right as f64 - bin.confidence * bin.rows as f64).abs();
+    bins(pairs).iter().map(gap).sum::<f64>() / pairs.len().max(1) as f64
+}
+
+/// The bins that have answers, least sure first.
+fn bins(pairs: &[(f32, bool)]) -> Vec<ConfidenceBin> {
+    let mut sums = [(0, 0, 0.0); BINS];
+    for &(confidence, is_right) in pairs {
         let confidence = f64::from(confidence);
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        gaps[bin] += f64::from(u8::from(right)) - confidence;
+        let (rows, right, sum) = &mut sums[bin];
+        *rows += 1;
+        *right += usize::from(is_right);
+        *sum += confidence;
     }
-    gaps.iter().map(|gap| gap.abs()).sum::<f64>() / pairs.len().max(1) as f64
+    let filled = sums.iter().filter(|(rows, _, _)| *rows > 0);
+    filled
+        .map(|&(rows, right, sum)| ConfidenceBin {
+            rows,
+            right,
+            confidence: sum / rows as f64,
+        })
+        .collect()
 }
 
 /// Confidences beside whether the answers are right, where there is one.
@@ -190,6 +224,27 @@ mod tests {
         let quality = quality(&claims(&rows));
         assert!(quality.calibration_error > 0.3);
         assert!(quality.fitted_calibration_error.unwrap() < 0.05);
+    }
+
+    #[test]
+    fn bins_hold_every_answer_and_the_curve_ends_at_all_rows() {
+        let rows: Vec<(f32, bool)> = (0..173).map(|i| (i as f32 / 172.0, i % 3 == 0)).collect();
+        let quality = quality(&claims(&rows));
+        let sums = quality.bins.iter().fold((0, 0, 0.0), |sum, bin| {
+            let confidence = bin.confidence * bin.rows as f64;
+            (sum.0 + bin.rows, sum.1 + bin.right, sum.2 + confidence)
+        });
+        assert_eq!((sums.0, sums.1, quality.bins.len()), (173, 58, BINS));
+        assert!((sums.2 - 86.5).abs() < 1e-3, "{sums:?}");
+        assert_eq!(quality.curve.len(), CURVE_POINTS);
+        assert!(quality.curve.is_sorted_by(|a, b| a.coverage < b.coverage));
+        assert_eq!(
+            quality
+                .curve
+                .last()
+                .map(|point| (point.coverage, point.error)),
+            Some((1.0, quality.risks[0].error))
+        );
     }
 
     #[test]

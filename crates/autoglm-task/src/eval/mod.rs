@@ -2,6 +2,7 @@
 
 mod closed;
 mod confidence;
+mod data;
 mod examples;
 mod gold;
 mod interval;
@@ -30,6 +31,7 @@ use confidence::Claim;
 use gold::Sorted;
 pub(crate) use gold::{gold_text, known_answer};
 
+pub use data::data_hash;
 pub(crate) use examples::ticket;
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
@@ -37,8 +39,8 @@ pub use open::{exact_match, rouge_l, token_f1};
 pub use paired::Paired;
 pub use render::table;
 pub use report::{
-    ClosedQuality, ConfidenceQuality, LabelQuality, Majority, MeanScores, OpenQuality, Quality,
-    Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
+    ClosedQuality, ConfidenceBin, ConfidenceQuality, Confusion, LabelQuality, Majority, MeanScores,
+    OpenQuality, Quality, Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
 pub use value::{Labelled, Measure, Worth, labelled};
 

@@ -133,24 +133,16 @@ fn confusion(closed: &ClosedQuality) -> String {
 }
 
 fn confusion_list(closed: &ClosedQuality, names: &[&str]) -> String {
-    let mut pairs: Vec<(usize, &str, &str)> = Vec::new();
-    for (gold, counts) in closed.confusion.iter().enumerate() {
-        for (given, &count) in counts.iter().enumerate() {
-            if gold != given && count > 0 {
-                let given = names.get(given).copied().unwrap_or("no answer");
-                pairs.push((count, names[gold], given));
-            }
-        }
-    }
-    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.0));
-    let mut rows = vec![
-        ["right answer", "given", "rows"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    let most = pairs.iter().take(LISTED_CONFUSIONS);
-    rows.extend(most.map(|(count, gold, given)| {
-        vec![(*gold).to_owned(), (*given).to_owned(), count.to_string()]
+    let head = ["right answer", "given", "rows"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let most = closed.confusions().into_iter().take(LISTED_CONFUSIONS);
+    rows.extend(most.map(|confusion| {
+        let given = confusion.given.map_or("no answer", |given| names[given]);
+        vec![
+            names[confusion.right].to_owned(),
+            given.to_owned(),
+            confusion.rows.to_string(),
+        ]
     }));
     table(&rows)
 }

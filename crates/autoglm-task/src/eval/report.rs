@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::judge::agreement::{Compare, StopRule};
 
 /// What an evaluation finds. Shares and scores are in [0, 1] unless said otherwise.
+///
+/// Reports are stored: whatever is added here or below needs a default, so that earlier ones still
+/// read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The task's name.
@@ -48,6 +51,21 @@ pub struct ConfidenceQuality {
     pub risks: Vec<RiskPoint>,
     /// The mean of that error over all coverages.
     pub aurc: f64,
+    /// The bins of the calibration error that have answers, least sure first.
+    pub bins: Vec<ConfidenceBin>,
+    /// The error among the surest rows at up to 50 coverages, for a curve.
+    pub curve: Vec<RiskPoint>,
+}
+
+/// Answers of about the same confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceBin {
+    /// Answers.
+    pub rows: usize,
+    /// Of these, right ones.
+    pub right: usize,
+    /// Their mean confidence.
+    pub confidence: f64,
 }
 
 /// The error among the surest rows.
@@ -141,6 +159,35 @@ pub struct ClosedQuality {
     /// Rows by right answer (outer) and given answer (inner), in the task's order; the last
     /// column is for rows without an answer.
     pub confusion: Vec<Vec<usize>>,
+}
+
+/// Rows with one right answer that were given another, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confusion {
+    /// The right label's place among the task's.
+    pub right: usize,
+    /// The given label's place; none where there was no answer.
+    pub given: Option<usize>,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl ClosedQuality {
+    /// What was taken for what, the most frequent first.
+    pub fn confusions(&self) -> Vec<Confusion> {
+        let mut found = Vec::new();
+        for (right, counts) in self.confusion.iter().enumerate() {
+            let given = counts.iter().enumerate();
+            let wrong = given.filter(|(given, rows)| *given != right && **rows > 0);
+            found.extend(wrong.map(|(given, &rows)| Confusion {
+                right,
+                given: Some(given).filter(|given| *given < self.labels.len()),
+                rows,
+            }));
+        }
+        found.sort_by_key(|confusion| std::cmp::Reverse(confusion.rows));
+        found
+    }
 }
 
 /// The most frequent right answer.

@@ -459,3 +459,33 @@ fn the_first_draw_never_changes() {
         .collect();
     assert_eq!(texts, ["d", "a"]);
 }
+
+#[test]
+fn reports_that_the_first_version_stored_still_read() {
+    let scores = json!({"accuracy": 1.0, "macro_f1": 1.0, "calibration_error": 0.1, "brier": 0.2});
+    let closed = json!({
+        "kind": "closed", "calibration": "batch", "scores": scores, "uncalibrated": scores,
+        "accuracy_interval": [0.2, 1.0], "majority": {"label": "x", "accuracy": 1.0},
+        "labels": [{"label": "x", "rows": 1, "given": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}],
+        "confusion": [[1, 0]],
+    });
+    let open = json!({
+        "kind": "open", "exact_match": 1.0, "exact_match_interval": [0.2, 1.0], "compare": "number",
+        "same_value": 1.0, "same_value_interval": [0.2, 1.0], "samples": null, "token_f1": 1.0,
+        "rouge_l": 1.0, "mean_confidence": 0.9,
+    });
+    for quality in [closed, open] {
+        let stored = json!({
+            "task": "t", "model": "m", "examples": 0, "rows": 1, "errors": 0, "without_gold": 0,
+            "unknown_gold": [], "seconds": 0.5, "records_per_second": 2.0, "quality": quality,
+            "confidence": {
+                "coverage": 1.0, "answered_accuracy": 1.0, "calibration_error": 0.1,
+                "fitted_calibration_error": null, "risks": [{"coverage": 1.0, "error": 0.0}],
+                "aurc": 0.0, "bins": [{"rows": 1, "right": 1, "confidence": 0.9}],
+                "curve": [{"coverage": 1.0, "error": 0.0}],
+            },
+        });
+        let report: Report = serde_json::from_value(stored).unwrap();
+        assert_eq!((report.rows, report.confidence.bins[0].right), (1, 1));
+    }
+}

@@ -1,6 +1,7 @@
 //! What was run, kept so that it can be listed, shown, run again and resumed.
 
 mod calibrators;
+mod evaluations;
 mod feedback;
 mod library;
 mod sqlite;
@@ -20,6 +21,7 @@ use crate::library::Ensembles;
 use crate::row::{Raw, Row};
 
 pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
+pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 

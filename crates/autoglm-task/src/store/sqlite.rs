@@ -15,13 +15,14 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("votes.sql"),
     include_str!("library.sql"),
     include_str!("strategies.sql"),
     include_str!("feedback.sql"),
     include_str!("calibrators.sql"),
+    include_str!("evaluations.sql"),
 ];
 
 /// How long a write waits for another process's: far longer than any of ours takes.

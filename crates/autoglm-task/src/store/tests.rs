@@ -420,3 +420,55 @@ fn a_calibrator_is_found_by_all_that_confidences_depend_on() {
         assert_eq!(store.calibrator("t", &other).unwrap(), None);
     }
 }
+
+#[test]
+fn an_evaluation_comes_back_with_what_its_run_tells_of_it() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let run = begin(&mut store);
+    let rows = [Row {
+        input: Some(record(&json!({"text": "🙂", "label": "positive"}))),
+        ..answered(0)
+    }];
+    let evaluation = crate::eval::Evaluation {
+        spec: &review_task(),
+        model: "m",
+        gold_field: None,
+        plan: SamplingPlan::default(),
+        compare: None,
+        similar: None,
+        elapsed: Duration::from_secs(3),
+    };
+    let report = evaluation.of(&rows).unwrap();
+    let mut kept = NewEvaluation {
+        run,
+        strategy: Some(StrategyId(4)),
+        gold_field: Some("label"),
+        data_hash: "d".to_owned(),
+        report: &report,
+    };
+    let at = UNIX_EPOCH + Duration::from_secs(7);
+    assert_eq!(store.put_evaluation(&kept, at).unwrap(), 1);
+    kept.strategy = None;
+    store.put_evaluation(&kept, at).unwrap();
+    let stored = store.evaluations("reviews", 9).unwrap();
+    assert_eq!((stored[0].id, stored[0].strategy), (2, None));
+    let wanted = StoredEvaluation {
+        id: 1,
+        at_ms: 7000,
+        run,
+        source: "/in".to_owned(),
+        data_hash: "d".to_owned(),
+        gold_field: Some("label".to_owned()),
+        task_hash: "t".to_owned(),
+        model: "m".to_owned(),
+        strategy: Some(StrategyId(4)),
+        taught: None,
+        feedback: 0,
+        report: report.clone(),
+    };
+    assert_eq!(stored[1], wanted);
+    assert_eq!(store.evaluations("reviews", 1).unwrap().len(), 1);
+    assert!(store.evaluations("other", 9).unwrap().is_empty());
+    kept.run = RunId(9);
+    assert!(store.put_evaluation(&kept, at).is_err());
+}

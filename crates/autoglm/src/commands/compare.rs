@@ -58,13 +58,16 @@ pub(super) fn compare(
             taught: None,
             learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
+            strategy: version.as_ref().map(|version| version.id),
             settings,
         };
         let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {
             return Ok(exit::interrupted());
         };
         let evaluation = answered.evaluation(args, &spec, &measured);
-        sides.push(Side::new(version.as_ref(), &evaluation, &answered.rows)?);
+        let side = Side::new(version.as_ref(), &evaluation, &answered.rows)?;
+        answered.keep(args, measured.strategy, &side.report, store)?;
+        sides.push(side);
     }
     print(args, &sides)?;
     Ok(ExitCode::SUCCESS)

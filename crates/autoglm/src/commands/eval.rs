@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
-use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, draw_examples};
+use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, data_hash, draw_examples};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
-use autoglm_task::store::{RunStatus, SqliteStore, Store};
+use autoglm_task::store::{EvaluationStore, NewEvaluation, RunId, RunStatus, SqliteStore, Store};
+use autoglm_task::strategy::StrategyId;
 use clap::Args;
 use serde_json::json;
 
@@ -133,6 +134,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         taught: None,
         learning: None,
         similar: args.calibration.similar(home, &task, &settings)?,
+        strategy: chosen.version.as_ref().map(|version| version.id),
         settings,
     };
     let mut reports = Vec::new();
@@ -230,7 +232,9 @@ fn report(
         let evaluation = answered.evaluation(args, spec, &measured);
         confidence.keep(&evaluation, &answered.rows, store)?;
     }
-    answered.report(args, spec, &measured).map(Some)
+    let report = answered.report(args, spec, &measured)?;
+    answered.keep(args, measured.strategy, &report, store)?;
+    Ok(Some(report))
 }
 
 /// What answers.
@@ -243,6 +247,8 @@ pub(super) struct Measured<'a> {
     pub(super) learning: Option<&'a Learning<'a>>,
     pub(super) settings: RunSettings,
     pub(super) similar: Option<Arc<dyn Similar>>,
+    /// The strategy that runs; none for the task as it is written.
+    pub(super) strategy: Option<StrategyId>,
 }
 
 /// The records of an evaluation's files.
@@ -288,6 +294,7 @@ impl Pools {
 /// The rows of an evaluation.
 pub(super) struct Answered {
     pub(super) rows: Vec<Row>,
+    run: RunId,
     elapsed: Duration,
 }
 
@@ -321,6 +328,29 @@ impl Answered {
             similar: measured.similar.as_ref(),
             elapsed: self.elapsed,
         }
+    }
+
+    /// Keeps what was found, so that later versions can be compared with it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(super) fn keep(
+        &self,
+        args: &EvalArgs,
+        strategy: Option<StrategyId>,
+        report: &Report,
+        store: &mut SqliteStore,
+    ) -> anyhow::Result<()> {
+        let gold_field = args.gold.as_deref();
+        let kept = NewEvaluation {
+            run: self.run,
+            strategy,
+            gold_field,
+            data_hash: data_hash(gold_field, &self.rows),
+            report,
+        };
+        store.put_evaluation(&kept, now())?;
+        Ok(())
     }
 }
 
@@ -373,6 +403,7 @@ pub(super) fn answer(
     }
     Ok(Some(Answered {
         rows: sink.rows,
+        run: ended.run,
         elapsed: ended.elapsed,
     }))
 }

@@ -20,6 +20,7 @@ pub mod optimize;
 pub mod perplexity;
 pub mod quantize;
 mod records;
+pub mod report;
 pub mod run;
 pub mod runs;
 mod sampling;

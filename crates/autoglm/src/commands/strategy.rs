@@ -11,12 +11,12 @@ use autoglm_task::strategy::{
     ExampleChoice, NewStrategy, SoftPrompt, Strategy, StrategyId, StrategyKey, StrategyState,
     StrategyStore, StrategyVersion, changes,
 };
+use autoglm_task::utc;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::choice::{StrategyName, numbered};
 use super::run::CalibrationArgs;
-use super::runs::utc;
 use super::task::{TaskArgs, store_path};
 use crate::streams::now;
 

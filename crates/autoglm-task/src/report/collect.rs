@@ -1,0 +1,221 @@
+//! Gathering from the store what a report says.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use autoglm_spec::TaskSpec;
+
+use super::facts::{DataGroup, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore};
+use super::records::{Chosen, choose, cut, cut_to};
+use crate::TaskError;
+use crate::eval::{Quality, Report};
+use crate::learn::{Corrector, FeedbackReport, Stretch};
+use crate::store::{EvaluationStore, FeedbackStore, RunId, RunInfo, Store, StoredEvaluation};
+use crate::strategy::{StrategyKey, StrategyStore, StrategyVersion};
+
+/// Evaluations that are looked at.
+const EVALUATIONS: usize = 60;
+/// Strategies that are told.
+const STRATEGIES: usize = 20;
+/// Labels that are named.
+const LABELS: usize = 200;
+/// Characters of the instruction that are told.
+const INSTRUCTION_CHARACTERS: usize = 4000;
+/// Stretches of the learning curve.
+const STRETCHES: usize = 50;
+
+/// All of the store that a report looks at.
+pub trait Shelf: Store + StrategyStore + FeedbackStore + EvaluationStore {}
+
+impl<T: Store + StrategyStore + FeedbackStore + EvaluationStore + ?Sized> Shelf for T {}
+
+/// What a report shall be about.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The task.
+    pub spec: &'a TaskSpec,
+    /// The run whose records are shown; the task's latest that has any where none is given.
+    pub run: Option<RunId>,
+    /// The time.
+    pub now: SystemTime,
+}
+
+/// Gathers what the store holds of a task.
+///
+/// # Errors
+/// When the store cannot be read, or the run does not exist or is another task's.
+pub fn collect(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<TaskReport, TaskError> {
+    let spec = wanted.spec;
+    let evaluations = store.evaluations(&spec.name, EVALUATIONS)?;
+    let live = store.live_strategy(&StrategyKey::of(spec))?;
+    let strategies = store.strategies(Some(&spec.name))?.into_iter();
+    let run = find_run(store, wanted)?;
+    let (run, chosen) = match run {
+        Some(info) => {
+            let chosen = choose(store, &info, gold_field(&evaluations, info.id))?;
+            (Some(run_facts(info, &chosen)), chosen)
+        }
+        None => (None, Chosen::default()),
+    };
+    let since = wanted.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(TaskReport {
+        task: task_facts(spec),
+        made_ms: since.as_millis() as i64,
+        live: live.map(|version| version.id),
+        groups: groups(&evaluations),
+        newest: evaluations.into_iter().next(),
+        strategies: strategies.take(STRATEGIES).map(strategy_facts).collect(),
+        learning: learning(store, spec)?,
+        run,
+        costliest: chosen.costliest,
+        least_sure: chosen.least_sure,
+    })
+}
+
+fn task_facts(spec: &TaskSpec) -> TaskFacts {
+    let labels = spec.output.labels();
+    let named = labels.iter().take(LABELS);
+    TaskFacts {
+        name: spec.name.clone(),
+        instruction: cut_to(INSTRUCTION_CHARACTERS, &spec.instruction),
+        language: spec.language,
+        labels: named.map(|label| cut(&label.name)).collect(),
+        label_count: labels.len(),
+        examples: spec.examples.len(),
+    }
+}
+
+fn strategy_facts(version: StrategyVersion) -> StrategyFacts {
+    StrategyFacts {
+        id: version.id,
+        state: version.state,
+        changes: version.changes.iter().map(|change| cut(change)).collect(),
+        scores: version.scores,
+        origin: cut(&version.origin),
+        created_ms: version.created_ms,
+    }
+}
+
+fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, TaskError> {
+    let name = &wanted.spec.name;
+    let Some(id) = wanted.run else {
+        let mut runs = store.runs()?.into_iter();
+        return Ok(runs.find(|run| run.spec.name == *name && run.records > 0));
+    };
+    let info = store.run(id)?;
+    if info.spec.name != *name {
+        return Err(TaskError::RunOfOtherTask {
+            run: id.0,
+            found: info.spec.name,
+            wanted: name.clone(),
+        });
+    }
+    Ok(Some(info))
+}
+
+/// Where the right answers of a run's records stand, if an evaluation has said so.
+fn gold_field(evaluations: &[StoredEvaluation], run: RunId) -> Option<&str> {
+    let of_run = evaluations.iter().find(|evaluation| evaluation.run == run);
+    of_run?.gold_field.as_deref()
+}
+
+fn run_facts(info: RunInfo, chosen: &Chosen) -> RunFacts {
+    RunFacts {
+        id: info.id,
+        created_ms: info.created_ms,
+        status: info.status,
+        model: info.key.model.name,
+        source: info.key.source,
+        records: info.records,
+        errors: info.errors,
+        usage: chosen.usage,
+    }
+}
+
+/// Evaluations by what they looked at and what they measured, in the order of the latest of each.
+fn groups(evaluations: &[StoredEvaluation]) -> Vec<DataGroup> {
+    let mut groups: Vec<DataGroup> = Vec::new();
+    for evaluation in evaluations {
+        let (measure, accuracy, interval) = headline(&evaluation.report);
+        let is_same = |group: &&mut DataGroup| {
+            group.data_hash == evaluation.data_hash && group.measure == measure
+        };
+        let score = version_score(evaluation, accuracy, interval);
+        match groups.iter_mut().find(is_same) {
+            Some(group) => group.versions.insert(0, score),
+            None => groups.push(DataGroup {
+                data_hash: evaluation.data_hash.clone(),
+                source: evaluation.source.clone(),
+                rows: evaluation.report.rows,
+                measure,
+                majority: match &evaluation.report.quality {
+                    Quality::Closed(closed) => Some(closed.majority.clone()),
+                    Quality::Open(_) => None,
+                },
+                versions: vec![score],
+            }),
+        }
+    }
+    groups
+}
+
+/// What a report measures first of all, its value and its 95 % interval.
+pub(super) fn headline(report: &Report) -> (String, f64, [f64; 2]) {
+    match &report.quality {
+        Quality::Closed(closed) => (
+            "accuracy".to_owned(),
+            closed.scores.accuracy,
+            closed.accuracy_interval,
+        ),
+        Quality::Open(open) => {
+            let compare = serde_json::to_string(&open.compare).unwrap_or_default();
+            let measure = format!("same {}", compare.trim_matches('"'));
+            (measure, open.same_value, open.same_value_interval)
+        }
+    }
+}
+
+fn version_score(evaluation: &StoredEvaluation, accuracy: f64, interval: [f64; 2]) -> VersionScore {
+    VersionScore {
+        evaluation: evaluation.id,
+        run: evaluation.run,
+        at_ms: evaluation.at_ms,
+        model: evaluation.model.clone(),
+        strategy: evaluation.strategy,
+        examples: evaluation.report.examples,
+        taught: evaluation.taught.is_some(),
+        feedback: evaluation.feedback,
+        task_hash: evaluation.task_hash.clone(),
+        accuracy,
+        interval,
+        calibration_error: evaluation.report.confidence.calibration_error,
+        seconds: evaluation.report.seconds,
+    }
+}
+
+/// The learning curve, with the vectors that runs have made of the feedback so far.
+fn learning(store: &dyn Shelf, spec: &TaskSpec) -> Result<Option<FeedbackReport>, TaskError> {
+    if spec.output.labels().is_empty() {
+        return Ok(None);
+    }
+    let vectors = match store.usual_space(&spec.name)? {
+        Some(space) => store.vectors(&spec.name, &space)?,
+        None => BTreeMap::new(),
+    };
+    let learnt = Corrector::learn(spec, &store.feedback(&spec.name)?, &vectors)?;
+    Ok(learnt.map(|(_, report)| FeedbackReport {
+        curve: thinned(&report.curve),
+        ..report
+    }))
+}
+
+/// The same rows in fewer stretches.
+fn thinned(curve: &[Stretch]) -> Vec<Stretch> {
+    let together = curve.len().div_ceil(STRETCHES).max(1);
+    let sum = |stretches: &[Stretch]| Stretch {
+        rows: stretches.iter().map(|s| s.rows).sum(),
+        right: stretches.iter().map(|s| s.right).sum(),
+        right_before: stretches.iter().map(|s| s.right_before).sum(),
+    };
+    curve.chunks(together).map(sum).collect()
+}

@@ -1,0 +1,15 @@
+//! How a task is doing, from all that the store holds of it: one set of facts, and a page that
+//! shows them.
+
+mod collect;
+mod facts;
+mod page;
+mod records;
+#[cfg(test)]
+mod tests;
+
+pub use collect::{Shelf, Wanted, collect};
+pub use facts::{
+    DataGroup, RecordFacts, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore,
+};
+pub use page::page;
