@@ -5,9 +5,9 @@
 
 mod fixture;
 
-use autoglm_engine::LocalEngine;
+use autoglm_engine::{LocalEngine, Pooling};
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, Decoding, EngineError, FinishReason,
+    AttentionPolicy, Cancel, Completion, Constraint, Decoding, Embed, EngineError, FinishReason,
     GatingSettings, Generate, GenerateRequest, Normalise, Prompt, Sampling, Score, ScoreRequest,
 };
 use fixture::{FIXTURES, completions, content, engine, request};
@@ -84,6 +84,62 @@ fn a_warm_cache_scores_like_a_cold_one() {
                 .all(|r| r.as_ref().unwrap().usage.cached_tokens > 16)
         );
         assert_eq!(logprob_bits(&engine, &requests), cold, "{file}");
+    }
+}
+
+/// The hidden states behind prompts, as bits: `[R, D, C]`.
+fn state_bits(engine: &LocalEngine, requests: &[ScoreRequest]) -> Vec<Vec<Vec<u32>>> {
+    let results = engine.score(requests, &Cancel::default());
+    let bits = |state: &Vec<f32>| state.iter().map(|x| x.to_bits()).collect();
+    results
+        .into_iter()
+        .map(|result| result.unwrap().states.iter().map(bits).collect())
+        .collect()
+}
+
+#[test]
+fn hidden_states_do_not_depend_on_batch_cache_and_threads_and_move_no_score() {
+    for file in FIXTURES {
+        let plain = score_requests(Normalise::Options);
+        let wanting = |request: &ScoreRequest| ScoreRequest {
+            states: true,
+            ..request.clone()
+        };
+        let requests: Vec<ScoreRequest> = plain.iter().map(wanting).collect();
+        let together = engine(file, 2);
+        let wanted = state_bits(&together, &requests);
+        assert!(wanted.iter().all(|states| states.len() > 1), "{file}");
+        assert_eq!(state_bits(&together, &requests), wanted, "{file}: a warm cache");
+        for (request, wanted) in requests.iter().zip(&wanted) {
+            let alone = state_bits(&engine(file, 1), std::slice::from_ref(request));
+            assert_eq!(alone[0], *wanted, "{file}: alone");
+        }
+        assert_eq!(
+            logprob_bits(&together, &requests),
+            logprob_bits(&engine(file, 2), &plain)
+        );
+        assert!(state_bits(&together, &plain).iter().all(Vec::is_empty));
+    }
+}
+
+#[test]
+fn the_last_hidden_state_is_the_vector_of_the_prompt_but_for_its_length() {
+    for file in FIXTURES {
+        let engine = engine(file, 2).with_pooling(Pooling::Last);
+        let request = ScoreRequest {
+            states: true,
+            ..score_requests(Normalise::Options).remove(1)
+        };
+        let Prompt::Plain(text) = request.prompt.clone() else {
+            unreachable!("the prompts are plain")
+        };
+        let scoring = engine.score(&[request], &Cancel::default()).remove(0);
+        let state = scoring.unwrap().states.pop().unwrap();
+        let length = state.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let embedding = engine.embed(&[&text], &Cancel::default()).remove(0).unwrap();
+        for (found, wanted) in state.iter().zip(embedding.vector) {
+            assert!((found / length - wanted).abs() < 1e-5, "{file}");
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::numeric::{log_softmax, place_of_max, softmax};
 
 /// How much rows must say before weights leave what is expected of them: as much as this many
 /// rows, each worth the square of the difference.
-const PRIOR_ROWS: f64 = 4.0;
+const PRIOR_ROWS: f64 = 16.0;
+/// How much more log loss over all rows a view has that is expected to weigh less by a factor of e.
+const LOSS_OF_A_FACTOR: f64 = 8.0;
 /// Steps of the search for weights; it settles within some dozens.
 const STEPS: usize = 300;
 /// A step that brings less than this in log loss is the last.
@@ -133,7 +135,7 @@ fn targets(labels: &[usize], label_count: usize) -> Opinions {
 }
 
 /// The weights that are expected of views: the same for kinds of views that do equally well, less
-/// for one whose log loss on all rows is higher, by a factor of e for every four. Views of one kind
+/// for one whose log loss on all rows is higher, by a factor of e for every eight. Views of one kind
 /// share what is its.
 fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> Vec<f64> {
     let of_view = |(kind, view): (&View, &Opinions)| -> f64 {
@@ -142,7 +144,7 @@ fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> V
         let loss: f64 = rows
             .map(|(row, target)| cross_entropy(target, &log_softmax(row)))
             .sum();
-        -loss / PRIOR_ROWS - (of_kind as f64).ln()
+        -loss / LOSS_OF_A_FACTOR - (of_kind as f64).ln()
     };
     softmax(&kinds.iter().zip(views).map(of_view).collect::<Vec<f64>>())
 }
