@@ -30,6 +30,9 @@ use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::streams::{now, span};
 
+/// The share of a budget from which on the time that is left is told.
+const LEAST_SHARE: f64 = 0.01;
+
 /// Time between two lines of the same stage.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -308,12 +311,11 @@ fn line(progress: &SearchProgress) -> String {
         progress.spent.calls,
         100.0 * progress.share
     );
-    if progress.share > 0.0 {
-        let left = progress.spent.elapsed.as_secs_f64() * (1.0 / progress.share - 1.0);
-        // Of a budget that is hardly touched, more time is left than anyone measures.
-        if let Ok(left) = Duration::try_from_secs_f64(left.max(0.0)) {
-            let _ = write!(text, ", {} left at most", span(left));
-        }
+    // What little was spent says nothing of how long the rest takes.
+    if progress.share >= LEAST_SHARE {
+        let elapsed = progress.spent.elapsed;
+        let left = elapsed.div_f64(progress.share).saturating_sub(elapsed);
+        let _ = write!(text, ", {} left at most", span(left));
     }
     text
 }
