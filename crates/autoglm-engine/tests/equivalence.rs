@@ -109,7 +109,11 @@ fn hidden_states_do_not_depend_on_batch_cache_and_threads_and_move_no_score() {
         let together = engine(file, 2);
         let wanted = state_bits(&together, &requests);
         assert!(wanted.iter().all(|states| states.len() > 1), "{file}");
-        assert_eq!(state_bits(&together, &requests), wanted, "{file}: a warm cache");
+        assert_eq!(
+            state_bits(&together, &requests),
+            wanted,
+            "{file}: a warm cache"
+        );
         for (request, wanted) in requests.iter().zip(&wanted) {
             let alone = state_bits(&engine(file, 1), std::slice::from_ref(request));
             assert_eq!(alone[0], *wanted, "{file}: alone");
@@ -136,7 +140,10 @@ fn the_last_hidden_state_is_the_vector_of_the_prompt_but_for_its_length() {
         let scoring = engine.score(&[request], &Cancel::default()).remove(0);
         let state = scoring.unwrap().states.pop().unwrap();
         let length = state.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let embedding = engine.embed(&[&text], &Cancel::default()).remove(0).unwrap();
+        let embedding = engine
+            .embed(&[&text], &Cancel::default())
+            .remove(0)
+            .unwrap();
         for (found, wanted) in state.iter().zip(embedding.vector) {
             assert!((found / length - wanted).abs() < 1e-5, "{file}");
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
-use super::pool::{Opinions, Pool, accuracy, log_loss, scaled_loss};
+use super::pool::{Opinions, Pool, accuracy, losses, scaled_loss};
 use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
@@ -17,7 +17,7 @@ use crate::library::record_text;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 8;
+const REVISION: u32 = 9;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.
@@ -219,31 +219,28 @@ impl<'a> Work<'a> {
         vec![examples(self.rows, 0, shots), examples(self.rows, 1, shots)]
     }
 
-    /// The number of examples with the least log loss on some of the rows. One whose prompts do
-    /// not fit into the model's context is none of them, unless it is the first.
+    /// The number of examples that does best on some of the rows. One whose prompts do not fit into
+    /// the model's context is none of them, unless it is the first.
     fn best_shots(&mut self, tried: &[usize]) -> Result<usize, TaskError> {
         let rows: Vec<&LabelledRow> = self.rows.iter().take(TRIAL_ROWS).collect();
-        let mut best = (f64::INFINITY, tried[0]);
         // Without a view of what stands behind prompts, their examples do not matter.
         let sees_prompts = self.tries(View::Scores) || self.tries(View::States);
         if tried.len() == 1 || !sees_prompts {
             return Ok(tried[0]);
         }
+        let mut trials = Vec::new();
         for &shots in tried {
             let told = self.tell(&self.sets(shots), &rows)?;
             let all_fit = told.len() == rows.len() || shots == tried[0];
             if !all_fit || !self.suffices(&told) {
                 continue;
             }
-            let Some(fitted) = self.fit_views(&told, None) else {
-                continue;
-            };
-            let loss = log_loss(&fitted.pool().opinions(&fitted.opinions), &fitted.labels);
-            if loss < best.0 {
-                best = (loss, shots);
+            if let Some(fitted) = self.fit_views(&told, None) {
+                let opinions = fitted.pool().opinions(&fitted.opinions);
+                trials.push(Trial::new(shots, &losses(&opinions, &fitted.labels)));
             }
         }
-        Ok(best.1)
+        Ok(most_within_an_error(&trials).unwrap_or(tried[0]))
     }
 
     /// What the model says to rows behind the other half's prompt; rows that it cannot read are
@@ -438,6 +435,39 @@ impl<'a> Work<'a> {
                 .collect(),
         }
     }
+}
+
+/// How a number of examples of each label did.
+struct Trial {
+    shots: usize,
+    /// The mean log loss.
+    loss: f64,
+    /// Its standard error.
+    error: f64,
+}
+
+impl Trial {
+    fn new(shots: usize, losses: &[f64]) -> Self {
+        let count = losses.len().max(2) as f64;
+        let loss = losses.iter().sum::<f64>() / count;
+        let squares: f64 = losses.iter().map(|l| (l - loss).powi(2)).sum();
+        Self {
+            shots,
+            loss,
+            error: (squares / (count - 1.0) / count).sqrt(),
+        }
+    }
+}
+
+/// The most examples whose loss is within a standard error of the least: what few rows tell of
+/// small differences is chance, and more examples are seldom worse.
+///
+/// # Source
+/// The one-standard-error rule of Breiman et al. 1984, Classification and regression trees, 3.4.3.
+fn most_within_an_error(trials: &[Trial]) -> Option<usize> {
+    let best = trials.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
+    let within = |trial: &&Trial| trial.loss <= best.loss + best.error;
+    trials.iter().filter(within).map(|trial| trial.shots).max()
 }
 
 /// The opinions with the least log loss once each is brought to its best scale, and their place.

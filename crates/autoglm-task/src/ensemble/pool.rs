@@ -95,11 +95,10 @@ impl Pool {
     }
 }
 
-/// The mean negative log-probability of the right labels.
-pub(super) fn log_loss(opinions: &Opinions, labels: &[usize]) -> f64 {
-    let of_row = |(row, &label): (&Vec<f64>, &usize)| -row[label];
-    let sum: f64 = opinions.iter().zip(labels).map(of_row).sum();
-    sum / labels.len().max(1) as f64
+/// The negative log-probability of each row's right label.
+pub(super) fn losses(opinions: &Opinions, labels: &[usize]) -> Vec<f64> {
+    let rows = opinions.iter().zip(labels);
+    rows.map(|(row, &label)| -row[label]).collect()
 }
 
 /// The share of rows whose most likely label is the right one.

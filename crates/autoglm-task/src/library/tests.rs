@@ -89,6 +89,18 @@ fn a_number_that_is_not_there_removes_none_of_the_others() {
 }
 
 #[test]
+fn the_number_of_a_removed_record_is_not_given_again() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let rows = [example("a", "yes"), example("b", "no")];
+    store.add_examples("t", &rows, Source::Added, AT).unwrap();
+    store.remove_examples("t", &[2]).unwrap();
+    let other = [example("c", "yes")];
+    store.add_examples("t", &other, Source::Added, AT).unwrap();
+    let ids: Vec<i64> = store.examples("t").unwrap().iter().map(|e| e.id).collect();
+    assert_eq!(ids, [1, 3]);
+}
+
+#[test]
 fn records_of_a_file_become_examples_or_are_refused_with_the_reason() {
     let spec = review_task();
     let records = [
