@@ -10,6 +10,7 @@ use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
 use super::pool::{Opinions, Pool, accuracy, losses, scaled_loss};
+use super::trial::{Trial, most_within_an_error};
 use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
@@ -435,39 +436,6 @@ impl<'a> Work<'a> {
                 .collect(),
         }
     }
-}
-
-/// How a number of examples of each label did.
-struct Trial {
-    shots: usize,
-    /// The mean log loss.
-    loss: f64,
-    /// Its standard error.
-    error: f64,
-}
-
-impl Trial {
-    fn new(shots: usize, losses: &[f64]) -> Self {
-        let count = losses.len().max(2) as f64;
-        let loss = losses.iter().sum::<f64>() / count;
-        let squares: f64 = losses.iter().map(|l| (l - loss).powi(2)).sum();
-        Self {
-            shots,
-            loss,
-            error: (squares / (count - 1.0) / count).sqrt(),
-        }
-    }
-}
-
-/// The most examples whose loss is within a standard error of the least: what few rows tell of
-/// small differences is chance, and more examples are seldom worse.
-///
-/// # Source
-/// The one-standard-error rule of Breiman et al. 1984, Classification and regression trees, 3.4.3.
-fn most_within_an_error(trials: &[Trial]) -> Option<usize> {
-    let best = trials.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
-    let within = |trial: &&Trial| trial.loss <= best.loss + best.error;
-    trials.iter().filter(within).map(|trial| trial.shots).max()
 }
 
 /// The opinions with the least log loss once each is brought to its best scale, and their place.

@@ -18,6 +18,7 @@ mod pool;
 mod run_tests;
 #[cfg(test)]
 mod tests;
+mod trial;
 #[cfg(test)]
 mod unseen_tests;
 mod view;
