@@ -1,22 +1,13 @@
 //! The real binary in an empty folder, with tiny random models: what a user does and sees.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod support;
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use support::Desk;
-
-/// A tiny model of the repository.
-fn model(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join(name).to_str().unwrap().to_owned()
-}
+use support::{Desk, fixture};
 
 const TASK: &str = r#"
 name = "letters"
@@ -40,7 +31,7 @@ fn records_are_answered_in_order_and_a_bad_one_is_named_by_its_line() {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(5, Some(2)));
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let args = [
         "run",
         "task.toml",
@@ -71,7 +62,7 @@ fn a_strict_run_stops_at_a_bad_record() {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(5, Some(2)));
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let args = [
         "run",
         "task.toml",
@@ -93,7 +84,7 @@ fn a_killed_run_resumes_to_the_same_output() {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(3_000, None));
-    let model = model("tiny-gemma3.gguf");
+    let model = fixture("tiny-gemma3.gguf");
     let args = |output: &'static str| {
         [
             "run",
@@ -139,7 +130,7 @@ fn runs_are_listed_and_shown() {
     let desk = Desk::new();
     desk.write("task.toml", TASK);
     desk.write("in.jsonl", records(3, None));
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     desk.ok(&[
         "run",
         "task.toml",
@@ -168,7 +159,7 @@ fn an_evaluation_reports_accuracy_beside_the_majority_class() {
     };
     let labelled = (0..40).map(row).collect::<Vec<_>>().join("\n");
     desk.write("gold.jsonl", labelled);
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let report = desk.json(&[
         "eval",
         "task.toml",
@@ -191,7 +182,7 @@ fn an_evaluation_reports_accuracy_beside_the_majority_class() {
 #[test]
 fn generated_tokens_repeat_with_the_same_seed() {
     let desk = Desk::new();
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let generate = |seed: &str| {
         desk.json(&[
             "generate",
@@ -217,7 +208,7 @@ fn generated_tokens_repeat_with_the_same_seed() {
 #[test]
 fn probabilities_among_options_add_up_to_one() {
     let desk = Desk::new();
-    let model = model("tiny-gemma3.gguf");
+    let model = fixture("tiny-gemma3.gguf");
     let answer = desk.json(&[
         "score",
         "--model",
@@ -243,7 +234,7 @@ fn probabilities_among_options_add_up_to_one() {
 #[test]
 fn a_prompt_may_begin_with_a_dash() {
     let desk = Desk::new();
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let args = [
         "generate",
         "--model",
@@ -265,7 +256,7 @@ fn a_prompt_may_begin_with_a_dash() {
 fn perplexity_and_tokenize_agree_on_the_number_of_tokens() {
     let desk = Desk::new();
     desk.write("text.txt", "abc abd abe ".repeat(20));
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let measured = desk.json(&[
         "perplexity",
         "--text",
@@ -284,7 +275,7 @@ fn perplexity_and_tokenize_agree_on_the_number_of_tokens() {
 
 /// Measures a tiny model once; the sizes are what the test asks for.
 fn measured(desk: &Desk, sizes: &[&str]) -> Value {
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let settings = ["--decode", "4", "--repetitions", "3", "--threads", "2"];
     let mut args = vec!["model", "bench", &model, "--json"];
     args.extend(settings.iter().chain(sizes));
@@ -350,7 +341,7 @@ fn requests_behind_a_shared_prefix_are_measured_whole() {
 
 #[test]
 fn quantised_weights_have_a_limit_of_arithmetic_or_memory() {
-    let model = model("tiny-llama-mixed.gguf");
+    let model = fixture("tiny-llama-mixed.gguf");
     let args = [
         "model",
         "bench",
@@ -373,7 +364,7 @@ fn quantised_weights_have_a_limit_of_arithmetic_or_memory() {
 
 #[test]
 fn sizes_that_the_context_does_not_hold_are_named() {
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     let (code, message) = Desk::new().fails(&["model", "bench", &model, "--depth", "2048"]);
     assert_eq!(code, 2, "{message}");
     assert!(
@@ -389,7 +380,7 @@ fn a_task_file_is_written_from_chinese_words_and_runs() {
     let task = desk.read("task.toml");
     assert!(task.contains("正面") && task.contains("负面"), "{task}");
     desk.write("in.txt", "好\n坏\n");
-    let model = model("tiny-gemma3.gguf");
+    let model = fixture("tiny-gemma3.gguf");
     let rows = desk.ok(&[
         "run",
         "task.toml",
@@ -418,7 +409,7 @@ fn check_refused(desk: &Desk, name: &str, wanted: &[&str]) {
 #[test]
 fn unusable_model_files_are_named_in_one_line() {
     let desk = Desk::new();
-    let good = std::fs::read(model("tiny-llama.gguf")).unwrap();
+    let good = std::fs::read(fixture("tiny-llama.gguf")).unwrap();
     desk.write("cut.gguf", &good[..good.len() / 2]);
     check_refused(&desk, "cut.gguf", &["cut.gguf", "tensor"]);
     desk.write("text.gguf", "This is a letter, not a model.");
@@ -437,8 +428,8 @@ fn unusable_model_files_are_named_in_one_line() {
 #[test]
 fn an_adapter_counts_in_the_plan_and_within_the_limit() {
     let desk = Desk::new();
-    let adapter = model("adapters/lora-llama");
-    let model = model("tiny-llama.gguf");
+    let adapter = fixture("adapters/lora-llama");
+    let model = fixture("tiny-llama.gguf");
     let plan = |options: &[&str]| {
         let args = [&["model", "info", &model, "--plan", "--json"], options].concat();
         let plan = desk.json(&args);
@@ -460,7 +451,7 @@ fn an_adapter_counts_in_the_plan_and_within_the_limit() {
 #[test]
 fn a_folder_that_holds_no_adapter_is_named_in_one_line() {
     let desk = Desk::new();
-    let model = model("tiny-llama.gguf");
+    let model = fixture("tiny-llama.gguf");
     desk.write("adapter_config.json", r#"{"peft_type": "LOHA"}"#);
     for (folder, code, wanted) in [("none", 2, "none/adapter_config.json"), (".", 3, "LOHA")] {
         let args = [

@@ -4,17 +4,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use support::{Desk, default_model, text};
-
-/// A tiny model of the repository.
-fn model(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join(name).to_str().unwrap().to_owned()
-}
+use support::{Desk, default_model, fixture, text};
 
 fn rows(output: &str) -> Vec<Value> {
     let rows = output.lines();
@@ -24,7 +16,7 @@ fn rows(output: &str) -> Vec<Value> {
 
 #[test]
 fn texts_of_the_command_line_become_vectors() {
-    let bert = model("folders/bert");
+    let bert = fixture("folders/bert");
     let found = rows(&Desk::new().ok(&[
         "embed",
         "the dog",
@@ -43,7 +35,7 @@ fn texts_of_the_command_line_become_vectors() {
 #[test]
 fn records_become_vectors_in_order_and_a_bad_one_is_named_by_its_line() {
     let desk = Desk::new();
-    let bert = model("folders/bert");
+    let bert = fixture("folders/bert");
     let texts: Vec<String> = (0..600).map(|n| format!("dog {n}")).collect();
     let line = |text: &String| format!("{{\"body\": \"{text}\"}}\n");
     let mut lines: Vec<String> = texts.iter().map(line).collect();
@@ -80,7 +72,7 @@ fn records_become_vectors_in_order_and_a_bad_one_is_named_by_its_line() {
 #[test]
 fn the_text_itself_is_the_nearest_to_a_text() {
     let desk = Desk::new();
-    let bert = model("folders/bert");
+    let bert = fixture("folders/bert");
     desk.write(
         "in.txt",
         "the quick dog\nlazy dog\nthe brown fox\n你好，世界\n",
@@ -112,7 +104,7 @@ fn the_text_itself_is_the_nearest_to_a_text() {
 
 #[test]
 fn any_model_gives_its_own_hidden_states() {
-    let llama = model("tiny-llama.gguf");
+    let llama = fixture("tiny-llama.gguf");
     let desk = Desk::new();
     let vector = |pooling: &str| {
         let args = ["embed", "some text", "-m", &llama, "--pooling", pooling];
@@ -124,7 +116,7 @@ fn any_model_gives_its_own_hidden_states() {
 
 #[test]
 fn other_commands_say_that_a_model_of_embeddings_does_not_write() {
-    let (code, said) = Desk::new().fails(&["generate", "-p", "a", "-m", &model("folders/bert")]);
+    let (code, said) = Desk::new().fails(&["generate", "-p", "a", "-m", &fixture("folders/bert")]);
     assert_eq!(code, 2);
     assert!(
         said.contains("makes embeddings of texts and cannot write any"),
@@ -135,7 +127,7 @@ fn other_commands_say_that_a_model_of_embeddings_does_not_write() {
 #[test]
 fn a_quantised_model_embeds_as_the_one_that_it_was_made_of() {
     let desk = Desk::new();
-    let bert = model("folders/bert");
+    let bert = fixture("folders/bert");
     desk.ok(&["model", "quantize", &bert, "bert.gguf", "--type", "f16"]);
     let vector = |model: &str| -> Vec<f64> {
         let row = rows(&desk.ok(&["embed", "the Lazy dog 好", "-m", model])).remove(0);

@@ -4,11 +4,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use support::Desk;
+use support::{Desk, fixture};
 
 const TASK: &str = r#"
 name = "letters"
@@ -19,8 +17,7 @@ labels = ["x", "y"]
 "#;
 
 fn model() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join("tiny-llama.gguf").to_str().unwrap().to_owned()
+    fixture("tiny-llama.gguf")
 }
 
 /// Records with a word that says the label, numbered from `first` on.

@@ -4,11 +4,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use support::{Desk, text};
+use support::{Desk, fixture, text};
 
 const TASK: &str = r#"
 name = "letters"
@@ -18,12 +16,7 @@ labels = ["x", "y"]
 "#;
 
 fn model() -> String {
-    model_file("tiny-gemma3.gguf")
-}
-
-fn model_file(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join(name).to_str().unwrap().to_owned()
+    fixture("tiny-gemma3.gguf")
 }
 
 fn desk() -> Desk {
@@ -144,7 +137,7 @@ fn a_live_strategy_runs_for_its_instruction_and_its_model_alone() {
     let live = format!("strategy {id} of letters is live (");
     let unused = format!("strategy {id} of letters is live but not used");
     assert!(said("task.toml", &model, &[]).contains(&live));
-    let other = model_file("tiny-llama.gguf");
+    let other = fixture("tiny-llama.gguf");
     for (task, model, why) in [
         ("reworded.toml", &model, "made for another instruction"),
         ("task.toml", &other, "found with the model"),

@@ -4,19 +4,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use support::{Desk, default_model};
-
-/// A model of the repository.
-fn model(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join(name).to_str().unwrap().to_owned()
-}
+use support::{Desk, default_model, fixture};
 
 /// How a model's predictions differ from the original's.
 fn comparison(desk: &Desk, model: &str, reference: &str, more: &[&str]) -> Value {
@@ -41,7 +35,7 @@ fn divergence(comparison: &Value) -> f64 {
 #[test]
 fn a_quantised_model_predicts_nearly_as_the_original_does() {
     let desk = Desk::new();
-    let original = model("tiny-llama-mixed.gguf");
+    let original = fixture("tiny-llama-mixed.gguf");
     let made = desk.json(&[
         "model", "quantize", &original, "f16.gguf", "--type", "f16", "--json",
     ]);
@@ -76,7 +70,7 @@ fn a_quantised_model_predicts_nearly_as_the_original_does() {
 
 /// A folder of the desk with the tiny model `qwen2`, and a tokenizer of 96 bytes where it has one.
 fn folder_model(desk: &Desk, name: &str, has_tokenizer: bool) {
-    let from = PathBuf::from(model("folders/qwen2"));
+    let from = PathBuf::from(fixture("folders/qwen2"));
     std::fs::create_dir(desk.path(name)).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
@@ -176,7 +170,7 @@ fn check_refused(desk: &Desk, args: &[&str], code: i32, wanted: &[&str]) {
 #[test]
 fn what_cannot_be_done_is_told_in_one_line() {
     let desk = Desk::new();
-    let good = model("tiny-llama.gguf");
+    let good = fixture("tiny-llama.gguf");
     let q8 = |input: &'static str, output: &'static str| [input, output, "--type", "q8_0"];
     check_refused(&desk, &q8("none.gguf", "o.gguf"), 2, &["none.gguf"]);
     let bytes = std::fs::read(&good).unwrap();
@@ -216,14 +210,14 @@ fn a_full_disk_is_told_and_what_is_written_is_kept() {
     let desk = Desk::new();
     // The file in the making is a device that has no room.
     std::os::unix::fs::symlink("/dev/full", desk.path(".o.gguf.part")).unwrap();
-    let args = [&model("tiny-llama.gguf"), "o.gguf", "--type", "q8_0"];
+    let args = [&fixture("tiny-llama.gguf"), "o.gguf", "--type", "q8_0"];
     check_refused(&desk, &args, 4, &["o.gguf", "No space left"]);
 }
 
 #[test]
 fn a_second_loss_is_warned_of() {
     let desk = Desk::new();
-    let mixed = model("tiny-llama-mixed.gguf");
+    let mixed = fixture("tiny-llama-mixed.gguf");
     let output = desk.run(&["model", "quantize", &mixed, "o.gguf", "--type", "q4_0"]);
     assert!(output.status.success());
     let told = support::text(&output.stderr);

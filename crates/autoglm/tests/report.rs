@@ -1,14 +1,10 @@
 //! Evaluations are kept, and `autoglm report` shows them on a page and as JSON.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod support;
-
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use support::Desk;
+use support::{Desk, fixture};
 
 const TASK: &str = r#"
 name = "letters"
@@ -19,8 +15,7 @@ labels = ["x", "y"]
 "#;
 
 fn model() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join("tiny-llama.gguf").to_str().unwrap().to_owned()
+    fixture("tiny-llama.gguf")
 }
 
 fn desk() -> Desk {

@@ -5,11 +5,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use support::Desk;
+use support::{Desk, fixture};
 
 const TASK: &str = r#"
 name = "letters"
@@ -30,8 +28,7 @@ compare = "words"
 "#;
 
 fn model() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join("tiny-llama.gguf").to_str().unwrap().to_owned()
+    fixture("tiny-llama.gguf")
 }
 
 /// A desk with a task and twelve records.

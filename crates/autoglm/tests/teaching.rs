@@ -4,11 +4,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use support::{Desk, text};
+use support::{Desk, fixture, text};
 
 /// Chinese, so that no vectors of an English model are asked for.
 const TASK: &str = r#"
@@ -20,8 +18,7 @@ labels = ["x", "y"]
 "#;
 
 fn model() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
-    folder.join("tiny-llama.gguf").to_str().unwrap().to_owned()
+    fixture("tiny-llama.gguf")
 }
 
 /// Records numbered from `first` on, even ones x and odd ones y.
@@ -109,11 +106,15 @@ fn an_evaluation_is_taught_and_does_not_learn_from_its_own_rows() {
     let model = model();
     let eval = |data: &str| {
         let args = ["eval", "task.toml", "--data", data, "--model", &model];
-        text(&desk.run(&args).stderr)
+        let output = desk.run(&args);
+        (text(&output.stderr), text(&output.stdout))
     };
-    assert!(eval("in.jsonl").contains("taught by 40 records"));
+    let (told, report) = eval("in.jsonl");
+    assert!(told.contains("taught by 40 records"), "{told}");
+    let begun = report.starts_with("letters: 20 rows, taught by labelled records, model");
+    assert!(begun, "{report}");
     desk.write("some.jsonl", records(0, 10));
-    assert!(eval("some.jsonl").contains("taught by 30 records"));
+    assert!(eval("some.jsonl").0.contains("taught by 30 records"));
 }
 
 #[test]

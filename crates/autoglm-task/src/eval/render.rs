@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use autoglm_spec::Calibration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -17,10 +18,16 @@ const LISTED_CONFUSIONS: usize = 10;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = match &self.quality {
+            Quality::Closed(closed) if closed.calibration == Calibration::Fitted => {
+                "taught by labelled records".to_owned()
+            }
+            Quality::Closed(_) | Quality::Open(_) => format!("{} examples", self.examples),
+        };
         writeln!(
             f,
-            "{}: {} rows, {} examples, model {}, {:.1} s, {:.1} records/s",
-            self.task, self.rows, self.examples, self.model, self.seconds, self.records_per_second
+            "{}: {} rows, {shown}, model {}, {:.1} s, {:.1} records/s",
+            self.task, self.rows, self.model, self.seconds, self.records_per_second
         )?;
         if self.errors > 0 {
             writeln!(f, "{} rows without an answer count as wrong", self.errors)?;

@@ -12,11 +12,17 @@
     reason = "a test may panic and say what it skipped"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A tiny model of the repository.
+pub fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoglm-model/fixtures");
+    folder.join(name).to_str().unwrap().to_owned()
+}
 
 /// An empty folder with a home of its own.
 pub struct Desk {
