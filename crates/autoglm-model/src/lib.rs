@@ -19,6 +19,7 @@ mod router;
 mod safetensors;
 mod source;
 mod tokenizer_files;
+mod trace;
 mod weights;
 
 pub use adapter::Adapter;

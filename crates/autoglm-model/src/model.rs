@@ -16,6 +16,7 @@ use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::quantize::{QuantizedType, Recipe};
 use crate::source::{TensorInfo, WeightSource};
+use crate::trace::traced_layers;
 use crate::weights::Weights;
 
 /// For which tokens of a step the last hidden state is wanted.
@@ -181,7 +182,9 @@ impl Model {
         let gated = take_gatings(workspace, steps, &starts);
         let rows = all_rows(steps, &starts, &gated);
         let (wanted, ranges) = wanted_rows(steps, &starts, &gated);
-        let traced = self.traced_layers(steps);
+        let is_traced = steps.iter().any(|step| step.outputs == Outputs::Traced);
+        let traced = is_traced.then(|| traced_layers(self.config.layers.len()));
+        let traced = traced.unwrap_or_default();
         workspace.traces.clear();
         let last = self.config.layers.len() - 1;
         for layer in 0..last {
@@ -219,38 +222,6 @@ impl Model {
             rms_norm_in_place(pool, normed, norm, self.config.norm_epsilon);
         }
         normed
-    }
-
-    /// The hidden states of a row of a traced step, from the middle of the layers to the last. The
-    /// last is as an output head reads it, the others are as they stand in the residual stream; a
-    /// shallow model has fewer.
-    ///
-    /// # Shapes
-    /// `row` of the last forward pass, result `[D, C]`, D at most 4.
-    pub fn traced_states(
-        &self,
-        pool: &Pool,
-        workspace: &mut Workspace,
-        row: usize,
-    ) -> Vec<Vec<f32>> {
-        let width = self.config.width;
-        let of_row = |trace: &Vec<f32>| trace[row * width..(row + 1) * width].to_vec();
-        let mut states: Vec<Vec<f32>> = workspace.traces.iter().map(of_row).collect();
-        states.push(self.hidden_states(pool, workspace, &[row]).to_vec());
-        states
-    }
-
-    /// The layers behind which rows are traced, where a step wants that: at a half, two thirds and
-    /// five sixths of the depth.
-    fn traced_layers(&self, steps: &[Step<'_>]) -> Vec<usize> {
-        if !steps.iter().any(|step| step.outputs == Outputs::Traced) {
-            return Vec::new();
-        }
-        let layers = self.config.layers.len();
-        let behind = [layers * 3 / 6, layers * 4 / 6, layers * 5 / 6];
-        let mut traced: Vec<usize> = behind.iter().filter_map(|n| n.checked_sub(1)).collect();
-        traced.dedup();
-        traced
     }
 
     /// The logits of hidden states over the whole vocabulary.
@@ -411,13 +382,6 @@ fn embed_virtual(hidden: &mut [f32], width: usize, steps: &[Step<'_>]) {
 }
 
 impl Workspace {
-    /// Keeps what the residual stream of these rows is now.
-    fn trace(&mut self, width: usize, indices: &[usize]) {
-        let mut trace = Vec::new();
-        gather(&self.hidden, width, indices, &mut trace);
-        self.traces.push(trace);
-    }
-
     /// Keeps only these rows of the residual stream and of the normalised rows.
     fn keep_rows(&mut self, width: usize, indices: &[usize]) {
         let mut kept = Vec::new();
@@ -428,7 +392,7 @@ impl Workspace {
     }
 }
 
-fn gather(from: &[f32], width: usize, rows: &[usize], to: &mut Vec<f32>) {
+pub(crate) fn gather(from: &[f32], width: usize, rows: &[usize], to: &mut Vec<f32>) {
     to.clear();
     for &row in rows {
         to.extend_from_slice(&from[row * width..(row + 1) * width]);
