@@ -105,8 +105,10 @@ impl Corrector {
         // Stable, so that equal probabilities keep the task's order.
         labels.sort_by(|&a, &b| after[b].total_cmp(&after[a]));
         let probabilities: Vec<f32> = labels.iter().map(|&label| after[label]).collect();
-        let identity = identity(self.reader.fields(), record);
-        self.pins.settle(&identity, &mut labels);
+        if !self.pins.is_empty() {
+            let identity = identity(self.reader.fields(), record);
+            self.pins.settle(&identity, &mut labels);
+        }
         let names = self.reader.labels();
         Verdict {
             answer: names[labels[0]].clone(),
@@ -135,7 +137,7 @@ impl Corrector {
 
 /// The pinned rows of feedback.
 fn pins(reader: &Reader, feedback: &[&Feedback]) -> Pins {
-    let mut pins = Pins::default();
+    let mut pins = Pins::new(reader.labels().len());
     for row in feedback.iter().filter(|row| row.pinned) {
         if let Some(lesson) = reader.lesson(row) {
             pins.add(identity(reader.fields(), &row.input), row.id, lesson);

@@ -70,14 +70,16 @@ impl Giver<'_> {
     /// # Errors
     /// As for [`Giver::on_record`], and when the line is neither.
     pub fn from_line(&self, store: &dyn Store, line: &Record) -> Result<NewFeedback, TaskError> {
-        if self.refers(line, "run") || self.refers(line, "record") {
+        let example = example_of(self.spec, self.gold_field, line);
+        let (run, record) = (self.refers(line, "run"), self.refers(line, "record"));
+        // Records of one's own may have a field of such a name.
+        if run && record || (run || record) && example.is_err() {
             let run = whole_number(line, "run")?;
             let place = (RunId(run.cast_signed()), whole_number(line, "record")?);
             let judgement = judgement_of(line).ok_or(TaskError::NoJudgement)?;
             return self.on_record(store, place, judgement);
         }
-        let example = example_of(self.spec, self.gold_field, line)
-            .map_err(|reason| TaskError::UnusableFeedback { reason })?;
+        let example = example.map_err(|reason| TaskError::UnusableFeedback { reason })?;
         let judgement = self.judgement(Judgement::Correct(example.output))?;
         Ok(self.row(example.input, judgement))
     }
@@ -143,8 +145,13 @@ fn judgement_of(line: &Record) -> Option<Judgement> {
         Some(Value::String(text)) => text.trim().eq_ignore_ascii_case("true"),
         _ => false,
     };
-    match line.get("correct").and_then(Value::as_str) {
-        Some(label) if !label.trim().is_empty() => Some(Judgement::Correct(label.to_owned())),
+    match line.get("correct") {
+        Some(Value::String(label)) if !label.trim().is_empty() => {
+            Some(Judgement::Correct(label.clone()))
+        }
+        Some(label @ (Value::Number(_) | Value::Bool(_))) => {
+            Some(Judgement::Correct(label.to_string()))
+        }
         _ if is("good") => Some(Judgement::Good),
         _ if is("bad") => Some(Judgement::Bad),
         _ => None,

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::learner::Lesson;
 
 /// What must hold, by the record that it is said of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Pins {
+    /// How many labels there are.
+    labels: usize,
     of_record: BTreeMap<String, Vec<Pin>>,
     overruled: Vec<Overruled>,
 }
@@ -29,13 +31,33 @@ pub struct Overruled {
 }
 
 impl Pins {
-    /// Takes a row in; those before it on the same record that contradict it hold no longer.
+    /// Nothing that must hold, for so many labels.
+    pub(super) fn new(labels: usize) -> Self {
+        Self {
+            labels,
+            of_record: BTreeMap::new(),
+            overruled: Vec::new(),
+        }
+    }
+
+    /// Takes a row in; those before it on the same record that contradict it hold no longer, nor do
+    /// the oldest where all together would leave no label.
     pub(super) fn add(&mut self, record: String, id: i64, lesson: Lesson) {
+        let labels = self.labels;
         let pins = self.of_record.entry(record).or_default();
         for pin in pins.extract_if(.., |pin| contradict(pin.lesson, lesson)) {
             self.overruled.push(Overruled { id: pin.id, by: id });
         }
         pins.push(Pin { id, lesson });
+        while pins.len() > 1 && !(0..labels).any(|label| all_allow(pins, label)) {
+            let Pin { id: oldest, .. } = pins.remove(0);
+            self.overruled.push(Overruled { id: oldest, by: id });
+        }
+    }
+
+    /// Whether nothing must hold.
+    pub(super) fn is_empty(&self) -> bool {
+        self.of_record.is_empty()
     }
 
     /// How many rows hold.
@@ -52,11 +74,15 @@ impl Pins {
     /// which the most probable is first.
     pub(super) fn settle(&self, record: &str, labels: &mut [usize]) {
         let pins = self.of_record.get(record).map_or(&[][..], Vec::as_slice);
-        let may_be = |label: &usize| pins.iter().all(|pin| pin.lesson.allows(*label));
+        let may_be = |label: &usize| all_allow(pins, *label);
         if let Some(place) = labels.iter().position(may_be) {
             labels.swap(0, place);
         }
     }
+}
+
+fn all_allow(pins: &[Pin], label: usize) -> bool {
+    pins.iter().all(|pin| pin.lesson.allows(label))
 }
 
 /// Whether two rows on one record cannot both hold.
@@ -72,7 +98,7 @@ mod tests {
     use super::*;
 
     fn settled(pins: &[(i64, Lesson)]) -> (Vec<usize>, Vec<Overruled>) {
-        let mut all = Pins::default();
+        let mut all = Pins::new(3);
         for (id, lesson) in pins {
             all.add("record".to_owned(), *id, *lesson);
         }
@@ -95,6 +121,14 @@ mod tests {
             settled(&[(1, IsNot(2)), (2, Is(1))]),
             (vec![1, 0, 2], vec![])
         );
+    }
+
+    #[test]
+    fn the_oldest_of_rows_that_leave_no_label_holds_no_longer() {
+        use Lesson::IsNot;
+        let pins = [(1, IsNot(0)), (2, IsNot(1)), (3, IsNot(2))];
+        let overruled = vec![Overruled { id: 1, by: 3 }];
+        assert_eq!(settled(&pins), (vec![0, 2, 1], overruled));
     }
 
     #[test]

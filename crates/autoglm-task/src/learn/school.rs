@@ -12,6 +12,8 @@ use super::suspicion::Tally;
 /// loss on the rows, each seen before it was told, so that a learner that knows less than the
 /// model has no say.
 const SHARES: [f32; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+/// Loss of a row on average that is no more than rounding.
+const ROUNDING: f64 = 1e-4;
 
 /// Rows that the model's word is worth before any feedback: five rows give the learner a fifth of
 /// what did best on them, 200 give it nine tenths. Among 0, 10, 20, 30, 50 and 100, with rows of
@@ -68,14 +70,21 @@ impl School {
         }
     }
 
-    /// How far answers follow the learner: the share with the least loss (the smallest of equal
-    /// ones), times `n / (n + n₀ + h)`. This is its mean over the `n` rows told and the rows that
+    /// How far answers follow the learner: the share with the least loss (the smallest of those that
+    /// are equal but for rounding), times `n / (n + n₀ + h)`. This is its mean over the `n` rows told and the rows that
     /// speak for the model alone: `n₀` of the prior, and `h` that it has right and nobody told.
     pub(super) fn share(&self) -> f32 {
         let pairs = self.losses.iter().zip(SHARES);
-        let best = pairs.min_by(|a, b| a.0.total_cmp(b.0));
         let rows = self.rows as f32;
-        best.map_or(0.0, |(_, share)| share) * rows / (rows + PRIOR_ROWS + self.untold())
+        let better = |best: (f64, f32), (&loss, share): (&f64, f32)| {
+            if loss < best.0 - ROUNDING * f64::from(rows) {
+                (loss, share)
+            } else {
+                best
+            }
+        };
+        let (_, best) = pairs.fold((f64::INFINITY, 0.0), better);
+        best * rows / (rows + PRIOR_ROWS + self.untold())
     }
 
     /// Rows that the model must have right besides those told, if it is no worse than chance,

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use autoglm_spec::TaskSpec;
 
-use super::facts::{DataGroup, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore};
+use super::facts::{
+    DataGroup, LiveStrategy, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore,
+};
 use super::records::{Chosen, choose, cut, cut_to};
 use crate::TaskError;
 use crate::eval::{Quality, Report};
@@ -47,8 +49,10 @@ pub struct Wanted<'a> {
 pub fn collect(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<TaskReport, TaskError> {
     let spec = wanted.spec;
     let evaluations = store.evaluations(&spec.name, EVALUATIONS)?;
-    let live = store.live_strategy(&StrategyKey::of(spec))?;
+    let key = StrategyKey::of(spec);
+    let live = store.live_strategy(&key)?;
     let strategies = store.strategies(Some(&spec.name))?.into_iter();
+    let strategies = strategies.filter(|version| version.key == key);
     let run = find_run(store, wanted)?;
     let (run, chosen) = match run {
         Some(info) => {
@@ -61,7 +65,11 @@ pub fn collect(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<TaskReport, Tas
     Ok(TaskReport {
         task: task_facts(spec),
         made_ms: since.as_millis() as i64,
-        live: live.map(|version| version.id),
+        live: live.map(|version| LiveStrategy {
+            id: version.id,
+            is_stale: version.made_for != spec.instruction,
+            model: version.model,
+        }),
         groups: groups(&evaluations),
         newest: evaluations.into_iter().next(),
         strategies: strategies.take(STRATEGIES).map(strategy_facts).collect(),
@@ -138,7 +146,9 @@ fn groups(evaluations: &[StoredEvaluation]) -> Vec<DataGroup> {
     for evaluation in evaluations {
         let (measure, accuracy, interval) = headline(&evaluation.report);
         let is_same = |group: &&mut DataGroup| {
-            group.data_hash == evaluation.data_hash && group.measure == measure
+            // Other labels may make other rows usable.
+            let is_as_large = group.rows == evaluation.report.rows;
+            group.data_hash == evaluation.data_hash && group.measure == measure && is_as_large
         };
         let score = version_score(evaluation, accuracy, interval);
         match groups.iter_mut().find(is_same) {

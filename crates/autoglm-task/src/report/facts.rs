@@ -1,4 +1,5 @@
-//! What a report on a task says. Its size is bounded, however much the store holds.
+//! What a report on a task says. There are at most so many evaluations, strategies and records,
+//! however much the store holds.
 
 use autoglm_spec::{Language, Usage};
 use serde::Serialize;
@@ -15,8 +16,8 @@ pub struct TaskReport {
     pub task: TaskFacts,
     /// When the report was made, in milliseconds since 1970.
     pub made_ms: i64,
-    /// The strategy that runs use; none where the task runs as it is written.
-    pub live: Option<StrategyId>,
+    /// The strategy that was promoted; none where the task runs as it is written.
+    pub live: Option<LiveStrategy>,
     /// The latest evaluation.
     pub newest: Option<StoredEvaluation>,
     /// The latest evaluations, those of the same records together.
@@ -31,6 +32,17 @@ pub struct TaskReport {
     pub costliest: Vec<RecordFacts>,
     /// Its least sure records, the least sure first.
     pub least_sure: Vec<RecordFacts>,
+}
+
+/// The strategy that runs use where it suits them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiveStrategy {
+    /// Its number.
+    pub id: StrategyId,
+    /// The model that runs by it.
+    pub model: String,
+    /// Whether it was made for another instruction than the task's, so that runs do not use it.
+    pub is_stale: bool,
 }
 
 /// The task.

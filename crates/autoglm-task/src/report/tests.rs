@@ -200,8 +200,19 @@ fn evaluations_of_the_same_records_stand_together_and_the_latest_is_the_newest()
     let score = &report.groups[0].versions[1];
     assert_eq!((score.accuracy, score.strategy), (1.0, Some(strategy)));
     assert!(score.interval[0] < 1.0 && score.interval[1] == 1.0);
-    assert_eq!(report.live, Some(strategy));
+    let live = report.live.clone().unwrap();
+    assert_eq!((live.id, live.is_stale), (strategy, false));
     assert_eq!(report.strategies[0].changes, ["instruction: \"Say it.\""]);
+    let edited = TaskSpec {
+        instruction: "Another one.".to_owned(),
+        ..spec.clone()
+    };
+    assert!(gather(&store, &edited).live.unwrap().is_stale);
+    let mut relabelled = spec.clone();
+    relabelled.output = Output::Text { max_tokens: 4 };
+    let report_of_other_labels = gather(&store, &relabelled);
+    assert_eq!(report_of_other_labels.live, None);
+    assert_eq!(report_of_other_labels.strategies, []);
     assert_eq!(report.task.labels, ["positive", "negative"]);
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use autoglm_task::Row;
 use autoglm_task::eval::{Evaluation, Measure, Paired, Report};
 use autoglm_task::file::TaskFile;
+use autoglm_task::optimize::LEAST_UNTOUCHED;
 use autoglm_task::store::SqliteStore;
 use autoglm_task::strategy::{Strategy, StrategyKey, StrategyVersion};
 use serde_json::json;
@@ -128,7 +129,7 @@ fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
             "a": {"strategy": sides[0].name, "report": sides[0].report},
             "b": {"strategy": sides[1].name, "report": sides[1].report},
             "paired": paired,
-            "b_is_better": paired.is_better(),
+            "b_is_better": is_better(&paired),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
         return Ok(());
@@ -144,11 +145,16 @@ fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which one is better, in words, by the rule of promotion.
+/// Whether the second is better by the rule of promotion.
+fn is_better(paired: &Paired) -> bool {
+    paired.rows >= LEAST_UNTOUCHED && paired.is_better()
+}
+
+/// Which one is better, in words.
 fn told(paired: &Paired, turned: &Paired) -> &'static str {
-    if paired.is_better() {
+    if is_better(paired) {
         "B is better"
-    } else if turned.is_better() {
+    } else if is_better(turned) {
         "A is better"
     } else {
         "these records do not tell which is better"

@@ -165,7 +165,7 @@ impl Desk<'_> {
         let start = self.start(&settings);
         let records = readable(&args.data, &self.task.spec)?;
         let origin = self.origin();
-        let hold = hold(&self.task.spec, &settings, store)?;
+        let hold = hold(&self.task.spec, &settings, self.engine.facts().chat, store)?;
         let search = Search {
             spec: &self.task.spec,
             settings: &settings,
@@ -235,10 +235,12 @@ impl Desk<'_> {
 fn hold(
     spec: &TaskSpec,
     settings: &RunSettings,
+    is_chat: bool,
     store: &SqliteStore,
 ) -> anyhow::Result<Option<String>> {
     let closed = matches!(spec.output, Output::Labels { .. });
-    let resampled = !closed && (settings.plan.samples > 1 || settings.plan.repair);
+    let repaired = settings.plan.repair && is_chat;
+    let resampled = !closed && (settings.plan.samples > 1 || repaired);
     let taught = closed && !store.examples(&spec.name)?.is_empty();
     let corrected = closed && store.feedback(&spec.name)?.iter().any(Feedback::is_live);
     let parts = [

@@ -81,13 +81,19 @@ impl Embedded {
     /// The texts' vectors; none for texts that are blank, which point nowhere.
     fn vectors(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EngineError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + texts.len() > KEPT_VECTORS {
+        let mut wanted: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.retain(|text| !text.is_empty());
+        let is_known = |known: &BTreeMap<String, Vec<f32>>, text: &str| known.contains_key(text);
+        let unknown = wanted.iter().filter(|text| !is_known(&known, text)).count();
+        if unknown > 0 && known.len() + unknown > KEPT_VECTORS {
             known.clear();
         }
-        let mut fresh: Vec<&str> = texts.iter().map(|text| text.trim()).collect();
-        fresh.sort_unstable();
-        fresh.dedup();
-        fresh.retain(|text| !text.is_empty() && !known.contains_key(*text));
+        let fresh: Vec<&str> = wanted
+            .into_iter()
+            .filter(|text| !is_known(&known, text))
+            .collect();
         if !fresh.is_empty() {
             let embedded = self.engine.embed(&fresh, &Cancel::default());
             for (text, embedding) in fresh.into_iter().zip(embedded) {

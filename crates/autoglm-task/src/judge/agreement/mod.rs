@@ -104,7 +104,10 @@ fn stands_alone(before: &str, phrase: &str, after: &str) -> bool {
     let (before, next) = (before.chars().next_back(), after.chars().next());
     let continued = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     match phrase {
-        "计算" => !next.is_some_and(|c| "机器科语法资".contains(c)),
+        "计算" => {
+            let is_kind = before.is_some_and(|c| "云子缘".contains(c));
+            !is_kind && !next.is_some_and(|c| "机器科语法资".contains(c))
+        }
         "数字" => !next.is_some_and(|c| "化人货经媒孪签营产".contains(c)),
         "####" | "多少" | "求出" | "几个" => true,
         _ => !continued(before) && !continued(next),

@@ -85,6 +85,7 @@ fn a_task_says_how_its_answers_are_compared() {
         "Describe the computer in the picture",
         "Explain the computed style and the numbers of the bus",
         "介绍一下计算机的历史",
+        "介绍一下云计算和量子计算",
         "总结这篇关于数字化转型和数字经济的文章",
     ] {
         assert_eq!(compare(text(200), other), Compare::Meaning, "{other}");

@@ -46,8 +46,8 @@ fn drawn(place: usize, group: &DataGroup) -> Markup {
     let high = group.versions.iter().map(|v| v.interval[1]);
     let (low, high) = (low.fold(1.0, f64::min), high.fold(0.0, f64::max));
     let floor = group.majority.as_ref().map(|majority| majority.accuracy);
-    // A floor that lies far below would press everything else together.
-    let floor = floor.filter(|floor| (low - 0.15..=high).contains(floor));
+    // A floor that lies far off would press everything else together.
+    let floor = floor.filter(|floor| (low - 0.15..=high + 0.15).contains(floor));
     let frame = Frame {
         width: 360.0,
         height: 230.0,
@@ -55,7 +55,7 @@ fn drawn(place: usize, group: &DataGroup) -> Markup {
         y: Axis::between(
             "share of right answers",
             low.min(floor.unwrap_or(1.0)),
-            high,
+            high.max(floor.unwrap_or(0.0)),
         ),
     };
     let last = group.versions.len();

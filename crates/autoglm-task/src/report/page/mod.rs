@@ -133,5 +133,6 @@ fn harmless(html: &str) -> String {
             char::REPLACEMENT_CHARACTER
         }
     };
-    html.replace("\r\n", "\n").chars().map(replaced).collect()
+    let one_kind_of_line = html.replace("\r\n", "\n").replace('\r', "\n");
+    one_kind_of_line.chars().map(replaced).collect()
 }

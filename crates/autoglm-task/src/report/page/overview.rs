@@ -17,10 +17,15 @@ pub(super) fn section(context: Context<'_>) -> Markup {
         p.instruction lang=(context.language) dir="auto" { (report.task.instruction) }
         (labels(context))
         p {
-            "Runs use "
-            @match report.live {
-                Some(id) => { strong { "strategy " (id.0) } "." }
-                None => { strong { "the task as it is written" } "." }
+            @match &report.live {
+                Some(live) if !live.is_stale => {
+                    "Runs on " (live.model) " use " strong { "strategy " (live.id.0) } "."
+                }
+                Some(live) => {
+                    "Runs use " strong { "the task as it is written" } "; strategy " (live.id.0)
+                    " was made for another instruction."
+                }
+                None => { "Runs use " strong { "the task as it is written" } "." }
             }
             @if report.task.examples > 0 {
                 " The task has " (counted(report.task.examples as u64, "example")) "."

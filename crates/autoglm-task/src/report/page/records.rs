@@ -28,7 +28,11 @@ pub(super) fn costliest(context: Context<'_>) -> Markup {
             "the records for which most were computed come first. A run's first record also pays for \
             what all prompts share."
         }
-        (list(context, &context.report.costliest))
+        @if context.report.costliest.is_empty() {
+            p { "No record of the run was answered." }
+        } @else {
+            (list(context, &context.report.costliest))
+        }
     }
 }
 
