@@ -31,6 +31,8 @@ pub enum Prompt {
     /// Turns that the model's chat template renders; the model's turn comes next. Where the last
     /// segment is the assistant's, the model continues that segment.
     Chat(Vec<Segment>),
+    /// Exactly these ids of the model's vocabulary; nothing is put before them.
+    Tokens(Vec<u32>),
 }
 
 impl Prompt {
@@ -43,6 +45,7 @@ impl Prompt {
                 .map(|s| format!("{}: {}", s.role.name(), s.text))
                 .collect::<Vec<_>>()
                 .join("\n"),
+            Self::Tokens(tokens) => format!("{tokens:?}"),
         }
     }
 }

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["autoglm-spec", "autoglm-token", "autoglm-model"],
     ),
     ("autoglm-task", &["autoglm-spec"]),
+    ("autoglm-server", &["autoglm-spec", "autoglm-token", "autoglm-task"]),
     (
         "autoglm",
         &[
@@ -27,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "autoglm-model",
             "autoglm-engine",
             "autoglm-task",
+            "autoglm-server",
         ],
     ),
     ("xtask", &[]),

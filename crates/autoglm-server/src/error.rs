@@ -1,0 +1,233 @@
+//! Why a request is refused, and the one table from blame to HTTP status.
+
+use std::time::Duration;
+
+use autoglm_spec::{Blame, Blamed, EngineError};
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A field holds what it must not.
+    #[error("{field}: got {given}, want {wanted}")]
+    Invalid {
+        /// The field, as a path such as `messages[2].role`.
+        field: String,
+        /// What it holds.
+        given: String,
+        /// What it must hold.
+        wanted: String,
+    },
+    /// A field that must be given is not.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field.
+        field: String,
+    },
+    /// A field that this server does not know, or a value of one that it cannot do.
+    #[error("{field} is not supported here{note}")]
+    Unsupported {
+        /// The field.
+        field: String,
+        /// What to do instead; empty, or ` (…)`.
+        note: &'static str,
+    },
+    /// A body that is no JSON.
+    #[error("the body is not JSON: {source}")]
+    NotJson {
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A body of another media type.
+    #[error("the content type is {given:?}, want application/json")]
+    MediaType {
+        /// What the request says.
+        given: String,
+    },
+    /// A body that is too long.
+    #[error("the body is longer than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// A body that did not come, or broke off.
+    #[error("the body did not come as a whole")]
+    BodyBroken,
+    /// A model that is not served.
+    #[error("there is no model {name:?} here; GET /v1/models lists them")]
+    NoSuchModel {
+        /// What was asked for.
+        name: String,
+    },
+    /// A model that cannot do what is asked.
+    #[error("the model {model} cannot {what}")]
+    CannotDo {
+        /// The model.
+        model: String,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// No such path.
+    #[error("there is no {path} here; GET /openapi.json describes what there is")]
+    NoSuchPath {
+        /// The path.
+        path: String,
+    },
+    /// A path that is asked in another way.
+    #[error("{path} does not take {method}")]
+    Method {
+        /// The path.
+        path: String,
+        /// The method.
+        method: String,
+    },
+    /// Too many requests wait already.
+    #[error("{waiting} requests are waiting, the limit is {limit}; try again in {} s", retry_after.as_secs())]
+    Busy {
+        /// Requests that wait.
+        waiting: usize,
+        /// How many may.
+        limit: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The request took longer than it may.
+    #[error("the request took longer than {} s", limit.as_secs_f64())]
+    Deadline {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The model's own error.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Something that must not happen.
+    #[error("{what}")]
+    Bug {
+        /// What happened.
+        what: String,
+    },
+}
+
+impl Blamed for ServerError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Invalid { .. }
+            | Self::Missing { .. }
+            | Self::Unsupported { .. }
+            | Self::NotJson { .. }
+            | Self::MediaType { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyBroken
+            | Self::NoSuchModel { .. }
+            | Self::CannotDo { .. }
+            | Self::NoSuchPath { .. }
+            | Self::Method { .. } => Blame::Caller,
+            Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
+            Self::Engine(error) => error.blame(),
+            Self::Bug { .. } => Blame::Bug,
+        }
+    }
+}
+
+impl ServerError {
+    /// A field with a wrong value.
+    pub(crate) fn invalid(
+        field: impl Into<String>,
+        given: impl Into<String>,
+        wanted: impl Into<String>,
+    ) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            given: given.into(),
+            wanted: wanted.into(),
+        }
+    }
+
+    /// A field that is not supported.
+    pub(crate) fn unsupported(field: impl Into<String>, note: &'static str) -> Self {
+        Self::Unsupported {
+            field: field.into(),
+            note,
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } => 404,
+            Self::Method { .. } => 405,
+            Self::BodyTooLarge { .. } => 413,
+            Self::MediaType { .. } => 415,
+            Self::Busy { .. } => 429,
+            Self::Deadline { .. } => 504,
+            other => match other.blame() {
+                Blame::Caller | Blame::Data => 400,
+                Blame::Capacity => 503,
+                Blame::Bug => 500,
+            },
+        }
+    }
+
+    /// The kind of error by OpenAI's names.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.status() {
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    /// The error's code by OpenAI's names, where there is one.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Invalid { .. } => "invalid_value",
+            Self::Missing { .. } => "missing_required_parameter",
+            Self::Unsupported { .. } => "unsupported_parameter",
+            Self::NoSuchModel { .. } => "model_not_found",
+            Self::Busy { .. } => "server_busy",
+            Self::Deadline { .. } => "deadline_exceeded",
+            Self::Engine(EngineError::ContextExceeded { .. }) => "context_length_exceeded",
+            _ => return None,
+        })
+    }
+
+    /// The field that is to blame, where one is.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { field, .. }
+            | Self::Missing { field }
+            | Self::Unsupported { field, .. } => Some(field),
+            Self::NoSuchModel { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// When to try again, where that may help.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Stopping => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// What is told to the client: the error, and its causes where they are about what it sent.
+    pub(crate) fn message(&self) -> String {
+        let mut text = self.to_string();
+        if self.blame() == Blame::Bug {
+            return "something went wrong inside the server; its log tells more".to_owned();
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

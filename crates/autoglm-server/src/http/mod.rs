@@ -1,0 +1,46 @@
+//! HTTP: routes, bodies, errors, and the connections that carry them.
+
+mod body;
+mod connections;
+mod routes;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::ServerError;
+
+pub use connections::{ConnectionLimits, serve};
+pub use routes::router;
+
+/// An answer in JSON.
+pub(crate) fn json_response(value: &Value) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    let mut response = Response::new(Body::from(value.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// An error as OpenAI's clients read it.
+pub(crate) fn error_body(error: &ServerError) -> Value {
+    json!({"error": {
+        "message": error.message(),
+        "type": error.kind(),
+        "param": error.field(),
+        "code": error.code(),
+    }})
+}
+
+impl IntoResponse for ServerError {
+    fn into_response(self) -> Response {
+        let mut response = json_response(&error_body(&self));
+        let status = StatusCode::from_u16(self.status());
+        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some(after) = self.retry_after() {
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

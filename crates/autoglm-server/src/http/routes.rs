@@ -1,0 +1,94 @@
+//! Which path is answered by what.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::json;
+
+use super::body::Json;
+use super::json_response;
+use crate::ServerError;
+use crate::app::App;
+use crate::client::Client;
+use crate::openai;
+
+type Shared = State<Arc<App>>;
+type Answer = Result<Response, ServerError>;
+
+/// All routes of an application.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(completions))
+        .route("/v1/embeddings", post(embeddings))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/v1/rerank", post(rerank))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(app)
+}
+
+async fn chat(State(app): Shared, client: Client, Json(body): Json) -> Answer {
+    openai::chat::answer(app, client, body).await
+}
+
+async fn completions(State(app): Shared, client: Client, Json(body): Json) -> Answer {
+    openai::completions::answer(app, client, body).await
+}
+
+async fn embeddings(State(app): Shared, client: Client, Json(body): Json) -> Answer {
+    openai::embeddings::answer(app, client, body).await
+}
+
+async fn rerank(State(app): Shared, client: Client, Json(body): Json) -> Answer {
+    openai::rerank::answer(app, client, body).await
+}
+
+async fn tokenize(State(app): Shared, Json(body): Json) -> Answer {
+    openai::tokenize::tokenize(app, body).await
+}
+
+async fn detokenize(State(app): Shared, Json(body): Json) -> Answer {
+    openai::tokenize::detokenize(app, body).await
+}
+
+async fn models(State(app): Shared) -> Answer {
+    Ok(json_response(&openai::models::list(&app)))
+}
+
+async fn model(State(app): Shared, Path(name): Path<String>) -> Answer {
+    Ok(json_response(&openai::models::one(&app, &name)?))
+}
+
+async fn live() -> Answer {
+    Ok(json_response(&json!({"status": "live"})))
+}
+
+/// Ready until the server is told to stop: models are loaded before it listens.
+async fn ready(State(app): Shared) -> Answer {
+    if app.is_stopping() {
+        return Err(ServerError::Stopping);
+    }
+    Ok(json_response(&json!({"status": "ready"})))
+}
+
+async fn no_such_path(request: Request) -> ServerError {
+    ServerError::NoSuchPath {
+        path: request.uri().path().to_owned(),
+    }
+}
+
+async fn no_such_method(request: Request) -> ServerError {
+    ServerError::Method {
+        path: request.uri().path().to_owned(),
+        method: request.method().to_string(),
+    }
+}

@@ -1,0 +1,22 @@
+//! Models and tasks over HTTP: OpenAI's endpoints, the task API, and what operating them takes.
+//!
+//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`]; time and randomness are arguments.
+
+mod admission;
+mod app;
+mod backend;
+mod client;
+mod error;
+mod events;
+mod fields;
+mod http;
+mod metrics;
+mod openai;
+mod work;
+
+pub use admission::{Admission, AdmissionLimits, Occupancy, Permit};
+pub use app::{App, Served, Settings, Surroundings};
+pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
+pub use error::ServerError;
+pub use http::{ConnectionLimits, router, serve};
+pub use work::TimeLimits;

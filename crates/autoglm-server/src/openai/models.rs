@@ -1,0 +1,33 @@
+//! `GET /v1/models`.
+
+use serde_json::{Value, json};
+
+use crate::ServerError;
+use crate::app::{App, Served};
+use crate::backend::Skill;
+
+/// All models.
+pub(crate) fn list(app: &App) -> Value {
+    json!({"object": "list", "data": app.models().map(told).collect::<Vec<_>>()})
+}
+
+/// One of them.
+pub(crate) fn one(app: &App, name: &str) -> Result<Value, ServerError> {
+    app.model(Some(name), |_| true).map(told)
+}
+
+fn told(served: &Served) -> Value {
+    let (skill, context) = match &served.skill {
+        Skill::Write(backend) => ("generate", backend.facts().context_tokens),
+        Skill::Embed(embedder) => ("embed", embedder.space().max_tokens),
+    };
+    json!({
+        "id": served.name,
+        "object": "model",
+        "created": served.created(),
+        "owned_by": "autoglm",
+        "capability": skill,
+        "context_tokens": context,
+        "system_fingerprint": served.fingerprint(),
+    })
+}
