@@ -13,6 +13,7 @@ use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::backend::{Backend, Skill};
 use crate::metrics::Metrics;
+use crate::store::ServerStore;
 use crate::work::TimeLimits;
 
 /// A model that is served.
@@ -71,6 +72,8 @@ pub struct App {
     pub(crate) metrics: Metrics,
     surroundings: Surroundings,
     stopping: AtomicBool,
+    /// What is remembered, if anything is.
+    pub(crate) store: Option<Arc<ServerStore>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -97,7 +100,15 @@ impl App {
             metrics: Metrics::default(),
             surroundings,
             stopping: AtomicBool::new(false),
+            store: None,
         }
+    }
+
+    /// The application with a memory for answers and responses.
+    #[must_use]
+    pub fn remembering(mut self, store: ServerStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
     }
 
     /// The models in the order in which they were given.

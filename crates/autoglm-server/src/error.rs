@@ -100,6 +100,28 @@ pub enum ServerError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+    /// A response that is not remembered.
+    #[error(
+        "there is no response {id:?}; responses are kept where store is not false, as long as there is room"
+    )]
+    NoSuchResponse {
+        /// What was asked for.
+        id: String,
+    },
+    /// The server's memory fails.
+    #[error("the server's store failed")]
+    Store {
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The server's memory was written by a later version.
+    #[error("the server's store has version {found}, this program knows up to {known}")]
+    StoreVersion {
+        /// The file's version.
+        found: i64,
+        /// The latest that is known.
+        known: i64,
+    },
     /// The model's own error.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -126,6 +148,9 @@ impl Blamed for ServerError {
             | Self::NoSuchPath { .. }
             | Self::Method { .. } => Blame::Caller,
             Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
+            Self::NoSuchResponse { .. } => Blame::Caller,
+            Self::Store { .. } => Blame::Capacity,
+            Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
         }
@@ -157,7 +182,7 @@ impl ServerError {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } => 404,
+            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } | Self::NoSuchResponse { .. } => 404,
             Self::Method { .. } => 405,
             Self::BodyTooLarge { .. } => 413,
             Self::MediaType { .. } => 415,

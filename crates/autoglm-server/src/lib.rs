@@ -12,6 +12,7 @@ mod fields;
 mod http;
 mod metrics;
 mod openai;
+mod store;
 mod work;
 
 pub use admission::{Admission, AdmissionLimits, Occupancy, Permit};
@@ -19,4 +20,5 @@ pub use app::{App, Served, Settings, Surroundings};
 pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
 pub use error::ServerError;
 pub use http::{ConnectionLimits, router, serve};
+pub use store::{ServerStore, StoreLimits};
 pub use work::TimeLimits;

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoglm_spec::{
-    Cancel, Completion, Delta, Embed, Embedding, EngineError, GenerateRequest, ScoreRequest,
-    Scoring,
+    Cancel, Completion, Delta, Embed, Embedding, EngineError, FinishReason, GenerateRequest,
+    ScoreRequest, Scoring,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ServerError;
 use crate::admission::Permit;
+use crate::app::{App, Served, Ticket};
 use crate::backend::Backend;
+use crate::client::Client;
+use crate::store::{AnswerKey, ServerStore};
 
 /// Pieces that wait for a client that reads slowly.
 const WAITING_PIECES: usize = 64;
@@ -54,15 +57,103 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// What a request needs to begin.
-pub(crate) struct Work {
+/// Requests to a model, before anything of them is computed.
+pub(crate) struct Plan {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) requests: Vec<GenerateRequest>,
-    pub(crate) permit: Permit,
-    pub(crate) limits: TimeLimits,
-    pub(crate) deadline: Instant,
-    /// Whether pieces are wanted, or only whole answers.
-    pub(crate) wants_pieces: bool,
+    /// Where the answers may be remembered: nowhere if the same request may have another answer.
+    memory: Option<Memory>,
+    /// What was remembered of all of them.
+    remembered: Option<Vec<Completion>>,
+}
+
+/// Where answers are remembered, and under what.
+struct Memory {
+    store: Arc<ServerStore>,
+    keys: Vec<AnswerKey>,
+}
+
+impl Memory {
+    /// The answers to all requests, if every one is there.
+    fn recall(&self) -> Result<Option<Vec<Completion>>, ServerError> {
+        let answers = self.keys.iter().map(|&key| self.store.answer(key));
+        answers.collect()
+    }
+
+    /// Remembers answers that the model has ended. One that cannot be kept is made again.
+    fn keep(&self, results: &[Result<Completion, EngineError>]) {
+        for (&key, result) in self.keys.iter().zip(results) {
+            if let Ok(completion) = result
+                && completion.finish != FinishReason::Cancelled
+            {
+                let _ = self.store.put_answer(key, completion);
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// A plan for requests to a model with this identity. Looks up what is remembered, where the
+    /// same request has the same answer again. May wait for a file.
+    pub(crate) fn new(
+        app: &App,
+        served: &Served,
+        backend: Arc<dyn Backend>,
+        requests: Vec<GenerateRequest>,
+        is_repeatable: bool,
+    ) -> Result<Self, ServerError> {
+        let memory = app
+            .store
+            .as_ref()
+            .filter(|_| is_repeatable)
+            .map(|store| Memory {
+                store: Arc::clone(store),
+                keys: requests
+                    .iter()
+                    .map(|request| AnswerKey::of(&served.identity, request))
+                    .collect(),
+            });
+        let remembered = memory.as_ref().map(Memory::recall).transpose()?.flatten();
+        Ok(Self {
+            backend,
+            requests,
+            memory,
+            remembered,
+        })
+    }
+
+    /// Begins, when it is this client's turn. Answers that are remembered need no turn.
+    pub(crate) async fn begin(
+        mut self,
+        app: &App,
+        client: &Client,
+        ticket: Ticket,
+        wants_pieces: bool,
+    ) -> Result<Running, ServerError> {
+        let limits = app.settings.times;
+        if let Some(completions) = self.remembered.take() {
+            return Ok(Running::remembered(completions, ticket.deadline, limits));
+        }
+        let admitted = timeout_at(ticket.deadline, app.admission.admit(client.name())).await;
+        let permit = admitted.map_err(|_| ServerError::Deadline {
+            limit: limits.request,
+        })??;
+        let work = Work {
+            plan: self,
+            permit,
+            limits,
+            wants_pieces,
+        };
+        Ok(work.start(ticket.deadline))
+    }
+}
+
+/// Requests whose turn it is.
+struct Work {
+    plan: Plan,
+    permit: Permit,
+    limits: TimeLimits,
+    wants_pieces: bool,
 }
 
 /// A request at work. Dropping it stops the work.
@@ -70,18 +161,21 @@ pub(crate) struct Running {
     updates: mpsc::Receiver<Update>,
     deadline: Instant,
     limit: Duration,
+    /// Whether the answer is one that was given before.
+    pub(crate) is_remembered: bool,
     _cancel: CancelOnDrop,
 }
 
 impl Work {
     /// Begins. Must be called on a thread of the runtime.
-    pub(crate) fn start(self) -> Running {
+    fn start(self, deadline: Instant) -> Running {
         let (sender, updates) = mpsc::channel(WAITING_PIECES);
         let cancel = Cancel::default();
         let running = Running {
             updates,
-            deadline: self.deadline,
+            deadline,
             limit: self.limits.request,
+            is_remembered: false,
             _cancel: CancelOnDrop(cancel.clone()),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -97,20 +191,61 @@ impl Work {
                 return;
             }
             let update = Update::Piece(index, delta.clone());
-            let sent = tokio::time::timeout(self.limits.unread, sender.send(update));
-            if !matches!(runtime.block_on(sent), Ok(Ok(()))) {
+            if !send(runtime, sender, update, self.limits.unread) {
                 cancel.cancel();
             }
         };
-        let results = self.backend.generate(&self.requests, cancel, &mut on_delta);
+        let plan = &self.plan;
+        let results = plan.backend.generate(&plan.requests, cancel, &mut on_delta);
         drop(self.permit);
+        if let Some(memory) = &plan.memory {
+            memory.keep(&results);
+        }
         // Nobody listens any more where the client has left.
-        let last = tokio::time::timeout(self.limits.unread, sender.send(Update::Done(results)));
-        let _ = runtime.block_on(last);
+        send(runtime, sender, Update::Done(results), self.limits.unread);
     }
 }
 
+/// Hands an update on; `false` where nobody has taken it in time.
+fn send(
+    runtime: &tokio::runtime::Handle,
+    sender: &mpsc::Sender<Update>,
+    update: Update,
+    limit: Duration,
+) -> bool {
+    // The timer needs the runtime, which this thread is not part of.
+    let _runtime = runtime.enter();
+    let sent = runtime.block_on(tokio::time::timeout(limit, sender.send(update)));
+    matches!(sent, Ok(Ok(())))
+}
+
 impl Running {
+    /// Answers that were given before: each comes as one piece.
+    fn remembered(completions: Vec<Completion>, deadline: Instant, limits: TimeLimits) -> Self {
+        let (sender, updates) = mpsc::channel(completions.len() + 1);
+        let all = completions.iter().enumerate().map(|(index, completion)| {
+            let delta = Delta {
+                text: completion.text.clone(),
+                tokens: completion.tokens.clone(),
+                logprobs: completion.logprobs.clone(),
+                top: completion.top.clone(),
+            };
+            Update::Piece(index, delta)
+        });
+        for update in all {
+            // There is room for all of them.
+            let _ = sender.try_send(update);
+        }
+        let _ = sender.try_send(Update::Done(completions.into_iter().map(Ok).collect()));
+        Self {
+            updates,
+            deadline,
+            limit: limits.request,
+            is_remembered: true,
+            _cancel: CancelOnDrop(Cancel::default()),
+        }
+    }
+
     /// The next thing that becomes known.
     ///
     /// # Errors

@@ -196,7 +196,12 @@ fn what_is_not_supported_is_refused_by_name() {
         let answer = server.post(CHAT, &with(hello(), more));
         assert_eq!(answer.status, status, "{}", answer.body);
         assert_eq!(answer.body["error"]["param"], field);
-        assert!(answer.body["error"]["message"].as_str().unwrap().contains(field));
+        assert!(
+            answer.body["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(field)
+        );
     };
     check(json!({"audio": {"voice": "a"}}), 400, "audio");
     check(json!({"store": true}), 400, "store");
@@ -215,9 +220,7 @@ fn bodies_that_are_none_are_refused() {
             .http_status_as_error(false)
             .build()
             .new_agent();
-        let request = agent
-            .post(server.url(CHAT))
-            .header("content-type", kind);
+        let request = agent.post(server.url(CHAT)).header("content-type", kind);
         assert_eq!(request.send(body).unwrap().status().as_u16(), status);
     };
     check("{", "application/json", 400);

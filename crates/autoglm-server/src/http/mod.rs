@@ -5,7 +5,7 @@ mod connections;
 mod routes;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -19,6 +19,17 @@ pub(crate) fn json_response(value: &Value) -> Response {
     let json = HeaderValue::from_static("application/json");
     let mut response = Response::new(Body::from(value.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The header that says where an answer comes from.
+const ORIGIN: HeaderName = HeaderName::from_static("x-autoglm-cache");
+
+/// An answer that says whether it is one that was given before.
+pub(crate) fn with_origin(mut response: Response, is_remembered: bool) -> Response {
+    let origin = if is_remembered { "hit" } else { "miss" };
+    let origin = HeaderValue::from_static(origin);
+    response.headers_mut().insert(ORIGIN, origin);
     response
 }
 

@@ -151,7 +151,11 @@ impl Score for Scripted {
     ) -> Vec<Result<Scoring, EngineError>> {
         let one = |request: &ScoreRequest| {
             let text = request.prompt.display_text();
-            let yes = if text.contains("Paris is") { 0.9 } else { 0.2_f32 };
+            let yes = if text.contains("Paris is") {
+                0.9
+            } else {
+                0.2_f32
+            };
             let option = |p: f32| OptionScore {
                 logprob: p.ln(),
                 tokens: 1,
