@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::ServerError;
-use crate::admission::{Admission, AdmissionLimits};
+use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
 use crate::metrics::Metrics;
 use crate::store::ServerStore;
@@ -166,6 +166,11 @@ impl App {
                 what: "make vectors of texts",
             }),
         }
+    }
+
+    /// How many requests are being worked on and wait.
+    pub fn occupancy(&self) -> Occupancy {
+        self.admission.occupancy()
     }
 
     /// Tells the server that it is to stop: it is no longer ready, and ends what it has begun.

@@ -23,6 +23,8 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
+        .route("/v1/responses", post(responses))
+        .route("/v1/responses/{id}", get(response).delete(forget_response))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -42,6 +44,18 @@ async fn chat(State(app): Shared, client: Client, Json(body): Json) -> Answer {
 
 async fn completions(State(app): Shared, client: Client, Json(body): Json) -> Answer {
     openai::completions::answer(app, client, body).await
+}
+
+async fn responses(State(app): Shared, client: Client, Json(body): Json) -> Answer {
+    openai::responses::answer(app, client, body).await
+}
+
+async fn response(State(app): Shared, client: Client, Path(id): Path<String>) -> Answer {
+    openai::responses::get(app, client, id).await
+}
+
+async fn forget_response(State(app): Shared, client: Client, Path(id): Path<String>) -> Answer {
+    openai::responses::delete(app, client, id).await
 }
 
 async fn embeddings(State(app): Shared, client: Client, Json(body): Json) -> Answer {

@@ -3,18 +3,20 @@
 #![allow(
     dead_code,
     clippy::allow_attributes,
+    unreachable_pub,
+    missing_docs,
     reason = "each test file uses a part of it"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use autoglm_server::{
-    App, Backend, ConnectionLimits, Load, Reading, Served, Settings, Skill, Surroundings, Talk,
-    ToolChoice, router, serve,
+    App, Backend, ConnectionLimits, Load, Reading, Served, ServerStore, Settings, Skill,
+    StoreLimits, Surroundings, Talk, ToolChoice, router, serve,
 };
 use autoglm_spec::{
     Cancel, Completion, Delta, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason,
@@ -29,8 +31,8 @@ use tokio::sync::oneshot;
 
 /// A model whose tokens are characters and whose answers are given.
 pub struct Scripted {
-    facts: ModelFacts,
-    answer: Mutex<String>,
+    pub facts: ModelFacts,
+    pub answer: Mutex<String>,
     /// Requests as they came.
     pub requests: Mutex<Vec<GenerateRequest>>,
     /// What the conversations said.
@@ -253,6 +255,11 @@ pub struct Running {
 
 /// Serves a scripted model called `scripted` and an embedder called `vowels`.
 pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
+    start_with(model, settings, StoreLimits::default())
+}
+
+/// The same, with a memory of these limits.
+pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits) -> Running {
     let served = |name: &str, skill| Served {
         name: name.to_owned(),
         identity: format!("{name} 1"),
@@ -268,7 +275,8 @@ pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
         now: Arc::new(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         random: Arc::new(move || numbers.fetch_add(1, Ordering::Relaxed) as u64),
     };
-    let app = Arc::new(App::new(models, settings, surroundings));
+    let store = ServerStore::in_memory(limits).unwrap();
+    let app = Arc::new(App::new(models, settings, surroundings).remembering(store));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -323,6 +331,28 @@ impl Running {
 
     pub fn get(&self, path: &str) -> Answer {
         answer(agent().get(self.url(path)).call())
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        answer(agent().delete(self.url(path)).call())
+    }
+
+    /// A connection of its own.
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).unwrap()
+    }
+
+    /// Sends a request and does not wait for its answer.
+    pub fn send(&self, connection: &mut TcpStream, path: &str, body: &Value) {
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection
+            .write_all(format!("{head}{body}").as_bytes())
+            .unwrap();
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
