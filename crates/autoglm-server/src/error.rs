@@ -108,6 +108,24 @@ pub enum ServerError {
         /// What was asked for.
         id: String,
     },
+    /// A candidate that may not take a version's place.
+    #[error("the new version is not healthy: {what}")]
+    Unhealthy {
+        /// Why.
+        what: String,
+    },
+    /// A model that cannot be loaded.
+    #[error("the new version cannot be loaded: {why}")]
+    CannotLoad {
+        /// Why.
+        why: String,
+    },
+    /// Something that cannot be done as things stand.
+    #[error("{what}")]
+    Conflict {
+        /// Why not.
+        what: String,
+    },
     /// The server's memory fails.
     #[error("the server's store failed")]
     Store {
@@ -148,7 +166,8 @@ impl Blamed for ServerError {
             | Self::NoSuchPath { .. }
             | Self::Method { .. } => Blame::Caller,
             Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
-            Self::NoSuchResponse { .. } => Blame::Caller,
+            Self::NoSuchResponse { .. } | Self::Conflict { .. } => Blame::Caller,
+            Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
             Self::Store { .. } => Blame::Capacity,
             Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
@@ -184,6 +203,7 @@ impl ServerError {
         match self {
             Self::NoSuchModel { .. } | Self::NoSuchPath { .. } | Self::NoSuchResponse { .. } => 404,
             Self::Method { .. } => 405,
+            Self::Conflict { .. } | Self::Unhealthy { .. } => 409,
             Self::BodyTooLarge { .. } => 413,
             Self::MediaType { .. } => 415,
             Self::Busy { .. } => 429,
@@ -213,6 +233,9 @@ impl ServerError {
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::NoSuchModel { .. } => "model_not_found",
             Self::Busy { .. } => "server_busy",
+            Self::Unhealthy { .. } => "unhealthy_version",
+            Self::CannotLoad { .. } => "unloadable_version",
+            Self::Conflict { .. } => "conflict",
             Self::Deadline { .. } => "deadline_exceeded",
             Self::Engine(EngineError::ContextExceeded { .. }) => "context_length_exceeded",
             _ => return None,

@@ -13,9 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ServerError;
 use crate::admission::Permit;
-use crate::app::{App, Served, Ticket};
+use crate::app::{App, Ticket};
 use crate::backend::Backend;
 use crate::client::Client;
+use crate::models::{Models, Version};
 use crate::store::{AnswerKey, ServerStore};
 
 /// Pieces that wait for a client that reads slowly.
@@ -59,6 +60,8 @@ impl Drop for CancelOnDrop {
 
 /// Requests to a model, before anything of them is computed.
 pub(crate) struct Plan {
+    version: Arc<Version>,
+    models: Arc<Models>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) requests: Vec<GenerateRequest>,
     /// Where the answers may be remembered: nowhere if the same request may have another answer.
@@ -93,11 +96,11 @@ impl Memory {
 }
 
 impl Plan {
-    /// A plan for requests to a model with this identity. Looks up what is remembered, where the
+    /// A plan for requests to a version of a model. Looks up what is remembered, where the
     /// same request has the same answer again. May wait for a file.
     pub(crate) fn new(
         app: &App,
-        served: &Served,
+        version: &Arc<Version>,
         backend: Arc<dyn Backend>,
         requests: Vec<GenerateRequest>,
         is_repeatable: bool,
@@ -110,11 +113,13 @@ impl Plan {
                 store: Arc::clone(store),
                 keys: requests
                     .iter()
-                    .map(|request| AnswerKey::of(&served.identity, request))
+                    .map(|request| AnswerKey::of(&version.identity, request))
                     .collect(),
             });
         let remembered = memory.as_ref().map(Memory::recall).transpose()?.flatten();
         Ok(Self {
+            version: Arc::clone(version),
+            models: Arc::clone(&app.models),
             backend,
             requests,
             memory,
@@ -201,9 +206,23 @@ impl Work {
         if let Some(memory) = &plan.memory {
             memory.keep(&results);
         }
+        plan.models.note(&plan.version, &results);
+        let shadowed = plan
+            .models
+            .has_shadow(&plan.version)
+            .then(|| clones(&results));
         // Nobody listens any more where the client has left.
         send(runtime, sender, Update::Done(results), self.limits.unread);
+        if let Some(results) = shadowed {
+            plan.models.shadow(&plan.version, &plan.requests, &results);
+        }
     }
+}
+
+/// The answers that there are.
+fn clones(results: &[Result<Completion, EngineError>]) -> Vec<Option<Completion>> {
+    let one = |result: &Result<Completion, EngineError>| result.as_ref().ok().cloned();
+    results.iter().map(one).collect()
 }
 
 /// Hands an update on; `false` where nobody has taken it in time.

@@ -13,7 +13,7 @@ use super::json_response;
 use crate::ServerError;
 use crate::app::App;
 use crate::client::Client;
-use crate::openai;
+use crate::{admin, openai};
 
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ServerError>;
@@ -33,6 +33,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/detokenize", post(detokenize))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
+        .route("/admin/models", get(versions))
+        .route("/admin/models/{name}/update", post(update))
+        .route("/admin/models/{name}/promote", post(promote))
+        .route("/admin/models/{name}/rollback", post(roll_back))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
@@ -80,6 +84,22 @@ async fn models(State(app): Shared) -> Answer {
 
 async fn model(State(app): Shared, Path(name): Path<String>) -> Answer {
     Ok(json_response(&openai::models::one(&app, &name)?))
+}
+
+async fn versions(State(app): Shared) -> Answer {
+    Ok(json_response(&admin::list(&app)))
+}
+
+async fn update(State(app): Shared, Path(name): Path<String>, Json(body): Json) -> Answer {
+    admin::update(app, name, body).await
+}
+
+async fn promote(State(app): Shared, Path(name): Path<String>) -> Answer {
+    Ok(json_response(&app.models.promote(&name)?))
+}
+
+async fn roll_back(State(app): Shared, Path(name): Path<String>) -> Answer {
+    Ok(json_response(&app.models.roll_back(&name)?))
 }
 
 async fn live() -> Answer {

@@ -186,7 +186,7 @@ struct Chat {
 
 impl Chat {
     fn open(app: &App, request: &ChatRequest, ticket: Ticket) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
         let reading = backend.read(&request.talk)?;
         let constraint = reading.constraint.or_else(|| request.format.clone());
         let max_tokens = app.answer_tokens(&*backend, reading.tokens.len(), request.max_tokens);
@@ -212,7 +212,10 @@ impl Chat {
         };
         let requests = (0..settings.choices).map(one).collect();
         let repeatable = settings.is_repeatable();
-        Ok((chat, Plan::new(app, served, backend, requests, repeatable)?))
+        Ok((
+            chat,
+            Plan::new(app, &served, backend, requests, repeatable)?,
+        ))
     }
 
     /// The whole answer.

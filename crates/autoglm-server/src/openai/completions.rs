@@ -167,7 +167,7 @@ impl Continuation {
         request: &CompletionsRequest,
         ticket: Ticket,
     ) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
         let settings = &request.settings;
         let mut requests = Vec::new();
         let mut echoed = Vec::new();
@@ -198,7 +198,10 @@ impl Continuation {
             echoed,
         };
         let repeatable = settings.is_repeatable();
-        Ok((work, Plan::new(app, served, backend, requests, repeatable)?))
+        Ok((
+            work,
+            Plan::new(app, &served, backend, requests, repeatable)?,
+        ))
     }
 
     fn whole(&self, completions: &[Completion]) -> Value {

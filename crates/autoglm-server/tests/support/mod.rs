@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use autoglm_server::{
-    App, Backend, ConnectionLimits, Load, Reading, Served, ServerStore, Settings, Skill,
-    StoreLimits, Surroundings, Talk, ToolChoice, router, serve,
+    App, Backend, ConnectionLimits, Load, Loaded, Loader, Reading, ServerStore, Settings, Skill,
+    StoreLimits, Surroundings, Talk, ToolChoice, Version, router, serve,
 };
 use autoglm_spec::{
     Cancel, Completion, Delta, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason,
@@ -43,6 +43,10 @@ pub struct Scripted {
     pub cancelled: AtomicUsize,
     /// How long a token takes.
     pub pace: Duration,
+    /// The probability that is told of each token.
+    pub likelihood: f32,
+    /// Answers that fail, of the next ones.
+    pub failing: AtomicUsize,
 }
 
 impl Scripted {
@@ -60,6 +64,8 @@ impl Scripted {
             endless: false,
             cancelled: AtomicUsize::new(0),
             pace: Duration::ZERO,
+            likelihood: 0.5,
+            failing: AtomicUsize::new(0),
         }
     }
 
@@ -76,6 +82,17 @@ impl Scripted {
         on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Result<Completion, EngineError> {
         let answer = self.answer.lock().unwrap().clone();
+        let one_less = |left: usize| left.checked_sub(1);
+        if self
+            .failing
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
+        {
+            return Err(EngineError::Engine {
+                blame: autoglm_spec::Blame::Bug,
+                source: "broken".into(),
+            });
+        }
         let mut whole = Delta::default();
         let mut finish = FinishReason::Stop;
         let forever = std::iter::repeat_n('x', usize::MAX);
@@ -90,7 +107,7 @@ impl Scripted {
                 break;
             }
             std::thread::sleep(self.pace);
-            let delta = told(char, request);
+            let delta = told(char, request, self.likelihood);
             on_delta(index, &delta);
             whole.append(&delta);
         }
@@ -113,7 +130,7 @@ impl Scripted {
 
 /// A character, with the probabilities that were asked for: its own is a half, its neighbour's a
 /// quarter.
-fn told(char: char, request: &GenerateRequest) -> Delta {
+fn told(char: char, request: &GenerateRequest, likelihood: f32) -> Delta {
     let id = char as u32;
     let top = [(id, 0.5_f32.ln()), (id + 1, 0.25_f32.ln())];
     let wants = request.decoding.logprobs;
@@ -121,7 +138,7 @@ fn told(char: char, request: &GenerateRequest) -> Delta {
     Delta {
         text: char.to_string(),
         tokens: vec![id],
-        logprobs: Vec::from_iter(wants.then_some(0.5_f32.ln())),
+        logprobs: Vec::from_iter(wants.then_some(likelihood.ln())),
         top: Vec::from_iter((most > 0).then(|| top[..most.min(2)].to_vec())),
     }
 }
@@ -158,12 +175,17 @@ impl Score for Scripted {
             } else {
                 0.2_f32
             };
-            let option = |p: f32| OptionScore {
-                logprob: p.ln(),
-                tokens: 1,
+            let option = |text: &String| {
+                let tokens = text.chars().count();
+                let logprob = match text.as_str() {
+                    "yes" => yes.ln(),
+                    "no" => (1.0 - yes).ln(),
+                    _ => self.likelihood.ln() * tokens as f32,
+                };
+                OptionScore { logprob, tokens }
             };
             Ok(Scoring {
-                options: vec![option(yes), option(1.0 - yes)],
+                options: request.options.iter().map(option).collect(),
                 states: Vec::new(),
                 usage: Usage::default(),
             })
@@ -260,11 +282,28 @@ pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
 
 /// The same, with a memory of these limits.
 pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits) -> Running {
-    let served = |name: &str, skill| Served {
-        name: name.to_owned(),
-        identity: format!("{name} 1"),
-        loaded: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        skill,
+    launch(model, settings, limits, None)
+}
+
+/// Serves a model whose versions a loader knows.
+pub fn start_loading(model: Arc<Scripted>, loader: Arc<Loader>) -> Running {
+    let limits = StoreLimits {
+        answer_bytes: 0,
+        ..StoreLimits::default()
+    };
+    launch(model, Settings::default(), limits, Some(loader))
+}
+
+fn launch(
+    model: Arc<Scripted>,
+    settings: Settings,
+    limits: StoreLimits,
+    loader: Option<Arc<Loader>>,
+) -> Running {
+    let served = |name: &str, skill| {
+        let identity = format!("{name} 1");
+        let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        Version::first(name, "first", Loaded { identity, skill }, at)
     };
     let models = vec![
         served("scripted", Skill::Write(model)),
@@ -276,7 +315,11 @@ pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits)
         random: Arc::new(move || numbers.fetch_add(1, Ordering::Relaxed) as u64),
     };
     let store = ServerStore::in_memory(limits).unwrap();
-    let app = Arc::new(App::new(models, settings, surroundings).remembering(store));
+    let mut app = App::new(models, settings, surroundings).remembering(store);
+    if let Some(loader) = loader {
+        app = app.loading(loader);
+    }
+    let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

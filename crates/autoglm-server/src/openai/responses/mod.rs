@@ -259,7 +259,7 @@ impl Conversation {
         request: ResponsesRequest,
         ticket: Ticket,
     ) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
         let mut said = match &request.previous {
             Some(id) => remembered(app, client, id)?.conversation,
             None => Vec::new(),
@@ -290,7 +290,7 @@ impl Conversation {
             echoed: request.echoed,
         };
         let repeatable = request.settings.is_repeatable();
-        let plan = Plan::new(app, served, backend, vec![generate], repeatable)?;
+        let plan = Plan::new(app, &served, backend, vec![generate], repeatable)?;
         Ok((conversation, plan))
     }
 
