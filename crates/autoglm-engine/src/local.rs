@@ -221,7 +221,8 @@ impl LocalEngine {
     /// The token ids that the model is given for a prompt.
     ///
     /// # Errors
-    /// Turns for a model without a chat template, or a template that fails on them.
+    /// Turns for a model without a chat template, a template that fails on them, or tokens that
+    /// the vocabulary does not have.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
@@ -230,6 +231,10 @@ impl LocalEngine {
                 Ok(tokens)
             }
             Prompt::Chat(segments) => self.encode_chat(segments).map_err(EngineError::engine),
+            Prompt::Tokens(tokens) => {
+                check_tokens(tokens, self.tokenizer.vocabulary_len())?;
+                Ok(tokens.clone())
+            }
         }
     }
 
@@ -556,6 +561,18 @@ fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
         return Err(LocalError::WideVocabulary { tokens, rows });
     }
     Ok(())
+}
+
+/// Refuses tokens that the vocabulary does not have.
+fn check_tokens(tokens: &[TokenId], vocabulary_len: usize) -> Result<(), EngineError> {
+    match tokens.iter().find(|&&id| id as usize >= vocabulary_len) {
+        None => Ok(()),
+        Some(id) => Err(EngineError::BadRequest {
+            field: "prompt",
+            given: format!("the token {id} for a vocabulary of {vocabulary_len}"),
+            wanted: "tokens of the vocabulary",
+        }),
+    }
 }
 
 fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {

@@ -35,7 +35,7 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn of(prompt: &Prompt) -> Self {
         match prompt {
-            Prompt::Plain(_) => Self::Plain,
+            Prompt::Plain(_) | Prompt::Tokens(_) => Self::Plain,
             Prompt::Chat(_) => Self::Chat,
         }
     }
@@ -322,6 +322,7 @@ fn body(model: &str, prompt: &Prompt) -> Map<String, Value> {
     body.insert("model".to_owned(), json!(model));
     match prompt {
         Prompt::Plain(text) => body.insert("prompt".to_owned(), json!(text)),
+        Prompt::Tokens(tokens) => body.insert("prompt".to_owned(), json!(tokens)),
         Prompt::Chat(segments) => {
             let message = |s: &Segment| json!({"role": s.role.name(), "content": s.text});
             let messages: Vec<Value> = segments.iter().map(message).collect();
