@@ -273,7 +273,9 @@ impl Generation {
         let count = self.decoding.top_logprobs;
         (count > 0).then(|| {
             let mut found = likeliest(logits, count);
-            found.iter_mut().for_each(|(_, logit)| *logit -= normaliser);
+            for (_, logit) in &mut found {
+                *logit -= normaliser;
+            }
             found
         })
     }

@@ -9,7 +9,7 @@ use autoglm_token::TokenId;
 pub(crate) fn likeliest(logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
     let mut found: Vec<(TokenId, f32)> = Vec::with_capacity(count + 1);
     for (id, &logit) in logits.iter().enumerate() {
-        let is_behind = |last: &(TokenId, f32)| !(logit > last.1);
+        let is_behind = |last: &(TokenId, f32)| logit <= last.1;
         if found.len() == count && found.last().is_none_or(is_behind) {
             continue;
         }

@@ -1,7 +1,5 @@
 //! What is told of tokens, as it comes and in the end.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod fixture;
 
 use autoglm_engine::LocalEngine;

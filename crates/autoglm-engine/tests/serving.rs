@@ -1,7 +1,5 @@
 //! What a server asks of an engine: prompts of tokens, conversations with options of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod fixture;
 
 use autoglm_spec::{Cancel, EngineError, Generate, GenerateRequest, Prompt, Sampling};

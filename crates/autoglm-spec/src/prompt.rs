@@ -47,7 +47,10 @@ impl Prompt {
                 .map(|s| format!("{}: {}", s.role.name(), s.text))
                 .collect::<Vec<_>>()
                 .join("\n"),
-            Self::Tokens(tokens) => tokens.iter().map(|id| format!("<{id}>")).collect(),
+            Self::Tokens(tokens) => {
+                let ids: Vec<String> = tokens.iter().map(u32::to_string).collect();
+                format!("<{}>", ids.join(" "))
+            }
         }
     }
 }

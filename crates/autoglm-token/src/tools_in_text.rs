@@ -22,7 +22,7 @@ pub fn tools_in_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Mess
     for message in messages {
         let is_tool = message.role == TOOL;
         match told.last_mut().filter(|_| is_tool && follows_tool) {
-            Some(turn) => turn.content += &format!("\n{}", response(message)),
+            Some(turn) => turn.content = format!("{}\n{}", turn.content, response(message)),
             None if is_tool => told.push(Message::new(USER, response(message))),
             None => told.push(spoken(message)),
         }
@@ -39,7 +39,7 @@ fn tell(messages: &mut Vec<Message>, text: &str) {
     let system = messages.first_mut().filter(|first| first.role == SYSTEM);
     match system {
         Some(system) if system.content.trim().is_empty() => text.clone_into(&mut system.content),
-        Some(system) => system.content += &format!("\n\n{text}"),
+        Some(system) => system.content = format!("{}\n\n{text}", system.content),
         None => messages.insert(0, Message::new(SYSTEM, text)),
     }
 }

@@ -96,7 +96,7 @@ fn an_engine_goes_on_with_an_empty_cache_after_a_panic() {
 }
 
 /// Longer than anything here takes: what has not come by then never does.
-const FOREVER: Duration = Duration::from_secs(60);
+const FOREVER: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_cancelled_call_ends_though_another_has_the_scheduler_and_nobody_calls() {

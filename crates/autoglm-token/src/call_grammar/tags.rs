@@ -84,7 +84,9 @@ impl Values<'_> {
             return Err(unwritable(self.tool, reason));
         }
         if let Some(values) = values(schema) {
-            values.iter().for_each(|value| self.add_value(value));
+            for value in values {
+                self.add_value(value);
+            }
             return Ok(());
         }
         if let Some(target) = schema["$ref"].as_str() {
