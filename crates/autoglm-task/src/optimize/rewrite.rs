@@ -71,6 +71,7 @@ fn request(text: String, seed: u64) -> Request {
             seed,
             ..Sampling::GREEDY
         },
+        logit_bias: Vec::new(),
         stop: vec![CLOSE.to_owned()],
         constraint: None,
         decoding: Decoding::default(),
