@@ -132,6 +132,14 @@ pub enum ServerError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The folder of the server's memory cannot be made.
+    #[error("cannot make the folder {folder}")]
+    StoreFolder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The server's memory was written by a later version.
     #[error("the server's store has version {found}, this program knows up to {known}")]
     StoreVersion {
@@ -168,7 +176,7 @@ impl Blamed for ServerError {
             Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
             Self::NoSuchResponse { .. } | Self::Conflict { .. } => Blame::Caller,
             Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
-            Self::Store { .. } => Blame::Capacity,
+            Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
             Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
