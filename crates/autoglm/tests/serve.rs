@@ -90,7 +90,8 @@ fn models_of_either_kind_are_served_by_name() {
     assert_eq!(status, 200, "{answer}");
     let told = &answer["choices"][0]["logprobs"];
     assert_eq!(told["token_logprobs"].as_array().unwrap().len(), 6);
-    assert_eq!(told["top_logprobs"][0].as_object().unwrap().len(), 3);
+    let likeliest = told["top_logprobs"][0].as_object().unwrap();
+    assert!((1..=3).contains(&likeliest.len()), "{likeliest:?}");
     let (status, vectors, _) = server.post("/v1/embeddings", &json!({"input": ["a", "b"]}));
     assert_eq!(
         (status, vectors["data"][1]["index"].as_u64()),
