@@ -4,19 +4,31 @@
 
 mod admission;
 mod app;
+mod auth;
 mod backend;
 mod client;
 mod error;
 mod events;
 mod fields;
+mod hex;
 mod http;
 mod metrics;
 mod openai;
+mod reload;
+mod setup;
+mod tls;
 mod work;
 
 pub use admission::{Admission, AdmissionLimits, Occupancy, Permit};
 pub use app::{App, Served, Settings, Surroundings};
+pub use auth::{
+    Credential, Guard, KeyEntry, KeyHash, KeyLimits, Keys, NewKey, Scope, add_key, parse_keys,
+    remove_key,
+};
 pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
 pub use error::ServerError;
-pub use http::{ConnectionLimits, router, serve};
+pub use http::{ConnectionLimits, adopt, listen, router, serve, serve_tls};
+pub use reload::{Clock, Reload, follow};
+pub use setup::SetupError;
+pub use tls::{SpiffePattern, Tls, TlsSettings};
 pub use work::TimeLimits;

@@ -103,11 +103,27 @@ impl Work {
             }
         };
         let results = self.backend.generate(&self.requests, cancel, &mut on_delta);
-        drop(self.permit);
+        self.permit.used(tokens_of(&self.requests, &results));
         // Nobody listens any more where the client has left.
         let last = tokio::time::timeout(self.limits.unread, sender.send(Update::Done(results)));
         let _ = runtime.block_on(last);
     }
+}
+
+/// Tokens of prompts and answers; several answers to one prompt share it, as in what is told of
+/// their usage.
+fn tokens_of(requests: &[GenerateRequest], results: &[Result<Completion, EngineError>]) -> usize {
+    let mut before = None;
+    let mut tokens = 0;
+    for (request, result) in requests.iter().zip(results) {
+        let Ok(completion) = result else { continue };
+        if before != Some(&request.prompt) {
+            tokens += completion.usage.prompt_tokens;
+        }
+        tokens += completion.usage.completion_tokens;
+        before = Some(&request.prompt);
+    }
+    tokens
 }
 
 impl Running {
@@ -167,7 +183,7 @@ pub(crate) async fn embed(
     let work = move |cancel: &Cancel| {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let results = embedder.embed(&texts, cancel);
-        drop(permit);
+        permit.used(results.iter().flatten().map(|vector| vector.tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };
@@ -186,7 +202,8 @@ pub(crate) async fn score(
 ) -> Result<Vec<Scoring>, ServerError> {
     let work = move |cancel: &Cancel| {
         let results = backend.score(&requests, cancel);
-        drop(permit);
+        let scored = results.iter().flatten();
+        permit.used(scored.map(|scoring| scoring.usage.prompt_tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };

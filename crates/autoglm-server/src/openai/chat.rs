@@ -46,7 +46,7 @@ pub(crate) async fn answer(
     let stream = request.settings.stream;
     let opened = Arc::clone(&app);
     let chat = blocking(move || Chat::open(&opened, &request, ticket)).await?;
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let work = Work {
         backend: Arc::clone(&chat.backend),
         requests: chat.requests.clone(),

@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     let stream = request.settings.stream;
     let opened = Arc::clone(&app);
     let work = blocking(move || Continuation::open(&opened, request, ticket)).await?;
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let running = Work {
         backend: Arc::clone(&work.backend),
         requests: work.requests.clone(),

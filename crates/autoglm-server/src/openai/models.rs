@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 
 use crate::ServerError;
 use crate::app::{App, Served};
+use crate::auth::Models;
 use crate::backend::Skill;
 
-/// All models.
-pub(crate) fn list(app: &App) -> Value {
-    json!({"object": "list", "data": app.models().map(told).collect::<Vec<_>>()})
+/// All models that the client may use.
+pub(crate) fn list(app: &App, allowed: Option<&Models>) -> Value {
+    let may_be_used = |served: &&Served| allowed.is_none_or(|models| models.contain(&served.name));
+    let models = app.models().filter(may_be_used).map(told);
+    json!({"object": "list", "data": models.collect::<Vec<_>>()})
 }
 
 /// One of them.

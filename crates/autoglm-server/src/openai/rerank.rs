@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     let served = app.model(model.as_deref(), |model| {
         matches!(model.skill, Skill::Embed(_))
     })?;
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let limits = (ticket.deadline, app.settings.times);
     let ranked = match &served.skill {
         Skill::Embed(embedder) => {
