@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits};
 use crate::backend::{Backend, Skill};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Source};
+use crate::observe::{Observer, Telemetry, measured, note_model};
 use crate::work::TimeLimits;
 
 /// A model that is served.
@@ -68,7 +69,7 @@ pub struct App {
     order: Vec<String>,
     pub(crate) admission: Admission,
     pub(crate) settings: Settings,
-    pub(crate) metrics: Metrics,
+    pub(crate) observer: Arc<Observer>,
     surroundings: Surroundings,
     stopping: AtomicBool,
 }
@@ -85,19 +86,43 @@ pub(crate) struct Ticket {
 impl App {
     /// An application that serves models. Two of the same name are an error of the caller.
     pub fn new(models: Vec<Served>, settings: Settings, surroundings: Surroundings) -> Self {
-        let order = models.iter().map(|model| model.name.clone()).collect();
+        Self::observed(models, settings, surroundings, Telemetry::default())
+    }
+
+    /// The same, with what it observes sent where the caller wants it.
+    pub fn observed(
+        models: Vec<Served>,
+        settings: Settings,
+        surroundings: Surroundings,
+        telemetry: Telemetry,
+    ) -> Self {
+        let order: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+        let admission = Admission::new(settings.admission);
+        let sources = models.iter().filter_map(Source::of).collect();
+        let metrics = Arc::new(Metrics::new(&order, sources, admission.clone()));
+        let observer = Observer::new(metrics, surroundings.clone(), telemetry);
+        let observer = Arc::new(observer);
+        let models = models.into_iter().map(|model| measured(model, &observer));
         Self {
-            models: models
-                .into_iter()
-                .map(|model| (model.name.clone(), model))
-                .collect(),
+            models: models.map(|model| (model.name.clone(), model)).collect(),
             order,
-            admission: Admission::new(settings.admission),
+            admission,
             settings,
-            metrics: Metrics::default(),
+            observer,
             surroundings,
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.observer.metrics
+    }
+
+    /// Sends what is observed and not sent yet, and then no more; the last thing before the
+    /// process ends. Waits at most so long, and says whether that was enough.
+    pub fn close_telemetry(&self, limit: Duration) -> bool {
+        self.observer.close(limit)
     }
 
     /// The models in the order in which they were given.
@@ -111,7 +136,7 @@ impl App {
         name: Option<&str>,
         fits: impl Fn(&Served) -> bool,
     ) -> Result<&Served, ServerError> {
-        match name {
+        let found = match name {
             Some(name) => self
                 .models
                 .get(name)
@@ -124,7 +149,8 @@ impl App {
                 .ok_or_else(|| ServerError::Missing {
                     field: "model".to_owned(),
                 }),
-        }
+        };
+        found.inspect(|model| note_model(&model.name))
     }
 
     /// A model that writes.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::ServerError;
 use crate::admission::Permit;
 use crate::backend::Backend;
+use crate::observe::carried;
 
 /// Pieces that wait for a client that reads slowly.
 const WAITING_PIECES: usize = 64;
@@ -85,7 +86,8 @@ impl Work {
             _cancel: CancelOnDrop(cancel.clone()),
         };
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || self.run(&runtime, &sender, &cancel));
+        let work = carried(move || self.run(&runtime, &sender, &cancel));
+        tokio::task::spawn_blocking(work);
         running
     }
 
@@ -146,7 +148,7 @@ impl Running {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
 ) -> Result<T, ServerError> {
-    let joined = tokio::task::spawn_blocking(work).await;
+    let joined = tokio::task::spawn_blocking(carried(work)).await;
     joined.unwrap_or_else(|error| {
         Err(ServerError::Bug {
             what: format!("work on a request ended early: {error}"),

@@ -11,8 +11,13 @@ use serde_json::{Value, json};
 
 use crate::ServerError;
 
+pub(crate) use connections::Peer;
 pub use connections::{ConnectionLimits, serve};
 pub use routes::router;
+
+/// Why an answer is none, told to the layer that observes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal(pub(crate) &'static str);
 
 /// An answer in JSON.
 pub(crate) fn json_response(value: &Value) -> Response {
@@ -35,6 +40,7 @@ pub(crate) fn error_body(error: &ServerError) -> Value {
 impl IntoResponse for ServerError {
     fn into_response(self) -> Response {
         let mut response = json_response(&error_body(&self));
+        response.extensions_mut().insert(Refusal(self.reason()));
         let status = StatusCode::from_u16(self.status());
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if let Some(after) = self.retry_after() {

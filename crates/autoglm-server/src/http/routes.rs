@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::json;
@@ -13,6 +14,7 @@ use super::json_response;
 use crate::ServerError;
 use crate::app::App;
 use crate::client::Client;
+use crate::observe::{admin, observe};
 use crate::openai;
 
 type Shared = State<Arc<App>>;
@@ -29,10 +31,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/rerank", post(rerank))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
+        .route("/metrics", get(metrics))
+        .route("/admin/telemetry", get(telemetry).put(change_telemetry))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&app), observe))
         .with_state(app)
 }
 
@@ -66,6 +71,18 @@ async fn models(State(app): Shared) -> Answer {
 
 async fn model(State(app): Shared, Path(name): Path<String>) -> Answer {
     Ok(json_response(&openai::models::one(&app, &name)?))
+}
+
+async fn metrics(State(app): Shared) -> Answer {
+    admin::metrics(app).await
+}
+
+async fn telemetry(State(app): Shared) -> Answer {
+    Ok(json_response(&admin::telemetry(&app)))
+}
+
+async fn change_telemetry(State(app): Shared, Json(body): Json) -> Answer {
+    admin::change_telemetry(&app, body)
 }
 
 async fn live() -> Answer {

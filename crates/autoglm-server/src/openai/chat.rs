@@ -59,10 +59,9 @@ pub(crate) async fn answer(
     match stream {
         None => {
             let completions = running.completions().await?;
-            app.metrics.completed(&chat.model, &completions);
             Ok(json_response(&chat.whole(&completions)))
         }
-        Some(stream) => Ok(chat.stream(app, running, stream.include_usage)),
+        Some(stream) => Ok(chat.stream(running, stream.include_usage)),
     }
 }
 
@@ -275,11 +274,10 @@ impl Chat {
         })
     }
 
-    fn stream(self, app: Arc<App>, running: Running, include_usage: bool) -> Response {
+    fn stream(self, running: Running, include_usage: bool) -> Response {
         let choices = vec![ChoiceStream::of(&self.parser); self.requests.len()];
         events(ChatStream {
             chat: self,
-            app,
             running,
             choices,
             include_usage,
@@ -303,7 +301,6 @@ pub(super) fn finish_reason(finish: FinishReason, has_calls: bool) -> &'static s
 /// An answer that comes in pieces.
 struct ChatStream {
     chat: Chat,
-    app: Arc<App>,
     running: Running,
     choices: Vec<ChoiceStream>,
     include_usage: bool,
@@ -341,7 +338,6 @@ impl EventSource for ChatStream {
             }
             Update::Done(results) => {
                 let completions: Vec<Completion> = results.into_iter().collect::<Result<_, _>>()?;
-                self.app.metrics.completed(&self.chat.model, &completions);
                 Ok(Step::Last(self.endings(&completions)))
             }
         }
