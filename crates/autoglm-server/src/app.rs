@@ -115,7 +115,7 @@ impl App {
     }
 
     /// What is counted.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.observer.metrics
     }
 

@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use crate::metrics::{Metrics, OpenConnection};
+
 /// Streams of one HTTP/2 connection at once; more wait in the client.
 const MOST_STREAMS: u32 = 128;
 /// Bytes of all headers of a request at most.
@@ -53,10 +55,12 @@ pub(crate) struct Peer {
 }
 
 /// Answers connections until `stop` is done; then none are taken, and those that are open may end
-/// their requests within the time of grace. Says how many did not.
+/// their requests within the time of grace. Says how many did not. `metrics` are those of the
+/// application behind the router, and count connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    metrics: Arc<Metrics>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
@@ -65,7 +69,7 @@ pub async fn serve(
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &metrics) => accepted,
             () = &mut stop => break,
         };
         match accepted {
@@ -84,13 +88,24 @@ pub async fn serve(
     if ended.is_ok() { 0 } else { left }
 }
 
+/// What a connection holds while it is open.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _open: OpenConnection,
+}
+
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    metrics: &Arc<Metrics>,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let place = Arc::clone(places).acquire_owned().await;
     let place = place.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
+    let place = Place {
+        _permit: place,
+        _open: OpenConnection::new(metrics),
+    };
     Ok((stream, address, place))
 }
 
@@ -98,7 +113,7 @@ async fn accept(
 fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: Place,
     router: &Router,
     limits: ConnectionLimits,
     open: &GracefulShutdown,

@@ -7,10 +7,6 @@ use prometheus::{
 
 /// An instrument, as the documentation tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the test of the documentation reads it")
-)]
 pub(super) struct Described {
     /// Its name.
     pub(super) name: &'static str,

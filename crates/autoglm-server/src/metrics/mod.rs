@@ -27,7 +27,7 @@ use model::ModelFamilies;
 
 pub(crate) use engine::Source;
 pub(crate) use model::{Answered, Finish, ModelMetrics};
-pub(crate) use server::ServerMetrics;
+pub(crate) use server::{OpenConnection, ServerMetrics};
 
 /// A cache of whole answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

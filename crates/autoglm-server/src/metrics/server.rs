@@ -1,7 +1,8 @@
 //! What is counted of the server itself, under names of our own.
 
-use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec};
+use prometheus::{CounterVec, Gauge, GaugeVec, HistogramVec, IntCounterVec};
 
+use super::Metrics;
 use super::buckets;
 use super::catalogue::{Catalogue, Named};
 
@@ -65,6 +66,26 @@ impl ServerMetrics {
             exported: made.counter(EXPORTED, &["signal"]),
             dropped: made.counter(DROPPED, &["signal", "reason"]),
         }
+    }
+}
+
+/// Counts a connection while it is open.
+pub(crate) struct OpenConnection(Gauge);
+
+impl OpenConnection {
+    /// A connection that was taken.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let server = &metrics.server;
+        server.connections.with_label_values::<&str>(&[]).inc();
+        let open = server.open_connections.with_label_values::<&str>(&[]);
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -11,8 +11,6 @@ mod json;
 mod metrics;
 mod queue;
 mod send;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
