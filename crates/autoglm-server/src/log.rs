@@ -128,6 +128,8 @@ impl LogRecord {
         match self.status {
             429 | 503 | 504 => Severity::Warn,
             500.. => Severity::Error,
+            // The answer broke off.
+            ..400 if self.reason.is_some() => Severity::Warn,
             _ => Severity::Info,
         }
     }
@@ -170,7 +172,10 @@ impl LogRecord {
             ("span_id", json!(self.span_id)),
             ("sampled", json!(self.is_sampled)),
         ];
-        known.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        known
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect()
     }
 
     fn text(&self) -> String {
@@ -201,7 +206,10 @@ impl Severity {
 }
 
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '=')
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_graphic() && c != '"' && c != '=')
 }
 
 /// Seconds to the microsecond.
@@ -293,7 +301,9 @@ fn write_lines(
         let missing = dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let told = match format {
-                LogFormat::Json => json!({"severity": "WARN", "dropped_lines": missing}).to_string(),
+                LogFormat::Json => {
+                    json!({"severity": "WARN", "dropped_lines": missing}).to_string()
+                }
                 LogFormat::Text => format!("severity=WARN dropped_lines={missing}"),
             };
             let _ = writeln!(writer, "{told}");

@@ -30,7 +30,11 @@ pub(super) type Named = (&'static str, &'static str);
 
 impl Catalogue {
     /// A counter of whole things.
-    pub(super) fn counter(&mut self, named: Named, labels: &'static [&'static str]) -> IntCounterVec {
+    pub(super) fn counter(
+        &mut self,
+        named: Named,
+        labels: &'static [&'static str],
+    ) -> IntCounterVec {
         self.describe(named, "counter", labels);
         self.register(IntCounterVec::new(options(named), labels))
     }

@@ -95,7 +95,9 @@ impl EngineFamilies {
         set(&vllm.running, &[model, ENGINE], load.running);
         set(&vllm.waiting, &[model, ENGINE], load.waiting + queued);
         let full = load.used_positions as f64 / load.positions.max(1) as f64;
-        vllm.cache_usage.with_label_values(&[model, ENGINE]).set(full);
+        vllm.cache_usage
+            .with_label_values(&[model, ENGINE])
+            .set(full);
     }
 
     /// Sets what the queue tells.

@@ -64,7 +64,9 @@ impl Metrics {
         let server = ServerMetrics::new(&mut made);
         let engine = EngineFamilies::new(&mut made);
         let build = made.gauge(BUILD, &["version"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
         let one = |model: &String| (model.clone(), Arc::new(vllm.of(model)));
         Self {
             models: models.iter().map(one).collect(),
@@ -132,4 +134,7 @@ impl AnswerCache {
     }
 }
 
-const BUILD: catalogue::Named = ("autoglm_build_info", "Always 1; the label tells the version.");
+const BUILD: catalogue::Named = (
+    "autoglm_build_info",
+    "Always 1; the label tells the version.",
+);

@@ -291,10 +291,7 @@ const STAGES: [Named; 5] = [
         "vllm:e2e_request_latency_seconds",
         "From the arrival of a request to the end of its answer.",
     ),
-    (
-        "vllm:request_queue_time_seconds",
-        "In the server's queue.",
-    ),
+    ("vllm:request_queue_time_seconds", "In the server's queue."),
     (
         "vllm:request_inference_time_seconds",
         "From the beginning of a model's work on an answer to its end.",

@@ -31,7 +31,10 @@ fn table() -> String {
 
 /// `AUTOGLM_BLESS=1 cargo test -p autoglm-server table` writes the table anew.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test is told by it to write the page")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by it to write the page"
+)]
 fn the_documentation_s_table_is_that_of_the_code() {
     const BEGIN: &str = "<!-- metrics:begin -->\n";
     const END: &str = "<!-- metrics:end -->";
@@ -46,7 +49,39 @@ fn the_documentation_s_table_is_that_of_the_code() {
         std::fs::write(path, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
         return;
     }
-    assert_eq!(told, table(), "the page is out of date: AUTOGLM_BLESS=1 writes it anew");
+    assert_eq!(
+        told,
+        table(),
+        "the page is out of date: AUTOGLM_BLESS=1 writes it anew"
+    );
+}
+
+/// A name that is misspelt in a rule or a panel is never missed by whoever reads it.
+#[test]
+fn rules_and_the_dashboard_name_only_what_there_is() {
+    let metrics = metrics(&[]);
+    let is_there = |name: &str| {
+        let ends = ["_bucket", "_sum", "_count"].into_iter();
+        let stems = ends.filter_map(|end| name.strip_suffix(end)).chain([name]);
+        let mut names =
+            stems.flat_map(|stem| metrics.described.iter().filter(move |it| it.name == stem));
+        names.next().is_some()
+    };
+    for file in [
+        "prometheus/alerts.yml",
+        "prometheus/alerts_test.yml",
+        "grafana/autoglm.json",
+    ] {
+        let path = format!("{}/../../ops/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+        let names = words.filter(|word| word.starts_with("vllm:") || word.starts_with("autoglm_"));
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() >= 10, "{file}");
+        for name in names {
+            assert!(is_there(name), "{file} names {name}");
+        }
+    }
 }
 
 #[test]

@@ -51,7 +51,10 @@ pub(crate) fn change_telemetry(app: &App, body: Value) -> Result<Response, Serve
         take_sampling(sampling, &mut settings.sampling)?;
     }
     if let Some(content) = body.flag("content")? {
-        settings = TelemetrySettings { content, ..settings };
+        settings = TelemetrySettings {
+            content,
+            ..settings
+        };
     }
     body.finish()?;
     app.observer.change(settings);
@@ -73,7 +76,8 @@ fn take_sampling(mut given: Fields, sampling: &mut Sampling) -> Result<(), Serve
 
 /// A ratio for each route.
 fn ratios(given: &Fields, value: Value) -> Result<BTreeMap<String, f64>, ServerError> {
-    let wanted = format!("an object of at most {MOST_ROUTES} routes, each with a number from 0 to 1");
+    let wanted =
+        format!("an object of at most {MOST_ROUTES} routes, each with a number from 0 to 1");
     let routes = match value {
         Value::Object(routes) if routes.len() <= MOST_ROUTES => routes,
         other => return Err(given.wrong("routes", &other, &wanted)),

@@ -116,9 +116,11 @@ impl Backend for MeasuredBackend {
 /// A message as the GenAI conventions have it.
 fn told(message: &Message) -> Value {
     let mut parts = vec![json!({"type": "text", "content": message.content})];
-    parts.extend(message.tool_calls.iter().map(|call| {
-        json!({"type": "tool_call", "name": call.name, "arguments": call.arguments})
-    }));
+    parts.extend(
+        message.tool_calls.iter().map(
+            |call| json!({"type": "tool_call", "name": call.name, "arguments": call.arguments}),
+        ),
+    );
     json!({"role": message.role, "parts": parts})
 }
 

@@ -155,7 +155,9 @@ impl Meter {
         for (index, (request, result)) in requests.iter().zip(results).enumerate() {
             let usage = result.as_ref().map(|completion| completion.usage);
             let usage = usage.unwrap_or_default();
-            self.measured.metrics.read(usage.prompt_tokens, usage.cached_tokens);
+            self.measured
+                .metrics
+                .read(usage.prompt_tokens, usage.cached_tokens);
             let progress = self.answers[index];
             let uncounted = usage.completion_tokens.saturating_sub(progress.tokens);
             self.measured.metrics.generated(uncounted);
@@ -207,7 +209,9 @@ impl Meter {
         let mut tokens = Tokens::default();
         for scoring in results.iter().flatten() {
             let usage = scoring.usage;
-            self.measured.metrics.read(usage.prompt_tokens, usage.cached_tokens);
+            self.measured
+                .metrics
+                .read(usage.prompt_tokens, usage.cached_tokens);
             tokens.prompt += usage.prompt_tokens;
             tokens.cached += usage.cached_tokens;
         }

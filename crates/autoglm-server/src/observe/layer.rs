@@ -12,9 +12,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
-use super::current::{within, within_now};
-use super::request::{Head, Observation};
 use super::Observer;
+use super::current::{within, within_now};
+use super::request::{Head, OTHER, Observation};
 use crate::app::App;
 use crate::http::{Peer, Refusal};
 use crate::trace::Parent;
@@ -32,7 +32,12 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         is_whole: false,
     };
     let received = Arc::clone(&observation);
-    let request = request.map(|body| Body::new(Received { body, observation: received }));
+    let request = request.map(|body| {
+        Body::new(Received {
+            body,
+            observation: received,
+        })
+    });
     let mut response = within(Arc::clone(&observation), next.run(request)).await;
     let header = observation.context.response_header();
     response.headers_mut().insert(TRACE_RESPONSE, header);
@@ -47,7 +52,7 @@ fn begin(observer: &Arc<Observer>, request: &Request) -> Arc<Observation> {
     let peer = request.extensions().get::<Peer>();
     let head = Head {
         method: method_name(request.method()),
-        route: route.map_or("other", MatchedPath::as_str).to_owned(),
+        route: route.map_or(OTHER, MatchedPath::as_str).to_owned(),
         path: request.uri().path().to_owned(),
         protocol: protocol(request.version()),
         peer: peer.map(|peer| peer.address),

@@ -89,7 +89,10 @@ impl Observer {
 
     /// Changes the settings for requests that come from now on.
     pub(crate) fn change(&self, settings: TelemetrySettings) {
-        let mut current = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         *current = settings;
     }
 
@@ -115,7 +118,11 @@ impl Observer {
         let random = &*self.surroundings.random;
         let context = settings.sampling.context(&head.route, parent, random);
         drop(settings);
-        self.metrics.server.active.with_label_values::<&str>(&[]).inc();
+        self.metrics
+            .server
+            .active
+            .with_label_values::<&str>(&[])
+            .inc();
         Arc::new(Observation::new(Arc::clone(self), head, context))
     }
 
@@ -149,10 +156,19 @@ impl Observer {
         let labels = [route[0], observation.head.method, &status];
         server.requests.with_label_values(&labels).inc();
         let took = ended.saturating_sub(observation.arrived);
-        server.seconds.with_label_values(&route).observe(took.as_secs_f64());
+        server
+            .seconds
+            .with_label_values(&route)
+            .observe(took.as_secs_f64());
         server.active.with_label_values::<&str>(&[]).dec();
-        server.received_bytes.with_label_values(&route).inc_by(noted.received_bytes);
-        server.sent_bytes.with_label_values(&route).inc_by(noted.sent_bytes);
+        server
+            .received_bytes
+            .with_label_values(&route)
+            .inc_by(noted.received_bytes);
+        server
+            .sent_bytes
+            .with_label_values(&route)
+            .inc_by(noted.sent_bytes);
         if let Some(reason) = noted.reason {
             server.refused.with_label_values(&[reason]).inc();
         }

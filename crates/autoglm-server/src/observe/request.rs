@@ -20,7 +20,7 @@ const MOST_NAME_CHARS: usize = 128;
 pub(crate) struct Head {
     /// Its method, or `_OTHER`.
     pub(crate) method: &'static str,
-    /// The route as it is declared, or `other`.
+    /// The route as it is declared, or [`OTHER`].
     pub(crate) route: String,
     /// The path, without what is behind the question mark.
     pub(crate) path: String,
@@ -30,6 +30,16 @@ pub(crate) struct Head {
     pub(crate) peer: Option<IpAddr>,
     /// The program that the client says it is.
     pub(crate) agent: Option<String>,
+}
+
+/// What paths are called that no route is declared for.
+pub(crate) const OTHER: &str = "other";
+
+impl Head {
+    /// The route, where there is one.
+    pub(crate) fn route(&self) -> Option<&str> {
+        (self.route != OTHER).then_some(&self.route)
+    }
 }
 
 /// What is noted of a request while it is answered. Times are those of the clock.

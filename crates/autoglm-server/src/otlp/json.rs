@@ -16,7 +16,9 @@ impl Resource {
             ("service.name", "autoglm"),
             ("service.version", env!("CARGO_PKG_VERSION")),
         ];
-        let usual = usual.iter().filter(|(name, _)| given.iter().all(|(given, _)| given != name));
+        let usual = usual
+            .iter()
+            .filter(|(name, _)| given.iter().all(|(given, _)| given != name));
         let usual = usual.map(|(name, value)| text_pair(name, value));
         let given = given.iter().map(|(name, value)| text_pair(name, value));
         let attributes: Vec<Value> = usual.chain(given).collect();
@@ -104,12 +106,17 @@ fn attributes(attributes: &Attributes) -> Vec<Value> {
         Attribute::Whole(number) => json!({"intValue": number.to_string()}),
         Attribute::Number(number) => json!({"doubleValue": number}),
         Attribute::Texts(texts) => {
-            let texts: Vec<Value> = texts.iter().map(|text| json!({"stringValue": text})).collect();
+            let texts: Vec<Value> = texts
+                .iter()
+                .map(|text| json!({"stringValue": text}))
+                .collect();
             json!({"arrayValue": {"values": texts}})
         }
     };
     let pairs = attributes.0.iter();
-    pairs.map(|(name, attribute)| pair(name, value(attribute))).collect()
+    pairs
+        .map(|(name, attribute)| pair(name, value(attribute)))
+        .collect()
 }
 
 /// A value of JSON as OTLP has it.

@@ -107,6 +107,7 @@ impl Exporter {
         metrics: &Arc<Metrics>,
         now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     ) -> Self {
+        show_losses(metrics);
         let queue = Arc::new(Queue::new(settings.queue, settings.batch));
         let exporter = Self {
             queue: Arc::clone(&queue),
@@ -161,6 +162,16 @@ impl Exporter {
     /// Sends what waits, and then no more. Says whether that was done in time.
     pub(crate) fn close(&self, limit: Duration) -> bool {
         self.queue.close(limit)
+    }
+}
+
+/// Shows counters of losses before there are any: a rise from nothing is no rise to Prometheus.
+fn show_losses(metrics: &Metrics) {
+    for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+        for reason in ["queue_full", "unreachable", "refused", "rejected"] {
+            let labels = [signal.word(), reason];
+            metrics.server.dropped.with_label_values(&labels);
+        }
     }
 }
 
@@ -224,14 +235,20 @@ impl Worker {
             Ok(rejected) => {
                 let taken = count.saturating_sub(rejected);
                 let labels = [signal.word()];
-                server.exported.with_label_values(&labels).inc_by(taken as u64);
+                server
+                    .exported
+                    .with_label_values(&labels)
+                    .inc_by(taken as u64);
                 (rejected > 0).then_some(("rejected", rejected))
             }
             Err(reason) => Some((reason, count)),
         };
         if let Some((reason, lost)) = lost {
             let labels = [signal.word(), reason];
-            server.dropped.with_label_values(&labels).inc_by(lost as u64);
+            server
+                .dropped
+                .with_label_values(&labels)
+                .inc_by(lost as u64);
         }
     }
 }

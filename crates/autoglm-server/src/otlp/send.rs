@@ -77,7 +77,10 @@ impl Sender {
 
     fn try_once(&self, signal: Signal, body: &str) -> Result<usize, Failure> {
         let url = format!("{}/v1/{}", self.endpoint, signal.word());
-        let mut request = self.agent.post(url).header("content-type", "application/json");
+        let mut request = self
+            .agent
+            .post(url)
+            .header("content-type", "application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -109,5 +112,8 @@ fn rejected(answer: &str) -> usize {
         Value::String(text) => text.parse().ok(),
         other => other.as_u64().map(|number| number as usize),
     };
-    names.iter().find_map(|name| number(&partial[name])).unwrap_or(0)
+    names
+        .iter()
+        .find_map(|name| number(&partial[name]))
+        .unwrap_or(0)
 }

@@ -86,7 +86,12 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn span(&self, name: impl Into<String>, parent: Option<SpanId>, times: (Duration, Duration)) -> Span {
+    fn span(
+        &self,
+        name: impl Into<String>,
+        parent: Option<SpanId>,
+        times: (Duration, Duration),
+    ) -> Span {
         let context = &self.observation.context;
         Span {
             trace: context.trace,
@@ -105,12 +110,17 @@ impl Maker<'_> {
     fn request(&mut self, noted: &Noted, ended: Duration) {
         let (context, head) = (&self.observation.context, &self.observation.head);
         let times = (self.observation.arrived, ended);
-        let name = format!("{} {}", head.method, head.route);
+        let name = match head.route() {
+            Some(route) => format!("{} {route}", head.method),
+            None => head.method.to_owned(),
+        };
         let status = noted.status_or_left();
+        // An error that came when the answer had begun has no status of its own.
+        let broke_off = status < 400 && noted.reason.is_some();
         let span = Span {
             id: context.span,
             kind: Kind::Server,
-            is_error: status >= 500,
+            is_error: status >= 500 || broke_off,
             attributes: self.request_attributes(noted),
             ..self.span(name, context.parent, times)
         };
@@ -122,7 +132,7 @@ impl Maker<'_> {
         let status = noted.status_or_left();
         let mut attributes = Attributes::default();
         attributes.text("http.request.method", Some(head.method));
-        attributes.text("http.route", Some(head.route.as_str()));
+        attributes.text("http.route", head.route());
         attributes.text("url.path", Some(head.path.as_str()));
         attributes.text("url.scheme", Some("http"));
         attributes.text("network.protocol.version", Some(head.protocol));
@@ -188,7 +198,10 @@ fn call_attributes(
         attributes.number("gen_ai.request.top_p", sampling.top_p);
         attributes.number("gen_ai.request.top_k", sampling.top_k as f64);
         attributes.number("gen_ai.request.presence_penalty", sampling.presence_penalty);
-        attributes.number("gen_ai.request.frequency_penalty", sampling.frequency_penalty);
+        attributes.number(
+            "gen_ai.request.frequency_penalty",
+            sampling.frequency_penalty,
+        );
         attributes.text("autoglm.request.seed", Some(sampling.seed.to_string()));
     }
     if call.choices != 1 {

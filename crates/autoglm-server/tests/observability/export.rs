@@ -20,14 +20,20 @@ fn exporting(export: OtlpSettings) -> Server {
 }
 
 fn ask(server: &Server) {
-    assert_eq!(server.post("/v1/completions", &completion("hello", false)).status, 200);
+    assert_eq!(
+        server
+            .post("/v1/completions", &completion("hello", false))
+            .status,
+        200
+    );
 }
 
 /// Spans that were lost, in all and by reason.
 fn lost(server: &Server) -> impl Fn(&str) -> f64 {
     let scrape = Scrape::read(&server.app.metrics().text());
     move |reason: &str| {
-        let series = format!(r#"autoglm_telemetry_dropped_total{{reason="{reason}",signal="traces"}}"#);
+        let series =
+            format!(r#"autoglm_telemetry_dropped_total{{reason="{reason}",signal="traces"}}"#);
         scrape.values.get(&series).copied().unwrap_or(0.0)
     }
 }
@@ -55,7 +61,12 @@ fn the_collector_is_told_who_sends_and_gets_the_headers_that_it_wants() {
     assert_eq!(paths, ["/v1/logs", "/v1/metrics", "/v1/traces"]);
     for taken in &taken {
         assert!(taken.headers.iter().any(|header| header == "x-team: blue"));
-        assert!(taken.headers.iter().any(|header| header == "content-type: application/json"));
+        assert!(
+            taken
+                .headers
+                .iter()
+                .any(|header| header == "content-type: application/json")
+        );
         let resource = taken.body.as_object().unwrap().values().next().unwrap();
         let attributes = resource[0]["resource"]["attributes"].as_array().unwrap();
         let pair = |name: &str, value: &str| json!({"key": name, "value": {"stringValue": value}});

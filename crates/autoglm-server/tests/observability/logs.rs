@@ -64,7 +64,10 @@ fn a_refused_request_says_why_and_how_grave_that_is() {
     let server = start(Setup::default());
     server.post("/v1/completions", &json!({"prompt": "x", "best_of": 3}));
     let record = server.last_record();
-    assert_eq!((record.status, record.reason), (400, Some("unsupported_parameter")));
+    assert_eq!(
+        (record.status, record.reason),
+        (400, Some("unsupported_parameter"))
+    );
     assert_eq!(record.severity(), Severity::Info);
     server.app.stop();
     server.get("/health/ready");
@@ -120,7 +123,8 @@ fn a_writer_writes_what_has_come_before_it_closes() {
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.lines().count(), 10);
     let first = text.lines().next().unwrap();
-    let begin = "time=2027-01-15T08:00:00.000Z severity=INFO method=GET route=/health/live status=200";
+    let begin =
+        "time=2027-01-15T08:00:00.000Z severity=INFO method=GET route=/health/live status=200";
     assert!(first.starts_with(begin), "{first}");
 }
 
@@ -160,9 +164,15 @@ fn a_writer_that_is_stuck_loses_lines_and_says_how_many() {
     drop(held);
     writer.close();
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let (told, lost): (Vec<Value>, Vec<Value>) = lines.partition(|line| line["dropped_lines"].is_null());
-    let lost: u64 = lost.iter().map(|line| line["dropped_lines"].as_u64().unwrap()).sum();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (told, lost): (Vec<Value>, Vec<Value>) =
+        lines.partition(|line| line["dropped_lines"].is_null());
+    let lost: u64 = lost
+        .iter()
+        .map(|line| line["dropped_lines"].as_u64().unwrap())
+        .sum();
     assert!(lost > 0);
     assert_eq!(told.len() as u64 + lost, 10_000);
 }

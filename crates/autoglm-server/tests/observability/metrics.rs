@@ -27,7 +27,10 @@ fn check(scrape: &Scrape, wanted: &[(&str, f64)]) {
             format!("{name}{MODEL}")
         };
         let found = scrape.value(&series);
-        assert!((found - value).abs() < 1e-9, "{series}: {found}, not {value}");
+        assert!(
+            (found - value).abs() < 1e-9,
+            "{series}: {found}, not {value}"
+        );
     }
 }
 
@@ -35,7 +38,12 @@ fn check(scrape: &Scrape, wanted: &[(&str, f64)]) {
 fn a_request_is_counted_with_the_times_of_its_stages() {
     let server = start(Setup::default());
     for stream in [false, true] {
-        assert_eq!(server.post("/v1/completions", &completion("hello", stream)).status, 200);
+        assert_eq!(
+            server
+                .post("/v1/completions", &completion("hello", stream))
+                .status,
+            200
+        );
     }
     // Each: 0.2 s until the first token, and then 4 times 0.05 s.
     check(
@@ -120,7 +128,9 @@ fn how_answers_end_is_told_apart() {
     server.post("/v1/completions", &short);
     server.post("/v1/completions", &completion("fail", false));
     let reason = |reason: &str| {
-        format!(r#"vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="tiny"}}"#)
+        format!(
+            r#"vllm:request_success_total{{engine="0",finished_reason="{reason}",model_name="tiny"}}"#
+        )
     };
     let scrape = server.scrape();
     check(
@@ -129,7 +139,10 @@ fn how_answers_end_is_told_apart() {
             (&reason("length"), 1.0),
             (&reason("error"), 1.0),
             (&reason("stop"), 0.0),
-            (r#"autoglm_requests_refused_total{reason="bad_request"}"#, 1.0),
+            (
+                r#"autoglm_requests_refused_total{reason="bad_request"}"#,
+                1.0,
+            ),
             (
                 r#"autoglm_model_calls_total{model_name="tiny",operation="generate",outcome="error"}"#,
                 1.0,
@@ -153,15 +166,23 @@ fn an_answer_whose_client_leaves_is_an_abort() {
         .as_bytes(),
     )
     .unwrap();
-    until("the model works", || server.model.begun.load(Ordering::SeqCst) == 1);
+    until("the model works", || {
+        server.model.begun.load(Ordering::SeqCst) == 1
+    });
     drop(client);
     server.until_ended(1);
     server.model.gate.open();
-    let abort = r#"vllm:request_success_total{engine="0",finished_reason="abort",model_name="tiny"}"#;
-    until("the model has stopped", || server.scrape().value(abort) == 1.0);
+    let abort =
+        r#"vllm:request_success_total{engine="0",finished_reason="abort",model_name="tiny"}"#;
+    until("the model has stopped", || {
+        server.scrape().value(abort) == 1.0
+    });
     check(
         &server.scrape(),
-        &[(r#"autoglm_requests_left_total{route="/v1/completions"}"#, 1.0)],
+        &[(
+            r#"autoglm_requests_left_total{route="/v1/completions"}"#,
+            1.0,
+        )],
     );
     assert!(!server.records.lock().unwrap()[0].is_whole);
 }
@@ -183,11 +204,18 @@ fn the_queue_is_told_by_model_and_its_refusals_by_reason() {
         std::thread::spawn(move || send(&url, &completion("hello", false), &[]).status)
     };
     let first = ask();
-    until("the model works", || server.model.begun.load(Ordering::SeqCst) == 1);
+    until("the model works", || {
+        server.model.begun.load(Ordering::SeqCst) == 1
+    });
     let second = ask();
     let waiting = format!("vllm:num_requests_waiting{MODEL}");
     until("a request waits", || server.scrape().value(&waiting) == 1.0);
-    assert_eq!(server.post("/v1/completions", &completion("hello", false)).status, 429);
+    assert_eq!(
+        server
+            .post("/v1/completions", &completion("hello", false))
+            .status,
+        429
+    );
     check(
         &server.scrape(),
         &[
@@ -195,7 +223,10 @@ fn the_queue_is_told_by_model_and_its_refusals_by_reason() {
             (r#"autoglm_admission_requests{state="waiting"}"#, 1.0),
             (r#"autoglm_admission_limit{state="waiting"}"#, 1.0),
             (r#"autoglm_admission_queued{model_name="tiny"}"#, 1.0),
-            (r#"autoglm_requests_refused_total{reason="server_busy"}"#, 1.0),
+            (
+                r#"autoglm_requests_refused_total{reason="server_busy"}"#,
+                1.0,
+            ),
             (
                 r#"autoglm_http_requests_total{method="POST",route="/v1/completions",status="429"}"#,
                 1.0,
@@ -241,9 +272,18 @@ fn the_engine_s_load_is_told_as_it_is() {
             (&state("autoglm_engine_requests", "running"), 3.0),
             (&state("autoglm_engine_cache_positions", "kept"), 32.0),
             (&state("autoglm_engine_cache_positions", "free"), 160.0),
-            (r#"autoglm_engine_prompt_tokens_total{model_name="tiny"}"#, 1_000.0),
-            (r#"autoglm_engine_cached_tokens_total{model_name="tiny"}"#, 900.0),
-            (r#"autoglm_engine_generated_tokens_total{model_name="tiny"}"#, 70.0),
+            (
+                r#"autoglm_engine_prompt_tokens_total{model_name="tiny"}"#,
+                1_000.0,
+            ),
+            (
+                r#"autoglm_engine_cached_tokens_total{model_name="tiny"}"#,
+                900.0,
+            ),
+            (
+                r#"autoglm_engine_generated_tokens_total{model_name="tiny"}"#,
+                70.0,
+            ),
             (r#"autoglm_engine_passes_total{model_name="tiny"}"#, 20.0),
         ],
     );
@@ -267,7 +307,10 @@ fn scores_and_vectors_are_counted_as_calls_with_tokens_of_prompts() {
             ("vllm:prompt_tokens_total", 20.0),
             ("vllm:prefix_cache_hits_total", 12.0),
             ("vllm:generation_tokens_total", 0.0),
-            (r#"vllm:prompt_tokens_total{engine="0",model_name="vectors"}"#, 15.0),
+            (
+                r#"vllm:prompt_tokens_total{engine="0",model_name="vectors"}"#,
+                15.0,
+            ),
             (
                 r#"autoglm_model_calls_total{model_name="tiny",operation="score",outcome="ok"}"#,
                 1.0,
@@ -297,7 +340,10 @@ fn bytes_and_connections_are_counted() {
                 &route("autoglm_http_received_bytes_total"),
                 body.to_string().len() as f64,
             ),
-            (&route("autoglm_http_sent_bytes_total"), answer.text.len() as f64),
+            (
+                &route("autoglm_http_sent_bytes_total"),
+                answer.text.len() as f64,
+            ),
         ],
     );
 }
@@ -328,8 +374,14 @@ fn labels_take_values_from_bounded_sets() {
     check(
         &scrape,
         &[
-            (r#"autoglm_requests_refused_total{reason="not_found"}"#, 20.0),
-            (r#"autoglm_requests_refused_total{reason="model_not_found"}"#, 40.0),
+            (
+                r#"autoglm_requests_refused_total{reason="not_found"}"#,
+                20.0,
+            ),
+            (
+                r#"autoglm_requests_refused_total{reason="model_not_found"}"#,
+                40.0,
+            ),
         ],
     );
 }

@@ -103,7 +103,8 @@ impl Scripted {
             if cancel.is_cancelled() {
                 break;
             }
-            self.hand.advance(if tokens.is_empty() { PREFILL } else { STEP });
+            self.hand
+                .advance(if tokens.is_empty() { PREFILL } else { STEP });
             tokens.push(token);
             on_delta(
                 index,

@@ -57,7 +57,10 @@ fn a_change_holds_from_the_next_request_on_and_leaves_the_rest_alone() {
     server.put(&json!({"sampling": {"routes": {path: 1.0}}, "content": true}));
     assert!(server.is_followed(path, &body));
     let now = json(&server.get("/admin/telemetry"));
-    assert_eq!((&now["content"], &now["sampling"]["ratio"]), (&json!(true), &json!(0.0)));
+    assert_eq!(
+        (&now["content"], &now["sampling"]["ratio"]),
+        (&json!(true), &json!(0.0))
+    );
 }
 
 #[test]
@@ -66,8 +69,14 @@ fn a_wrong_value_changes_nothing_and_is_named() {
     let before = server.get("/admin/telemetry").text;
     for (body, field) in [
         (json!({"sampling": {"ratio": 2}}), "sampling.ratio"),
-        (json!({"sampling": {"ratio": 0.5, "parent_based": "yes"}}), "sampling.parent_based"),
-        (json!({"sampling": {"routes": {"/metrics": -1}}}), "sampling.routes"),
+        (
+            json!({"sampling": {"ratio": 0.5, "parent_based": "yes"}}),
+            "sampling.parent_based",
+        ),
+        (
+            json!({"sampling": {"routes": {"/metrics": -1}}}),
+            "sampling.routes",
+        ),
         (json!({"content": 1}), "content"),
         (json!({"content": true, "colour": "red"}), "colour"),
     ] {

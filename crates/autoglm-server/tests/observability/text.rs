@@ -126,7 +126,9 @@ fn parts(series: &str) -> Vec<&str> {
 }
 
 fn bound(series: &str) -> f64 {
-    let bound = parts(series).into_iter().find_map(|part| part.strip_prefix("le="));
+    let bound = parts(series)
+        .into_iter()
+        .find_map(|part| part.strip_prefix("le="));
     match bound.unwrap().trim_matches('"') {
         "+Inf" => f64::INFINITY,
         number => number.parse().unwrap(),

@@ -69,7 +69,10 @@ fn stages_are_spans_in_the_caller_s_trace() {
     let answer = server.post_with("/v1/chat/completions", &chat("hello", true), &headers);
     let spans = spans(&server, &sink);
     let root = named(&spans, "POST /v1/chat/completions");
-    assert_eq!((&root["kind"], &root["parentSpanId"]), (&json!(2), &json!("00f067aa0ba902b7")));
+    assert_eq!(
+        (&root["kind"], &root["parentSpanId"]),
+        (&json!(2), &json!("00f067aa0ba902b7"))
+    );
     let call = named(&spans, "chat tiny");
     let tree = [
         ("read", root, (0, 0)),
@@ -149,7 +152,10 @@ fn a_failed_request_says_why() {
     let sink = Sink::start(&[Manner::Takes]);
     let server = traced(&sink, TelemetrySettings::default());
     server.post("/v1/completions", &completion("fail", false));
-    server.post("/v1/completions", &json!({"prompt": "x", "model": "nobody"}));
+    server.post(
+        "/v1/completions",
+        &json!({"prompt": "x", "model": "nobody"}),
+    );
     let spans = spans(&server, &sink);
     let call = named(&spans, "text_completion tiny");
     assert_eq!(call["status"]["code"], 2);
