@@ -113,7 +113,7 @@ impl Backend for MeasuredBackend {
     }
 }
 
-/// A message as the GenAI conventions have it.
+/// A message as the conventions for generative AI have it.
 fn told(message: &Message) -> Value {
     let mut parts = vec![json!({"type": "text", "content": message.content})];
     parts.extend(

@@ -150,34 +150,37 @@ impl Meter {
     ) {
         let ended = self.now();
         self.measured.metrics.asked(requests.len());
-        let mut tokens = Tokens::default();
-        let mut finishes = Vec::new();
-        for (index, (request, result)) in requests.iter().zip(results).enumerate() {
-            let usage = result.as_ref().map(|completion| completion.usage);
-            let usage = usage.unwrap_or_default();
-            self.measured
-                .metrics
-                .read(usage.prompt_tokens, usage.cached_tokens);
-            let progress = self.answers[index];
-            let uncounted = usage.completion_tokens.saturating_sub(progress.tokens);
-            self.measured.metrics.generated(uncounted);
-            // Several answers to one prompt stand side by side.
-            let is_new = index == 0 || requests[index - 1].prompt != request.prompt;
-            if is_new {
-                tokens.prompt += usage.prompt_tokens;
-                tokens.cached += usage.cached_tokens;
-            }
-            tokens.generated += usage.completion_tokens;
-            let answer = self.answered(index, request, result, ended);
-            self.measured.metrics.answered(&answer);
-            finishes.push(answer.finish);
-        }
+        let pairs = requests.iter().zip(results).enumerate();
+        let finishes =
+            pairs.map(|(index, (request, result))| self.count(index, request, result, ended));
+        let finishes = finishes.collect();
         let call = Call {
             settings: requests.first().map(CallSettings::of),
             output: self.records_content().then(|| output_of(results)),
-            ..self.call(ended, tokens, finishes)
+            ..self.call(ended, tokens_of(requests, results), finishes)
         };
         self.note(call);
+    }
+
+    /// Counts an answer.
+    fn count(
+        &self,
+        index: usize,
+        request: &GenerateRequest,
+        result: &Result<Completion, EngineError>,
+        ended: Duration,
+    ) -> Finish {
+        let metrics = &self.measured.metrics;
+        let answer = self.answered(index, request, result, ended);
+        let cached = result
+            .as_ref()
+            .map(|completion| completion.usage.cached_tokens);
+        metrics.read(answer.prompt_tokens, cached.unwrap_or_default());
+        // Tokens that came in pieces are counted already.
+        let counted = self.answers[index].tokens;
+        metrics.generated(answer.generated_tokens.saturating_sub(counted));
+        metrics.answered(&answer);
+        answer.finish
     }
 
     fn answered(
@@ -283,6 +286,22 @@ impl CallSettings {
     }
 }
 
+/// Tokens of answers, and of their prompts; several answers to one prompt stand side by side.
+fn tokens_of(requests: &[GenerateRequest], results: &[Result<Completion, EngineError>]) -> Tokens {
+    let mut tokens = Tokens::default();
+    for (index, result) in results.iter().enumerate().take(requests.len()) {
+        let Ok(Completion { usage, .. }) = result else {
+            continue;
+        };
+        if index == 0 || requests[index - 1].prompt != requests[index].prompt {
+            tokens.prompt += usage.prompt_tokens;
+            tokens.cached += usage.cached_tokens;
+        }
+        tokens.generated += usage.completion_tokens;
+    }
+    tokens
+}
+
 fn finish_of(result: &Result<Completion, EngineError>) -> Finish {
     match result {
         Ok(completion) => match completion.finish {
@@ -295,7 +314,7 @@ fn finish_of(result: &Result<Completion, EngineError>) -> Finish {
     }
 }
 
-/// Answers as the GenAI conventions have them.
+/// Answers as the conventions for generative AI have them.
 fn output_of(results: &[Result<Completion, EngineError>]) -> Value {
     let told = |completion: &Completion| {
         json!({

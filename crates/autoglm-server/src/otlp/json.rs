@@ -139,7 +139,7 @@ pub(super) fn text_pair(name: &str, value: &str) -> Value {
 }
 
 fn pair(name: &str, value: Value) -> Value {
-    json!({"key": name, "value": value})
+    object([("key", name.into()), ("value", value)])
 }
 
 fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {

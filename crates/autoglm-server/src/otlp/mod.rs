@@ -62,7 +62,7 @@ impl Default for OtlpSettings {
             traces: true,
             metrics: true,
             logs: true,
-            metrics_interval: Duration::from_secs(60),
+            metrics_interval: Duration::from_mins(1),
             delay: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             queue: 2_048,
@@ -198,7 +198,7 @@ impl Worker {
             let wait = metrics_due.saturating_duration_since(Instant::now());
             let batch = self.queue.take(self.settings.delay, wait);
             let is_last = batch.is_last;
-            self.send_batch(batch);
+            self.send_batch(&batch);
             if self.settings.metrics && (is_last || Instant::now() >= metrics_due) {
                 self.send_metrics();
                 metrics_due = Instant::now() + self.settings.metrics_interval;
@@ -210,7 +210,7 @@ impl Worker {
         }
     }
 
-    fn send_batch(&self, batch: Batch) {
+    fn send_batch(&self, batch: &Batch) {
         if !batch.spans.is_empty() {
             let body = json::traces(&self.resource, &batch.spans);
             self.send(Signal::Traces, &body, batch.spans.len());

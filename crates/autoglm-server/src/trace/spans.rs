@@ -171,7 +171,7 @@ impl Maker<'_> {
     }
 }
 
-/// What the GenAI conventions call it.
+/// What the conventions for generative AI call it.
 fn operation_name(operation: Operation, route: &str) -> &'static str {
     match operation {
         Operation::Embed => "embeddings",

@@ -216,10 +216,6 @@ fn prometheus_reads_the_metrics_and_answers_the_dashboard() {
     clippy::disallowed_methods,
     reason = "a test is told by it where the program is"
 )]
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs the tests must see what is left out"
-)]
 fn rotel_takes_spans_metrics_and_log_records() {
     let Ok(program) = std::env::var("AUTOGLM_ROTEL") else {
         eprintln!("skipped: AUTOGLM_ROTEL does not name the program rotel-agent (PyPI: rotel)");
