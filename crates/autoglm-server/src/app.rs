@@ -13,6 +13,7 @@ use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
+use crate::observe::{Observer, Telemetry, measured, note_model};
 use crate::store::ServerStore;
 use crate::work::TimeLimits;
 
@@ -61,7 +62,7 @@ pub struct App {
     pub(crate) updating: Mutex<()>,
     pub(crate) admission: Admission,
     pub(crate) settings: Settings,
-    pub(crate) metrics: Metrics,
+    pub(crate) observer: Arc<Observer>,
     surroundings: Surroundings,
     stopping: AtomicBool,
     /// What is remembered, if anything is.
@@ -81,13 +82,27 @@ impl App {
     /// An application that serves models. Where a request names none, the first that fits answers;
     /// of two with the same name the later one is served.
     pub fn new(models: Vec<Version>, settings: Settings, surroundings: Surroundings) -> Self {
+        Self::observed(models, settings, surroundings, Telemetry::default())
+    }
+
+    /// The same, with what it observes sent where the caller wants it.
+    pub fn observed(
+        models: Vec<Version>,
+        settings: Settings,
+        surroundings: Surroundings,
+        telemetry: Telemetry,
+    ) -> Self {
+        let models = Arc::new(Models::new(models));
+        let admission = Admission::new(settings.admission);
+        let metrics = Arc::new(Metrics::new(Arc::clone(&models), admission.clone()));
+        let observer = Arc::new(Observer::new(metrics, surroundings.clone(), telemetry));
         Self {
-            models: Arc::new(Models::new(models)),
+            models,
             loader: None,
             updating: Mutex::new(()),
-            admission: Admission::new(settings.admission),
+            admission,
             settings,
-            metrics: Metrics::default(),
+            observer,
             surroundings,
             stopping: AtomicBool::new(false),
             store: None,
@@ -108,6 +123,22 @@ impl App {
         self
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.observer.metrics
+    }
+
+    /// Sends what is observed and not sent yet, and then no more; the last thing before the
+    /// process ends. Waits at most so long, and says whether that was enough.
+    pub fn close_telemetry(&self, limit: Duration) -> bool {
+        self.observer.close(limit)
+    }
+
+    /// What a version can do, with every call observed.
+    pub(crate) fn skill(&self, version: &Version) -> Skill {
+        measured(version, &self.observer)
+    }
+
     /// The version that answers a request: of the model that it names, or of the first that fits.
     pub(crate) fn version(
         &self,
@@ -124,7 +155,9 @@ impl App {
         let name = name.ok_or_else(|| ServerError::Missing {
             field: "model".to_owned(),
         })?;
-        self.models.pick(&name, ticket.number)
+        let version = self.models.pick(&name, ticket.number)?;
+        note_model(&version.name);
+        Ok(version)
     }
 
     /// A model that writes.
@@ -135,11 +168,8 @@ impl App {
     ) -> Result<(Arc<Version>, Arc<dyn Backend>), ServerError> {
         let writes = |version: &Version| matches!(version.skill, Skill::Write(_));
         let version = self.version(name, ticket, writes)?;
-        match &version.skill {
-            Skill::Write(backend) => {
-                let backend = Arc::clone(backend);
-                Ok((version, backend))
-            }
+        match self.skill(&version) {
+            Skill::Write(backend) => Ok((version, backend)),
             Skill::Embed(_) => Err(ServerError::CannotDo {
                 model: version.name.clone(),
                 what: "generate text",
@@ -155,11 +185,8 @@ impl App {
     ) -> Result<(Arc<Version>, Arc<dyn Embed>), ServerError> {
         let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
         let version = self.version(name, ticket, embeds)?;
-        match &version.skill {
-            Skill::Embed(embedder) => {
-                let embedder = Arc::clone(embedder);
-                Ok((version, embedder))
-            }
+        match self.skill(&version) {
+            Skill::Embed(embedder) => Ok((version, embedder)),
             Skill::Write(_) => Err(ServerError::CannotDo {
                 model: version.name.clone(),
                 what: "make vectors of texts",

@@ -314,6 +314,28 @@ impl ServerError {
         })
     }
 
+    /// The error in a word, for counters, log lines and spans: the code, or what the status says.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.code().unwrap_or(match self {
+            Self::Stopping => "stopping",
+            Self::BodyBroken => "body_broken",
+            Self::NotJson { .. } => "not_json",
+            Self::CannotDo { .. } => "model_cannot",
+            other => match other.status() {
+                401 => "unauthorized",
+                403 => "forbidden",
+                404 => "not_found",
+                405 => "method_not_allowed",
+                413 => "body_too_large",
+                415 => "media_type",
+                429 => "rate_limited",
+                503 => "no_capacity",
+                500.. => "internal",
+                _ => "bad_request",
+            },
+        })
+    }
+
     /// The field that is to blame, where one is.
     pub(crate) fn field(&self) -> Option<&str> {
         match self {

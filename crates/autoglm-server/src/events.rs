@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::ServerError;
 use crate::http::error_body;
+use crate::observe::note_failure;
 
 /// How often a comment is sent while there is nothing to say, so that nobody in between takes the
 /// connection for dead.
@@ -86,7 +87,10 @@ pub(crate) fn events(source: impl EventSource) -> Response {
         Some(match source.next().await {
             Ok(Step::Go(events)) => (events, Some(source)),
             Ok(Step::Last(events)) => (events, None),
-            Err(error) => (vec![source.failure(&error)], None),
+            Err(error) => {
+                note_failure(&error);
+                (vec![source.failure(&error)], None)
+            }
         })
     });
     let told = |event: Event| Ok::<_, Infallible>(sse::Event::from(event));

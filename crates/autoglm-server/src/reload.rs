@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use crate::SetupError;
 
 /// Tells the time.
-pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// What looking at files again came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

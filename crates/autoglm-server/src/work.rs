@@ -16,7 +16,9 @@ use crate::admission::Permit;
 use crate::app::{App, Ticket};
 use crate::backend::Backend;
 use crate::client::Client;
+use crate::metrics::AnswerCache;
 use crate::models::{Models, Version};
+use crate::observe::carried;
 use crate::store::{AnswerKey, ServerStore};
 
 /// Pieces that wait for a client that reads slowly.
@@ -117,6 +119,15 @@ impl Plan {
                     .collect(),
             });
         let remembered = memory.as_ref().map(Memory::recall).transpose()?.flatten();
+        match &remembered {
+            Some(completions) => {
+                let saved = completions.iter().map(|c| c.usage.compute).max();
+                let saved = saved.unwrap_or_default();
+                app.metrics().cache_hit(AnswerCache::Exact, saved);
+            }
+            None if memory.is_some() => app.metrics().cache_miss(AnswerCache::Exact),
+            None => {}
+        }
         Ok(Self {
             version: Arc::clone(version),
             models: Arc::clone(&app.models),
@@ -184,7 +195,8 @@ impl Work {
             _cancel: CancelOnDrop(cancel.clone()),
         };
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || self.run(&runtime, &sender, &cancel));
+        let work = carried(move || self.run(&runtime, &sender, &cancel));
+        tokio::task::spawn_blocking(work);
         running
     }
 
@@ -316,7 +328,7 @@ impl Running {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServerError> + Send + 'static,
 ) -> Result<T, ServerError> {
-    let joined = tokio::task::spawn_blocking(work).await;
+    let joined = tokio::task::spawn_blocking(carried(work)).await;
     joined.unwrap_or_else(|error| {
         Err(ServerError::Bug {
             what: format!("work on a request ended early: {error}"),

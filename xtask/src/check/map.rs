@@ -3,7 +3,7 @@
 use super::{File, Finding};
 
 /// Folders at the root. A word in back-ticks that begins with one of them is a path.
-const ROOT_FOLDERS: [&str; 10] = [
+const ROOT_FOLDERS: [&str; 11] = [
     ".cargo",
     ".ci",
     "benches",
@@ -12,6 +12,7 @@ const ROOT_FOLDERS: [&str; 10] = [
     "docs",
     "examples",
     "fuzz",
+    "ops",
     "tools",
     "xtask",
 ];

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::ServerError;
 use crate::auth::Account;
+use crate::observe::Waits;
 
 /// How much is taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +94,18 @@ impl Admission {
     /// # Errors
     /// [`ServerError::Busy`] where the queue is full.
     pub async fn admit(&self, client: &str) -> Result<Permit, ServerError> {
-        let receiver = match self.0.enter(client)? {
-            Entry::Free => return Ok(Permit::new(&self.0)),
-            Entry::Queued(receiver) => receiver,
+        let waits = Waits::begin(client);
+        let permit = match self.0.enter(client)? {
+            Entry::Free => Permit::new(&self.0),
+            Entry::Queued(receiver) => receiver.await.map_err(|_| ServerError::Stopping)?,
         };
-        receiver.await.map_err(|_| ServerError::Stopping)
+        waits.granted();
+        Ok(permit)
+    }
+
+    /// How many there may be.
+    pub fn limits(&self) -> AdmissionLimits {
+        self.0.limits
     }
 
     /// How many requests there are.

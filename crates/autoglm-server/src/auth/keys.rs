@@ -9,7 +9,7 @@ use super::account::Account;
 use super::file::{Credential, KeyEntry, parse_keys};
 use super::key::KeyHash;
 use super::scope::{Need, Scope};
-use crate::reload::{Clock, Reload, Seen, held, read};
+use crate::reload::{Reload, Seen, WallClock, held, read};
 use crate::{ServerError, SetupError};
 
 /// The keys of a file, which may change while the server runs. Clones are the same keys.
@@ -18,7 +18,7 @@ pub struct Keys(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    now: Clock,
+    now: WallClock,
     seen: Seen,
     grants: RwLock<Arc<[Arc<Grant>]>>,
 }
@@ -34,7 +34,7 @@ impl Keys {
     ///
     /// # Errors
     /// A file that cannot be read or is no file of keys.
-    pub fn open(path: &Path, now: Clock) -> Result<Self, SetupError> {
+    pub fn open(path: &Path, now: WallClock) -> Result<Self, SetupError> {
         let keys = Self(Arc::new(Inner {
             path: path.to_owned(),
             now,

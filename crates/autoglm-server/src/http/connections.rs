@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Answering, Peer};
+use crate::metrics::{Metrics, OpenConnection};
 use crate::tls::Tls;
 
 /// How long to wait where the system has no descriptors left for another connection.
@@ -57,13 +58,15 @@ impl Default for ConnectionLimits {
 
 /// Answers connections until `stop` is done; then none are taken, and those that are open may end
 /// their requests within the time of grace. Those that do not are cut; says how many.
+/// `metrics` are those of the application behind the router, and count connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    metrics: Arc<Metrics>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
-    answer_all(listener, None, (router, limits), stop).await
+    answer_all(listener, None, (router, metrics, limits), stop).await
 }
 
 /// The same for connections that TLS makes secure; all others are refused.
@@ -71,16 +74,17 @@ pub async fn serve_tls(
     listener: TcpListener,
     tls: Tls,
     router: Router,
+    metrics: Arc<Metrics>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
-    answer_all(listener, Some(tls), (router, limits), stop).await
+    answer_all(listener, Some(tls), (router, metrics, limits), stop).await
 }
 
 async fn answer_all(
     listener: TcpListener,
     tls: Option<Tls>,
-    (router, limits): (Router, ConnectionLimits),
+    (router, metrics, limits): (Router, Arc<Metrics>, ConnectionLimits),
     stop: impl Future<Output = ()>,
 ) -> usize {
     let (tell, stopping) = watch::channel(false);
@@ -98,7 +102,7 @@ async fn answer_all(
     tokio::pin!(stop);
     loop {
         tokio::select! {
-            accepted = accept(&listener, &places) => match accepted {
+            accepted = accept(&listener, &places, &metrics) => match accepted {
                 Ok(accepted) => drop(open.spawn(run(accepted, tls.clone(), answering.clone()))),
                 Err(_) => sleep(PAUSE).await,
             },
@@ -109,7 +113,7 @@ async fn answer_all(
     tell.send_replace(true);
     // Connections that the system has taken already are not to be lost with the socket.
     let last = async {
-        while let Ok(accepted) = accept(&listener, &places).await {
+        while let Ok(accepted) = accept(&listener, &places, &metrics).await {
             open.spawn(run(accepted, tls.clone(), answering.clone()));
         }
     };
@@ -133,13 +137,27 @@ async fn end(mut open: JoinSet<()>, grace: Duration) -> usize {
 struct Accepted {
     stream: TcpStream,
     address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
+/// What a connection holds while it is open.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _open: OpenConnection,
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<Accepted> {
     let place = Arc::clone(places).acquire_owned().await;
     let place = place.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
+    let place = Place {
+        _permit: place,
+        _open: OpenConnection::new(metrics),
+    };
     Ok(Accepted {
         stream,
         address,

@@ -24,6 +24,10 @@ pub(crate) use body::discard;
 pub(crate) use connection::Peer;
 pub(crate) use held::Held;
 
+/// Why an answer is none, told to the layer that observes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal(pub(crate) &'static str);
+
 /// An answer in JSON.
 pub(crate) fn json_response(value: &Value) -> Response {
     let json = HeaderValue::from_static("application/json");
@@ -56,6 +60,7 @@ pub(crate) fn error_body(error: &ServerError) -> Value {
 impl IntoResponse for ServerError {
     fn into_response(self) -> Response {
         let mut response = json_response(&error_body(&self));
+        response.extensions_mut().insert(Refusal(self.reason()));
         let status = StatusCode::from_u16(self.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         *response.status_mut() = status;

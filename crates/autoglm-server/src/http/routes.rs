@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -14,6 +15,7 @@ use crate::ServerError;
 use crate::app::App;
 use crate::auth::Models;
 use crate::client::Client;
+use crate::observe::{admin as telemetry_admin, observe};
 use crate::{admin, openai, openapi};
 
 type Shared = State<Arc<App>>;
@@ -35,6 +37,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
         .route("/openapi.json", get(async || openapi::answer()))
+        .route("/metrics", get(metrics))
+        .route("/admin/telemetry", get(telemetry).put(change_telemetry))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/admin/models", get(versions))
@@ -43,6 +47,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/admin/models/{name}/rollback", post(roll_back))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&app), observe))
         .with_state(app)
 }
 
@@ -108,6 +113,18 @@ async fn promote(State(app): Shared, Path(name): Path<String>) -> Answer {
 
 async fn roll_back(State(app): Shared, Path(name): Path<String>) -> Answer {
     Ok(json_response(&app.models.roll_back(&name)?))
+}
+
+async fn metrics(State(app): Shared) -> Answer {
+    telemetry_admin::metrics(app).await
+}
+
+async fn telemetry(State(app): Shared) -> Answer {
+    Ok(json_response(&telemetry_admin::telemetry(&app)))
+}
+
+async fn change_telemetry(State(app): Shared, Json(body): Json) -> Answer {
+    telemetry_admin::change_telemetry(&app, body)
 }
 
 async fn live() -> Answer {

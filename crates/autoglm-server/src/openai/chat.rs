@@ -51,10 +51,9 @@ pub(crate) async fn answer(
     let response = match stream {
         None => {
             let completions = running.completions().await?;
-            app.metrics.completed(&chat.model, &completions);
             json_response(&chat.whole(&completions))
         }
-        Some(stream) => chat.stream(app, running, stream.include_usage),
+        Some(stream) => chat.stream(running, stream.include_usage),
     };
     Ok(with_origin(response, is_remembered))
 }
@@ -274,11 +273,10 @@ impl Chat {
         })
     }
 
-    fn stream(self, app: Arc<App>, running: Running, include_usage: bool) -> Response {
+    fn stream(self, running: Running, include_usage: bool) -> Response {
         let choices = vec![ChoiceStream::of(&self.parser); self.choices];
         events(ChatStream {
             chat: self,
-            app,
             running,
             choices,
             include_usage,
@@ -302,7 +300,6 @@ pub(super) fn finish_reason(finish: FinishReason, has_calls: bool) -> &'static s
 /// An answer that comes in pieces.
 struct ChatStream {
     chat: Chat,
-    app: Arc<App>,
     running: Running,
     choices: Vec<ChoiceStream>,
     include_usage: bool,
@@ -340,7 +337,6 @@ impl EventSource for ChatStream {
             }
             Update::Done(results) => {
                 let completions: Vec<Completion> = results.into_iter().collect::<Result<_, _>>()?;
-                self.app.metrics.completed(&self.chat.model, &completions);
                 Ok(Step::Last(self.endings(&completions)))
             }
         }

@@ -54,7 +54,6 @@ pub(crate) async fn answer(
     let response = match stream {
         None => {
             let completions = running.completions().await?;
-            app.metrics.completed(&work.model, &completions);
             json_response(&work.whole(&completions))
         }
         Some(stream) => {
@@ -62,7 +61,6 @@ pub(crate) async fn answer(
             events(TextStream {
                 offsets: offsets.collect(),
                 work,
-                app,
                 running,
                 include_usage: stream.include_usage,
                 begun: false,
@@ -272,7 +270,6 @@ fn text_of(backend: &dyn Backend, prompt: &Prompt) -> String {
 /// An answer that comes in pieces.
 struct TextStream {
     work: Continuation,
-    app: Arc<App>,
     running: Running,
     /// Characters that were told of each choice.
     offsets: Vec<usize>,
@@ -297,7 +294,6 @@ impl EventSource for TextStream {
             }
             Update::Done(results) => {
                 let completions: Vec<Completion> = results.into_iter().collect::<Result<_, _>>()?;
-                self.app.metrics.completed(&self.work.model, &completions);
                 Ok(Step::Last(self.endings(&completions)))
             }
         }

@@ -41,13 +41,9 @@ pub(crate) async fn answer(
     let served = app.version(model.as_deref(), ticket, embeds)?;
     let permit = client.admit(&app.admission).await?;
     let limits = (ticket.deadline, app.settings.times);
-    let ranked = match &served.skill {
-        Skill::Embed(embedder) => {
-            by_nearness(Arc::clone(embedder), query, &documents, permit, limits).await?
-        }
-        Skill::Write(backend) => {
-            by_answers(Arc::clone(backend), &query, &documents, permit, limits).await?
-        }
+    let ranked = match app.skill(&served) {
+        Skill::Embed(embedder) => by_nearness(embedder, query, &documents, permit, limits).await?,
+        Skill::Write(backend) => by_answers(backend, &query, &documents, permit, limits).await?,
     };
     let order = Order {
         served: &served,

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use super::TlsSettings;
 use super::clients::Named;
 use crate::SetupError;
-use crate::reload::{Clock, held, read};
+use crate::reload::{WallClock, held, read};
 
 /// What is spoken inside, by what the server likes best.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -34,7 +34,7 @@ pub(super) fn contents(settings: &TlsSettings) -> Vec<io::Result<Vec<u8>>> {
 pub(super) fn config(
     settings: &TlsSettings,
     contents: &[io::Result<Vec<u8>>],
-    now: &Clock,
+    now: &WallClock,
 ) -> Result<ServerConfig, SetupError> {
     let wrong = |source| tls_error(&settings.certificates, source);
     let chain = certificates(&settings.certificates, &contents[0])?;
@@ -113,7 +113,7 @@ fn tls_error(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> S
 }
 
 /// The time by which certificates begin and end.
-struct Time(Clock);
+struct Time(WallClock);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {

@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::SetupError;
 use crate::hex::hex;
-use crate::reload::{Clock, Reload, Seen};
+use crate::reload::{Reload, Seen, WallClock};
 
 pub use spiffe::SpiffePattern;
 
@@ -53,7 +53,7 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     settings: TlsSettings,
-    now: Clock,
+    now: WallClock,
     seen: Seen,
     config: RwLock<Arc<ServerConfig>>,
 }
@@ -63,7 +63,7 @@ impl Tls {
     ///
     /// # Errors
     /// Files that cannot be read or hold no PEM; a key that is not the certificate's.
-    pub fn open(settings: TlsSettings, now: Clock) -> Result<Self, SetupError> {
+    pub fn open(settings: TlsSettings, now: WallClock) -> Result<Self, SetupError> {
         let contents = config::contents(&settings);
         let config = config::config(&settings, &contents, &now)?;
         Ok(Self(Arc::new(Inner {

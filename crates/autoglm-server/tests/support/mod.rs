@@ -329,9 +329,11 @@ fn launch(
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let routes = router(Arc::clone(&app));
+    let metrics = Arc::clone(app.metrics());
     runtime.spawn(serve(
         listener,
         routes,
+        metrics,
         ConnectionLimits::default(),
         async move {
             // A server that is dropped stops, too.

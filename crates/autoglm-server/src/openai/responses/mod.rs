@@ -83,7 +83,6 @@ pub(crate) async fn answer(
         stream(talk, app, running)
     } else {
         let completions = running.completions().await?;
-        app.metrics.completed(&talk.model, &completions);
         let told = blocking(move || talk.conclude(&app, &completions)).await?;
         json_response(&told)
     };

@@ -56,7 +56,6 @@ impl EventSource for ResponseStream {
             Update::Piece(_, delta) => Ok(Step::Go(self.grow(&delta))),
             Update::Done(results) => {
                 let completions: Vec<Completion> = results.into_iter().collect::<Result<_, _>>()?;
-                self.app.metrics.completed(&self.talk.model, &completions);
                 let mut told = self.end(&completions);
                 let (talk, app) = (Arc::clone(&self.talk), Arc::clone(&self.app));
                 let cut = completions.iter().any(|c| c.finish != FinishReason::Stop);
