@@ -93,6 +93,20 @@ async fn who_never_reads_is_cut_and_frees_the_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_goes_nowhere_is_cut_and_its_model_stops() {
+    let server = Server::start(Setup {
+        limits: ConnectionLimits {
+            stalled: Duration::from_millis(300),
+            ..ConnectionLimits::default()
+        },
+        ..Setup::default()
+    });
+    let mut client = Client::plain(server.address).await;
+    assert!(client.ask(words("hold", 3)).await.is_err());
+    server.model.cancelled(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nonsense_and_half_closed_connections_harm_nobody() {
     let server = impatient();
     let nonsense: [&[u8]; 6] = [

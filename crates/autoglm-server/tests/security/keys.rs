@@ -205,7 +205,7 @@ async fn files_are_followed_and_each_change_is_told_once() {
 async fn requests_beyond_a_minutes_are_refused_with_a_time_and_what_is_left_is_told() {
     let file = KeyFile::new();
     let key = file.add("a", |entry| {
-        entry.limits.requests_per_minute = 2.try_into().ok()
+        entry.limits.requests_per_minute = 2.try_into().ok();
     });
     let free = file.add("b", |_| ());
     let server = Server::start(Setup::with_keys(&file.path()));
@@ -229,7 +229,7 @@ async fn requests_beyond_a_minutes_are_refused_with_a_time_and_what_is_left_is_t
 async fn tokens_are_put_down_whether_the_answer_comes_whole_or_in_pieces() {
     let file = KeyFile::new();
     let key = file.add("a", |entry| {
-        entry.limits.tokens_per_minute = 100.try_into().ok()
+        entry.limits.tokens_per_minute = 100.try_into().ok();
     });
     let server = Server::start(Setup::with_keys(&file.path()));
     let left = async |request| {
@@ -257,7 +257,7 @@ async fn tokens_are_put_down_whether_the_answer_comes_whole_or_in_pieces() {
 async fn requests_at_once_count_until_their_streams_end() {
     let file = KeyFile::new();
     let key = file.add("a", |entry| {
-        entry.limits.concurrent_requests = 1.try_into().ok()
+        entry.limits.concurrent_requests = 1.try_into().ok();
     });
     let server = Server::start(Setup::with_keys(&file.path()));
     let address = server.address;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use autoglm_server::{Keys, Reload, Tls};
+use autoglm_server::{ConnectionLimits, Keys, Reload, Tls};
 use axum::body::Body;
 use axum::http::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::certificates::{Authority, Files, Pair, Visitor};
 use crate::client::{Answer, Client, get, read_to_end, words};
@@ -111,6 +114,33 @@ async fn plain_http_is_refused_at_once_with_a_word_why() {
     assert!(body.contains("https"), "{answer}");
     let right = house.authority.client(&[API]);
     assert_eq!(house.ask(Some(&right)).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_shake_hands_in_time_is_cut() {
+    let authority = Authority::new("house");
+    let files = Files::new(&authority.server(), None);
+    let server = Server::start(Setup {
+        tls: Some(files.tls(&[])),
+        limits: ConnectionLimits {
+            connections: 2,
+            handshake: Duration::from_millis(300),
+            ..ConnectionLimits::default()
+        },
+        ..Setup::default()
+    });
+    let mut silent = Vec::new();
+    for beginning in [&b""[..], b"\x16", b"\x16\x03\x01\x02\0\x01"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        silent.push(stream);
+    }
+    for mut stream in silent {
+        read_to_end(&mut stream).await;
+    }
+    let visitor = Visitor::new(&authority, None);
+    let answer = ask(&visitor, &server, get("/health/live")).await.unwrap();
+    assert_eq!(answer.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,8 +248,6 @@ async fn certificates_change_while_requests_go_on_and_none_fails() {
 }
 
 fn is_in(pair: &Pair, shown: &[u8]) -> bool {
-    use tokio_rustls::rustls::pki_types::CertificateDer;
-    use tokio_rustls::rustls::pki_types::pem::PemObject;
     let own = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
     own.as_ref() == shown
 }
