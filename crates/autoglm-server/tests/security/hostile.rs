@@ -96,6 +96,7 @@ async fn who_never_reads_is_cut_and_frees_the_place() {
 async fn a_request_that_goes_nowhere_is_cut_and_its_model_stops() {
     let server = Server::start(Setup {
         limits: ConnectionLimits {
+            headers: Duration::from_millis(100),
             stalled: Duration::from_millis(300),
             ..ConnectionLimits::default()
         },
