@@ -35,7 +35,7 @@ pub use auth::{
 };
 pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
 pub use error::ServerError;
-pub use http::{ConnectionLimits, adopt, listen, router, serve, serve_tls};
+pub use http::{ConnectionLimits, adopt, guarded, listen, router, serve, serve_tls};
 pub use log::{LogFormat, LogRecord, LogSink, LogWriter, Severity};
 pub use metrics::{AnswerCache, Metrics};
 pub use models::{HealthLimits, Loaded, Loader, Version};

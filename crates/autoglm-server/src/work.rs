@@ -36,7 +36,7 @@ pub struct TimeLimits {
 impl Default for TimeLimits {
     fn default() -> Self {
         Self {
-            request: Duration::from_secs(600),
+            request: Duration::from_mins(10),
             unread: Duration::from_secs(30),
         }
     }

@@ -328,6 +328,6 @@ mod tests {
     fn times_are_told_as_openai_tells_them() {
         assert_eq!(told(Duration::from_millis(120)), "120ms");
         assert_eq!(told(Duration::from_millis(6_420)), "6.5s");
-        assert_eq!(told(Duration::from_secs(60)), "60s");
+        assert_eq!(told(Duration::from_mins(1)), "60s");
     }
 }

@@ -33,7 +33,7 @@ pub struct ConnectionLimits {
     /// How long a client may leave what is sent unread.
     pub unread: Duration,
     /// How long a connection with requests stays open while no piece of an answer goes; more than
-    /// a request may take.
+    /// a request may take, and than `headers`.
     pub stalled: Duration,
     /// How long connections are still taken when the server stops, so that whoever asks whether
     /// it is ready notices first.

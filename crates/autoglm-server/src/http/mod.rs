@@ -17,7 +17,7 @@ use crate::ServerError;
 use crate::error::seconds_up;
 
 pub use connections::{ConnectionLimits, serve, serve_tls};
-pub use routes::router;
+pub use routes::{guarded, router};
 pub use sockets::{adopt, listen};
 
 pub(crate) use body::discard;

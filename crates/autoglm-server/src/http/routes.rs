@@ -13,7 +13,7 @@ use super::body::Json;
 use super::json_response;
 use crate::ServerError;
 use crate::app::App;
-use crate::auth::Models;
+use crate::auth::{Guard, Models};
 use crate::client::Client;
 use crate::observe::{admin as telemetry_admin, observe};
 use crate::{admin, openai, openapi};
@@ -25,6 +25,16 @@ type Answer = Result<Response, ServerError>;
 
 /// All routes of an application.
 pub fn router(app: Arc<App>) -> Router {
+    routes(&app).layer(from_fn_with_state(app, observe))
+}
+
+/// All routes behind a guard. What it refuses is observed like every other answer.
+pub fn guarded(app: Arc<App>, guard: Guard) -> Router {
+    let routes = guard.before(routes(&app));
+    routes.layer(from_fn_with_state(app, observe))
+}
+
+fn routes(app: &Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
@@ -47,8 +57,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/admin/models/{name}/rollback", post(roll_back))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(Arc::clone(&app), observe))
-        .with_state(app)
+        .with_state(Arc::clone(app))
 }
 
 async fn chat(State(app): Shared, client: Client, Json(body): Json) -> Answer {

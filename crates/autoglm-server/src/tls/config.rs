@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -82,13 +82,13 @@ fn clients(
 }
 
 fn certificates(
-    path: &PathBuf,
+    path: &Path,
     content: &io::Result<Vec<u8>>,
 ) -> Result<Vec<CertificateDer<'static>>, SetupError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(held(path, content)?).collect();
     let found = found.ok().filter(|found| !found.is_empty());
     found.ok_or_else(|| SetupError::Pem {
-        path: path.clone(),
+        path: path.to_owned(),
         wanted: "certificates",
     })
 }

@@ -13,7 +13,7 @@ use anyhow::Context;
 use autoglm_model::QuantizedType;
 use autoglm_server::{
     AdmissionLimits, App, ConnectionLimits, Loaded, Loader, ServerError, ServerStore, Settings,
-    Skill, StoreLimits, TimeLimits, Version, listen, router, serve, serve_tls,
+    Skill, StoreLimits, TimeLimits, Version, guarded, listen, serve, serve_tls,
 };
 use autoglm_spec::Cancel;
 use clap::Args;
@@ -146,7 +146,7 @@ async fn answer(
         listener.local_addr()?
     ));
     access.follow();
-    let routes = access.guard.before(router(Arc::clone(&app)));
+    let routes = guarded(Arc::clone(&app), access.guard);
     let stopping = Arc::clone(&app);
     let stop = async move {
         while !cancel.is_cancelled() {
