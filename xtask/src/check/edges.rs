@@ -19,6 +19,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("autoglm-task", &["autoglm-spec"]),
     (
+        "autoglm-server",
+        &["autoglm-spec", "autoglm-token", "autoglm-task"],
+    ),
+    (
         "autoglm",
         &[
             "autoglm-spec",
@@ -27,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "autoglm-model",
             "autoglm-engine",
             "autoglm-task",
+            "autoglm-server",
         ],
     ),
     ("xtask", &[]),
