@@ -227,7 +227,9 @@ fn read_blocks(
             .seek(SeekFrom::Start(entry.block))
             .and_then(|_| file.read_exact(&mut bytes));
         if let Err(error) = read {
-            held.into_iter().for_each(|block| cache.let_go(block));
+            for block in held {
+                cache.let_go(block);
+            }
             return Err(error.into());
         }
         let block = cache.read_block(&bytes);
