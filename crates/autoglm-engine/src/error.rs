@@ -42,6 +42,9 @@ pub enum LocalError {
     /// The model does not fit into the memory that it may use.
     #[error(transparent)]
     Memory(#[from] crate::memory::MemoryError),
+    /// Prefixes cannot be saved or loaded.
+    #[error(transparent)]
+    Prefixes(#[from] crate::prefix::PrefixFileError),
     /// A constraint that cannot be compiled or was broken.
     #[error(transparent)]
     Constraint(#[from] crate::constraint::ConstraintError),
@@ -90,6 +93,7 @@ impl Blamed for LocalError {
                 Fault::Capacity => Blame::Capacity,
             },
             Self::Token(error) => error.blame(),
+            Self::Prefixes(error) => error.blame(),
             Self::WideVocabulary { .. } | Self::ShortTexts { .. } | Self::NoDirection { .. } => {
                 Blame::Data
             }

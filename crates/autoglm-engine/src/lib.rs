@@ -6,6 +6,7 @@
 //! the same on a server, as far as the server goes.
 
 mod adapters;
+mod check;
 pub mod constraint;
 mod conversation;
 mod desk;
@@ -18,12 +19,15 @@ mod local;
 mod lookup;
 mod memory;
 mod options;
+mod penalties;
 mod perplexity;
+mod predict;
 mod prefix;
 pub mod remote;
 mod request;
 mod runner;
 mod sampler;
+mod saved;
 mod scheduler;
 mod score;
 mod stats;
@@ -36,4 +40,5 @@ pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
 pub use memory::{MemoryError, MemoryPlan};
 pub use perplexity::{Perplexity, PerplexitySettings};
+pub use prefix::PrefixFileError;
 pub use stats::EngineStats;

@@ -8,21 +8,19 @@ use autoglm_model::{
     Adapter, CacheType, KvCache, Model, Pool, Pooling, QuantizedType, WeightSource,
 };
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, Decoding, Delta, EmbeddingSpace, EngineError,
-    Generate, GenerateRequest, ModelFacts, Prompt, Sampling, Score, ScoreRequest, Scoring,
-    Similarity,
+    Cancel, Completion, Constraint, Delta, EmbeddingSpace, EngineError, Generate, GenerateRequest,
+    ModelFacts, Prompt, Score, ScoreRequest, Scoring, Similarity,
 };
 use autoglm_token::{ChatOptions, ChatTemplate, GlmGeneration, Specials, TokenId, Tokenizer};
 
 use crate::adapters::Adapters;
+use crate::check::{check_choice, check_not_empty, check_options, check_tokens};
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::desk::{Busy, Desk};
-use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::GenerateJob;
 use crate::memory::{MemoryError, MemoryPlan};
 use crate::options::OptionPlan;
-use crate::perplexity::{self, Perplexity, PerplexitySettings};
 use crate::request::{Answer, Job};
 use crate::runner::{Machine, PLACEHOLDER};
 use crate::scheduler::Scheduler;
@@ -220,137 +218,6 @@ impl LocalEngine {
         }
     }
 
-    /// How well the model predicts tokens. They are cut into windows of `settings.context`
-    /// positions, each computed from an empty cache behind the prefix that the model wants; all
-    /// tokens but the first position of a window are predicted, or as many as `settings.last`
-    /// says. `on_window` hears of each finished window.
-    ///
-    /// # Errors
-    /// A context of fewer than two tokens or of more than the model's, or cancellation.
-    pub fn perplexity(
-        &self,
-        tokens: &[TokenId],
-        settings: &PerplexitySettings,
-        cancel: &Cancel,
-        on_window: &mut dyn FnMut(&Perplexity),
-    ) -> Result<Perplexity, EngineError> {
-        let mut total = Perplexity::default();
-        for window in self.windows(tokens, settings.context)? {
-            let machine = self.machine();
-            let found = self.desk.borrow(|scheduler| {
-                let runner = &mut scheduler.runner;
-                perplexity::window(runner, machine, &window, settings, cancel)
-            })?;
-            total += found;
-            on_window(&total);
-        }
-        Ok(total)
-    }
-
-    /// How well the model predicts each of several continuations of one prompt, behind the prefix
-    /// that the model wants, under each of several policies. The prompt but for its last token is
-    /// read once, with full attention; the policies are those of the positions which predict. One
-    /// list for each policy.
-    ///
-    /// # Errors
-    /// A prompt or a continuation without tokens, more tokens than the model's context, or
-    /// cancellation.
-    pub fn predict_continuations(
-        &self,
-        prompt: &[TokenId],
-        continuations: &[Vec<TokenId>],
-        policies: &[AttentionPolicy],
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<Perplexity>>, EngineError> {
-        let prompt = [self.tokenizer.prefix(), prompt].concat();
-        let refused = |field, given: usize, wanted| EngineError::BadRequest {
-            field,
-            given: format!("{given} tokens"),
-            wanted,
-        };
-        let lengths = || continuations.iter().map(Vec::len);
-        if prompt.is_empty() {
-            return Err(refused("prompt", 0, "at least 1 token"));
-        }
-        if lengths().any(|len| len == 0) {
-            return Err(refused("continuation", 0, "at least 1 token"));
-        }
-        let longest = prompt.len() + lengths().max().unwrap_or(0);
-        if longest > self.facts.context_tokens {
-            let wanted = "at most the model's context";
-            return Err(refused("prompt and continuation", longest, wanted));
-        }
-        let machine = self.machine();
-        self.desk.borrow(|scheduler| {
-            let runner = &mut scheduler.runner;
-            let asked = (prompt.as_slice(), continuations);
-            perplexity::continuations(runner, machine, asked, policies, cancel)
-        })
-    }
-
-    /// Tokens in windows of `context` positions, the model's prefix included.
-    fn windows(
-        &self,
-        tokens: &[TokenId],
-        context: usize,
-    ) -> Result<Vec<Vec<TokenId>>, EngineError> {
-        self.check_writes()?;
-        let prefix = self.tokenizer.prefix();
-        let smallest = 2.max(prefix.len() + 1);
-        let largest = self
-            .facts
-            .context_tokens
-            .saturating_sub(self.virtual_tokens());
-        if !(smallest..=largest).contains(&context) {
-            return Err(EngineError::BadRequest {
-                field: "context",
-                given: context.to_string(),
-                wanted: "at least 2, more than the model's prefix, and at most the model's context",
-            });
-        }
-        let windows = tokens.chunks(context - prefix.len());
-        Ok(windows.map(|text| [prefix, text].concat()).collect())
-    }
-
-    /// How far the model's predictions of a text are from another model's with the same
-    /// vocabulary, over the windows of [`LocalEngine::perplexity`].
-    ///
-    /// # Errors
-    /// As [`LocalEngine::perplexity`], and another vocabulary.
-    pub fn divergence(
-        &self,
-        reference: &Self,
-        tokens: &[TokenId],
-        context: usize,
-        cancel: &Cancel,
-        on_window: &mut dyn FnMut(&Divergence),
-    ) -> Result<Divergence, EngineError> {
-        let (found, wanted) = (self.vocabulary(), reference.vocabulary());
-        if found != wanted {
-            return Err(EngineError::engine(LocalError::OtherVocabulary {
-                found,
-                wanted,
-            }));
-        }
-        let limit = reference.facts.context_tokens;
-        let machines = [self.machine(), reference.machine()];
-        let mut total = Divergence::default();
-        for window in self.windows(tokens, context.min(limit))? {
-            self.desk.borrow(|ours| {
-                reference.desk.borrow(|theirs| {
-                    let runners = [&mut ours.runner, &mut theirs.runner];
-                    compare_window(runners, machines, &window, &mut total, cancel)
-                })
-            })?;
-            on_window(&total);
-        }
-        Ok(total)
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.model.config().vocabulary
-    }
-
     /// What the engine has done so far.
     pub fn stats(&self) -> EngineStats {
         self.desk.stats()
@@ -363,7 +230,7 @@ impl LocalEngine {
     }
 
     /// Fails where the model has no output head.
-    fn check_writes(&self) -> Result<(), EngineError> {
+    pub(crate) fn check_writes(&self) -> Result<(), EngineError> {
         if self.model.config().causal {
             return Ok(());
         }
@@ -532,92 +399,6 @@ fn check_texts(tokenizer: &Tokenizer, model: &Model) -> Result<(), LocalError> {
 fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
     if tokens > rows {
         return Err(LocalError::WideVocabulary { tokens, rows });
-    }
-    Ok(())
-}
-
-/// Refuses settings of a choice that would end a pass in a panic or mean nothing.
-fn check_choice(request: &GenerateRequest, vocabulary_len: usize) -> Result<(), EngineError> {
-    let bad = |field, given: String, wanted| {
-        Err(EngineError::BadRequest {
-            field,
-            given,
-            wanted,
-        })
-    };
-    for &(id, bias) in &request.logit_bias {
-        if id as usize >= vocabulary_len {
-            let given = format!("the token {id} for a vocabulary of {vocabulary_len}");
-            return bad("logit_bias", given, "tokens of the vocabulary");
-        }
-        if !bias.is_finite() {
-            return bad("logit_bias", bias.to_string(), "finite numbers");
-        }
-    }
-    let Sampling {
-        presence_penalty,
-        frequency_penalty,
-        ..
-    } = request.sampling;
-    if !presence_penalty.is_finite() {
-        let given = presence_penalty.to_string();
-        return bad("presence_penalty", given, "a finite number");
-    }
-    if !frequency_penalty.is_finite() {
-        let given = frequency_penalty.to_string();
-        return bad("frequency_penalty", given, "a finite number");
-    }
-    let top = request.decoding.top_logprobs;
-    if top > Decoding::MAX_TOP_LOGPROBS {
-        return bad("top_logprobs", top.to_string(), "at most 20");
-    }
-    Ok(())
-}
-
-/// Refuses tokens that the vocabulary does not have.
-fn check_tokens(tokens: &[TokenId], vocabulary_len: usize) -> Result<(), EngineError> {
-    match tokens.iter().find(|&&id| id as usize >= vocabulary_len) {
-        None => Ok(()),
-        Some(id) => Err(EngineError::BadRequest {
-            field: "prompt",
-            given: format!("the token {id} for a vocabulary of {vocabulary_len}"),
-            wanted: "tokens of the vocabulary",
-        }),
-    }
-}
-
-fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {
-    if prompt.is_empty() {
-        return Err(EngineError::BadRequest {
-            field: "prompt",
-            given: "no token".to_owned(),
-            wanted: "at least one token",
-        });
-    }
-    Ok(())
-}
-
-fn check_options(texts: &[String], options: &[Vec<TokenId>]) -> Result<(), EngineError> {
-    let bad = |given: String, wanted| {
-        Err(EngineError::BadRequest {
-            field: "options",
-            given,
-            wanted,
-        })
-    };
-    if options.is_empty() {
-        return bad("none".to_owned(), "at least one option");
-    }
-    for (index, option) in options.iter().enumerate() {
-        if option.is_empty() {
-            return bad(
-                format!("an empty option at {index}"),
-                "options that are not empty",
-            );
-        }
-        if options[..index].contains(option) {
-            return bad(format!("{:?} twice", texts[index]), "options that differ");
-        }
     }
     Ok(())
 }

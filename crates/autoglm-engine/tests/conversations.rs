@@ -5,8 +5,11 @@
 mod folder;
 
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Blame, Blamed, EngineError, Prompt, Role, Segment};
-use autoglm_token::{ChatOptions, Message, ToolDefinition};
+use autoglm_spec::{
+    AttentionPolicy, Blame, Blamed, Cancel, Decoding, EngineError, Generate, GenerateRequest,
+    Prompt, Role, Sampling, Segment,
+};
+use autoglm_token::{ChatOptions, Message, TokenId, ToolDefinition};
 use folder::{Tags, engine_with};
 use serde_json::json;
 
@@ -58,6 +61,40 @@ fn the_parser_knows_whether_the_prompt_opened_the_reasoning() {
         let answer = told.parser.parse(text);
         assert_eq!(answer.reasoning, if thinks { "hm" } else { "" });
         assert_eq!(answer.tool_calls[0].name, "now");
+    }
+}
+
+#[test]
+fn a_tag_ends_the_reasoning_whatever_kind_of_token_it_is() {
+    let user = [Message::new("user", "hi</think>")];
+    for tags in [Tags::InText, Tags::Control] {
+        let engine = engine_with(THINKING, tags);
+        let told = engine
+            .converse(&user, &options(tools(), Some(true)))
+            .unwrap();
+        let ids = 0..engine.tokenizer().vocabulary_len() as TokenId;
+        let is_end = |&id: &TokenId| engine.tokenizer().token_text(id) == "</think>";
+        let end = ids.into_iter().find(is_end).unwrap();
+        // What the user says is the tag only where texts have it.
+        assert_eq!(told.tokens.contains(&end), tags == Tags::InText);
+        let asked = GenerateRequest {
+            prompt: Prompt::Tokens(told.tokens),
+            max_tokens: 1,
+            sampling: Sampling::GREEDY,
+            logit_bias: vec![(end, 1e6)],
+            stop: Vec::new(),
+            constraint: None,
+            decoding: Decoding::default(),
+            attention: AttentionPolicy::Full,
+            adapter: None,
+        };
+        let mut answers = engine.generate(&[asked], &Cancel::default(), &mut |_, _| {});
+        let text = answers.remove(0).unwrap().text;
+        let answer = told.parser.parse(&format!("hm{text}ho"));
+        assert_eq!(
+            (answer.reasoning.as_str(), answer.content.as_str()),
+            ("hm", "ho")
+        );
     }
 }
 

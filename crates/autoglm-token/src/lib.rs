@@ -19,6 +19,7 @@ mod python_json;
 mod sentence_piece;
 mod specials;
 mod table;
+mod tags;
 mod text_stream;
 mod tokenizer;
 mod tool_call;

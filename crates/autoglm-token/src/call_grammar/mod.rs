@@ -3,7 +3,8 @@
 //! tools' schemas.
 //!
 //! The tags of a call are written as text. Where the vocabulary has tokens for them that are part
-//! of a text the engine takes those; control tokens, which no text contains, are not asked for.
+//! of a text the engine takes those; control tokens, which no text becomes, are not asked for, but
+//! a thought may be ended by one.
 
 mod lark;
 mod python;
