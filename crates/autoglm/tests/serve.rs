@@ -15,6 +15,8 @@ use support::{Desk, default_model, fixture};
 struct Server {
     process: Child,
     url: String,
+    /// What it said before it listened.
+    told: String,
 }
 
 impl Server {
@@ -22,17 +24,18 @@ impl Server {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
         let mut process = desk.command(&args).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut told) = (String::new(), String::new());
         let url = loop {
             line.clear();
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended early");
             if let Some(url) = line.strip_prefix("listening at ") {
                 break url.trim().to_owned();
             }
+            told.push_str(&line);
         };
         // What is said later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self { process, url }
+        Self { process, url, told }
     }
 
     fn get(&self, path: &str) -> Value {
@@ -117,6 +120,66 @@ fn what_is_remembered_survives_a_restart() {
     let server = Server::start(&desk, &["-m", &fixture("tiny-qwen2.gguf")]);
     let (_, _, is_hit) = server.post("/v1/completions", &continued("the dog"));
     assert!(!is_hit);
+}
+
+/// The file of prefixes of the only model that was served.
+#[cfg(unix)]
+fn kept(desk: &Desk) -> std::path::PathBuf {
+    let mut files = std::fs::read_dir(desk.path("home/prefixes")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    file
+}
+
+#[test]
+#[cfg(unix)]
+fn computed_prompts_survive_a_restart_where_that_is_asked_for() {
+    let desk = Desk::new();
+    let model = format!("m={}", fixture("tiny-llama.gguf"));
+    let start = |size: &str| {
+        let args = ["-m", &model, "--answer-cache", "0", "--prefix-cache", size];
+        Server::start(&desk, &args)
+    };
+    let asked = continued(&"the dog and the cat ".repeat(12));
+    let ask = |server: &Server| {
+        let (status, answer, is_hit) = server.post("/v1/completions", &asked);
+        assert_eq!((status, is_hit), (200, false), "{answer}");
+        let usage = &answer["usage"];
+        let cached = usage["prompt_tokens_details"]["cached_tokens"].as_u64();
+        let all = usage["prompt_tokens"].as_u64();
+        (answer["choices"].clone(), cached.unwrap(), all.unwrap())
+    };
+    let server = start("0");
+    let (first, cached, all) = ask(&server);
+    assert_eq!(cached, 0);
+    server.stop();
+    assert!(!desk.path("home/prefixes").exists());
+    let server = start("64M");
+    assert_eq!(ask(&server).1, 0);
+    server.stop();
+    let server = start("64M");
+    assert!(server.told.contains("are there again"), "{}", server.told);
+    assert_eq!(ask(&server), (first.clone(), all - 1, all));
+    // A version that takes over has its own file.
+    let update = json!({"source": fixture("tiny-llama.gguf")});
+    let (status, told, _) = server.post("/admin/models/m/update", &update);
+    assert_eq!(
+        (status, told["live"]["version"].as_u64()),
+        (200, Some(2)),
+        "{told}"
+    );
+    assert_eq!(ask(&server), (first.clone(), all - 1, all));
+    server.stop();
+    // A damaged file is told, removed and no harm.
+    let file = kept(&desk);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let server = start("64M");
+    assert!(server.told.contains("damaged"), "{}", server.told);
+    assert!(!file.exists());
+    assert_eq!(ask(&server), (first, 0, all));
 }
 
 #[test]

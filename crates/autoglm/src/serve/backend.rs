@@ -6,7 +6,7 @@ use autoglm_spec::{
     Cancel, Completion, Constraint, Delta, EngineError, Generate, GenerateRequest, ModelFacts,
     Prompt, Score, ScoreRequest, Scoring,
 };
-use autoglm_token::{Specials, TokenId, TokenKind};
+use autoglm_token::{Specials, TokenId};
 
 /// A model on this machine.
 pub(crate) struct LocalBackend(pub(crate) LocalEngine);
@@ -66,9 +66,7 @@ impl Backend for LocalBackend {
 
     fn token_bytes(&self, token: TokenId) -> Vec<u8> {
         let tokenizer = self.0.tokenizer();
-        if token as usize >= tokenizer.vocabulary_len()
-            || tokenizer.kind(token) == TokenKind::Control
-        {
+        if token as usize >= tokenizer.vocabulary_len() {
             return Vec::new();
         }
         tokenizer.token_bytes(token).to_vec()

@@ -12,6 +12,7 @@ use autoglm_spec::Generate;
 use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
+use super::prefixes::KeptPrefixes;
 use crate::engine::LocalArgs;
 use crate::models::{Need, resolve_model};
 
@@ -25,6 +26,8 @@ pub(crate) struct ModelPlan {
     pub(crate) args: LocalArgs,
     /// The data folder.
     pub(crate) home: PathBuf,
+    /// Keeps what is computed of prompts over a restart, where that is asked for.
+    pub(crate) prefixes: Option<Arc<KeptPrefixes>>,
 }
 
 /// A model with the name that it is served by.
@@ -48,22 +51,26 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
     let engine = args.open(&plan.home, need)?;
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
     let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
+    let identity = format!("{hash} {settings} {adapter:?}");
     Ok(Named {
         name: engine.facts().name.clone(),
         loaded: Loaded {
-            identity: format!("{hash} {settings} {adapter:?}"),
-            skill: skill(engine),
+            skill: skill(engine, &identity, plan.prefixes.as_deref()),
+            identity,
         },
     })
 }
 
-/// A model that cannot write makes vectors.
-fn skill(engine: LocalEngine) -> Skill {
-    if engine.model().config().causal {
-        Skill::Write(Arc::new(LocalBackend(engine)))
-    } else {
-        Skill::Embed(Arc::new(engine))
+/// A model that cannot write makes vectors, of which nothing is kept.
+fn skill(engine: LocalEngine, identity: &str, prefixes: Option<&KeptPrefixes>) -> Skill {
+    if !engine.model().config().causal {
+        return Skill::Embed(Arc::new(engine));
     }
+    let model = Arc::new(LocalBackend(engine));
+    if let Some(prefixes) = prefixes {
+        prefixes.restore(identity, &model);
+    }
+    Skill::Write(model)
 }
 
 /// The SHA-256 of a file, or of a folder's files with their names.

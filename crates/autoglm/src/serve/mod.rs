@@ -2,6 +2,7 @@
 
 mod backend;
 mod load;
+mod prefixes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,16 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 pub(crate) use load::{ModelPlan, load};
+pub(crate) use prefixes::KeptPrefixes;
+
+/// Talks to whoever runs the server.
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
+}
 
 /// The time, and numbers that nobody can guess.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use autoglm_server::{Guard, Keys, SetupError, SpiffePattern, Tls, TlsSettings, WallClock, follow};
 use clap::Args;
 
-use super::tell;
+use crate::serve::tell;
 use crate::streams::now;
 
 /// How often files of keys and certificates are looked at.

@@ -21,7 +21,7 @@ use clap::Args;
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
-use crate::serve::{ModelPlan, load, surroundings};
+use crate::serve::{KeptPrefixes, ModelPlan, load, surroundings, tell};
 use crate::streams::now;
 use access::{Access, AccessArgs};
 use telemetry::TelemetryArgs;
@@ -65,6 +65,10 @@ pub struct ServeArgs {
     /// keeps none.
     #[arg(long, value_name = "SIZE", value_parser = size_or_none, default_value = "256M")]
     answer_cache: u64,
+    /// Bytes of computed prompts that are kept in the data folder while no server runs, so that the
+    /// next one need not compute them again; 0 keeps none.
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none, default_value = "0")]
+    prefix_cache: u64,
     /// Seconds that requests may go on when the server is stopped.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u64,
@@ -97,6 +101,7 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     // What is wrong with these is told before models are loaded.
     let access = args.access.open(args.listen)?;
     let plan = args.plan(home);
+    let prefixes = plan.prefixes.clone();
     let versions = args.versions(&plan)?;
     let store = ServerStore::open(&home.join("server.db"), args.store_limits())
         .context("cannot open the server's store")?;
@@ -124,6 +129,11 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
             "{cut} connections were cut when the time of grace was over"
         ));
     }
+    if let Some(prefixes) = prefixes {
+        prefixes.save();
+    }
+    // Until here, so that the models are still there.
+    drop(app);
     Ok(())
 }
 
@@ -176,6 +186,8 @@ impl ServeArgs {
                 adapter: self.adapter.clone(),
             },
             home: home.to_owned(),
+            prefixes: (self.prefix_cache > 0)
+                .then(|| Arc::new(KeptPrefixes::new(home, self.prefix_cache))),
         }
     }
 
@@ -277,14 +289,6 @@ fn told(version: &Version) -> String {
         Skill::Embed(_) => "makes vectors",
     };
     format!("{} {does}", version.name)
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "talk to the user goes to standard error"
-)]
-fn tell(text: &str) {
-    eprintln!("{text}");
 }
 
 #[cfg(test)]
