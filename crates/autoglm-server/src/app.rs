@@ -14,6 +14,7 @@ use crate::backend::{Backend, Skill};
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::store::ServerStore;
+use crate::tasks::TaskDesk;
 use crate::work::TimeLimits;
 
 /// What the server takes from outside: the time and randomness.
@@ -66,6 +67,8 @@ pub struct App {
     stopping: AtomicBool,
     /// What is remembered, if anything is.
     pub(crate) store: Option<Arc<ServerStore>>,
+    /// Where tasks are worked on, if any are served.
+    pub(crate) tasks: Option<Arc<dyn TaskDesk>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -91,6 +94,7 @@ impl App {
             surroundings,
             stopping: AtomicBool::new(false),
             store: None,
+            tasks: None,
         }
     }
 
@@ -98,6 +102,13 @@ impl App {
     #[must_use]
     pub fn remembering(mut self, store: ServerStore) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The application with tasks.
+    #[must_use]
+    pub fn with_tasks(mut self, desk: Arc<dyn TaskDesk>) -> Self {
+        self.tasks = Some(desk);
         self
     }
 

@@ -1,6 +1,6 @@
 //! Models and tasks over HTTP: OpenAI's endpoints, the task API, and what operating them takes.
 //!
-//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`]; time and randomness are arguments.
+//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`], tasks as [`TaskDesk`]; time and randomness are arguments.
 
 mod admin;
 mod admission;
@@ -15,6 +15,7 @@ mod metrics;
 mod models;
 mod openai;
 mod store;
+mod tasks;
 mod work;
 
 pub use admission::{Admission, AdmissionLimits, Occupancy, Permit};
@@ -24,4 +25,8 @@ pub use error::ServerError;
 pub use http::{ConnectionLimits, router, serve};
 pub use models::{HealthLimits, Loaded, Loader, Version};
 pub use store::{ServerStore, StoreLimits};
+pub use tasks::{
+    FeedbackTaken, Means, RunEvent, RunHead, RunOrder, Said, StageTimes, StrategyChoice,
+    TaskAnswer, TaskDesk, TaskState, conduct,
+};
 pub use work::TimeLimits;

@@ -19,7 +19,7 @@ use crate::client::Client;
 const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// A body in JSON.
-pub(super) struct Json(pub(super) Value);
+pub(crate) struct Json(pub(crate) Value);
 
 impl FromRequest<Arc<App>> for Json {
     type Rejection = ServerError;

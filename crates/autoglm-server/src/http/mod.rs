@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::ServerError;
 
+pub(crate) use body::Json;
 pub use connections::{ConnectionLimits, serve};
 pub use routes::router;
 

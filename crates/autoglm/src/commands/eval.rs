@@ -394,6 +394,7 @@ pub(super) fn answer(
         now: &now,
         cancel,
         progress: &|progress| meter.show(progress),
+        step: &|_| {},
     };
     let ended = run_job(&job, &mut input.records, store, &mut sink, hooks);
     meter.clear();

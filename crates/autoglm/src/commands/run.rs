@@ -293,6 +293,7 @@ fn answer(
         now: &now,
         cancel,
         progress: &|progress| meter.show(progress),
+        step: &|_| {},
     };
     let ended = run_job(&job, &mut input.records, store, sink.as_mut(), hooks);
     meter.clear();
