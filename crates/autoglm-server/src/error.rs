@@ -155,6 +155,14 @@ pub enum ServerError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The folder of the server's memory cannot be made.
+    #[error("cannot make the folder {folder}")]
+    StoreFolder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The server's memory was written by a later version.
     #[error("the server's store has version {found}, this program knows up to {known}")]
     StoreVersion {
@@ -193,7 +201,9 @@ impl Blamed for ServerError {
             Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
             Self::NoSuchTask { .. } => Blame::Caller,
             Self::Task { source, .. } => source.blame(),
-            Self::Store { .. } | Self::TaskUnready { .. } => Blame::Capacity,
+            Self::Store { .. } | Self::StoreFolder { .. } | Self::TaskUnready { .. } => {
+                Blame::Capacity
+            }
             Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,

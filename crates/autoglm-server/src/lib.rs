@@ -14,6 +14,7 @@ mod http;
 mod metrics;
 mod models;
 mod openai;
+mod openapi;
 mod store;
 mod tasks;
 mod work;

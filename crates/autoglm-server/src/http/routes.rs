@@ -13,7 +13,7 @@ use super::json_response;
 use crate::ServerError;
 use crate::app::App;
 use crate::client::Client;
-use crate::{admin, openai, tasks};
+use crate::{admin, openai, openapi, tasks};
 
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ServerError>;
@@ -31,6 +31,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/rerank", post(rerank))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
+        .route("/openapi.json", get(async || openapi::answer()))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/admin/models", get(versions))
