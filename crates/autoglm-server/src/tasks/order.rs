@@ -79,11 +79,7 @@ fn take_records(spec: &TaskSpec, body: &mut Fields) -> Result<(Vec<Record>, bool
 }
 
 /// A record with all fields that the task reads; it may have more.
-pub(super) fn record_of(
-    spec: &TaskSpec,
-    value: Value,
-    place: &str,
-) -> Result<Record, ServerError> {
+pub(super) fn record_of(spec: &TaskSpec, value: Value, place: &str) -> Result<Record, ServerError> {
     let Value::Object(record) = value else {
         return Err(ServerError::invalid(place, kind(&value), "an object"));
     };

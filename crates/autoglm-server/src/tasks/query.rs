@@ -42,6 +42,5 @@ pub(super) fn number(fields: &mut Fields, name: &str) -> Result<Option<i64>, Ser
 /// Anything else.
 pub(super) fn whole(name: &str, text: &str) -> Result<i64, ServerError> {
     let number = text.parse().ok().filter(|number: &i64| *number >= 0);
-    number
-        .ok_or_else(|| ServerError::invalid(name, quoted(text), "a whole number from 0 on"))
+    number.ok_or_else(|| ServerError::invalid(name, quoted(text), "a whole number from 0 on"))
 }

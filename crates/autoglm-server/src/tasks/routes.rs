@@ -43,12 +43,7 @@ async fn one(State(app): Shared, Path(task): Task) -> Answer {
     outline::one(app, task).await
 }
 
-async fn answer(
-    State(app): Shared,
-    client: Client,
-    Path(task): Task,
-    Json(body): Json,
-) -> Answer {
+async fn answer(State(app): Shared, client: Client, Path(task): Task, Json(body): Json) -> Answer {
     run::answer(app, client, task, body).await
 }
 

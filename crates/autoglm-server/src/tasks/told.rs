@@ -62,9 +62,7 @@ impl Told<'_> {
         }
         let is_json = matches!(self.spec.output, Output::Json { .. });
         let parsed = is_json.then(|| serde_json::from_str(&verdict.answer).ok());
-        parsed
-            .flatten()
-            .unwrap_or_else(|| json!(verdict.answer))
+        parsed.flatten().unwrap_or_else(|| json!(verdict.answer))
     }
 
     /// How an answer was obtained.

@@ -287,11 +287,7 @@ pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits)
 
 /// Serves a model whose versions a loader knows.
 pub fn start_loading(model: Arc<Scripted>, loader: Arc<Loader>) -> Running {
-    let limits = StoreLimits {
-        answer_bytes: 0,
-        ..StoreLimits::default()
-    };
-    launch(model, Settings::default(), limits, |app| app.loading(loader))
+    start_equipped(model, |app| app.loading(loader))
 }
 
 /// Serves a scripted model and tasks.
@@ -300,6 +296,15 @@ pub fn start_tasks(desk: Arc<dyn TaskDesk>, settings: Settings) -> Running {
     launch(model, settings, StoreLimits::default(), |app| {
         app.with_tasks(desk)
     })
+}
+
+/// Serves a scripted model with more beside it, and remembers no answers.
+pub fn start_equipped(model: Arc<Scripted>, equip: impl FnOnce(App) -> App) -> Running {
+    let limits = StoreLimits {
+        answer_bytes: 0,
+        ..StoreLimits::default()
+    };
+    launch(model, Settings::default(), limits, equip)
 }
 
 fn launch(

@@ -1,5 +1,13 @@
 //! A desk for tests: the real task loop and store behind a model that follows a rule.
 
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test file uses a part of it"
+)]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -92,7 +100,11 @@ impl Score for Ruler {
             self.admit(&text, cancel)?;
             let record = text.rsplit("评论：").next().unwrap_or_default();
             let sure = if record.contains('吧') { 0.6_f32 } else { 0.9 };
-            let positive = if record.contains('好') { sure } else { 1.0 - sure };
+            let positive = if record.contains('好') {
+                sure
+            } else {
+                1.0 - sure
+            };
             let option = |p: f32| OptionScore {
                 logprob: p.ln(),
                 tokens: 1,

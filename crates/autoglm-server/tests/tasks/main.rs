@@ -1,12 +1,5 @@
 //! The task API over HTTP.
 
-#![allow(
-    clippy::allow_attributes,
-    unreachable_pub,
-    missing_docs,
-    reason = "the desk is a part of this test"
-)]
-
 mod desk;
 #[path = "../support/mod.rs"]
 mod support;
@@ -101,13 +94,19 @@ fn an_answer_in_json_is_json_and_an_explanation_shows_prompt_and_texts() {
     assert_eq!(answer["answer"], json!({"city": "杭州"}));
     let prompt = answer["explain"]["prompt"].as_str().unwrap();
     assert!(prompt.contains("West Lake is near."), "{prompt}");
-    assert_eq!(answer["explain"]["texts"][0]["text"], "{\"city\": \"杭州\"}");
+    assert_eq!(
+        answer["explain"]["texts"][0]["text"],
+        "{\"city\": \"杭州\"}"
+    );
     let scored = json!({"record": {"text": "很好"}, "explain": true});
     let scored = run(&server, &scored);
     let logprob = scored["explain"]["logprobs"]["正面"].as_f64().unwrap();
     assert!((logprob - 0.9_f64.ln()).abs() < 1e-5);
     let prompt = scored["explain"]["prompt"].as_str().unwrap();
-    assert!(prompt.contains("质量不错") && prompt.contains("很好"), "{prompt}");
+    assert!(
+        prompt.contains("质量不错") && prompt.contains("很好"),
+        "{prompt}"
+    );
 }
 
 #[test]
@@ -245,7 +244,10 @@ fn strategies_are_promoted_and_taken_back() {
         let body = json!({"record": {"text": "好"}, "explain": true, "strategy": strategy});
         let answer = run(&server, &body);
         let prompt = answer["explain"]["prompt"].as_str().unwrap();
-        (answer["how"]["strategy"].clone(), prompt.contains("是好是坏"))
+        (
+            answer["how"]["strategy"].clone(),
+            prompt.contains("是好是坏"),
+        )
     };
     assert_eq!(ask(Value::Null), (json!(first), true));
     assert_eq!(ask(json!("none")), (Value::Null, false));
@@ -263,7 +265,10 @@ fn strategies_are_promoted_and_taken_back() {
 #[test]
 fn feedback_is_taken_as_a_whole_or_not_at_all() {
     let (_, server) = server();
-    run(&server, &json!({"records": [{"text": "好"}, {"text": "差"}]}));
+    run(
+        &server,
+        &json!({"records": [{"text": "好"}, {"text": "差"}]}),
+    );
     let path = reviews("/feedback");
     let one = json!({"run": 1, "record": 0, "correct": "负面", "note": "反话"});
     let taken = server.post(&path, &one);
@@ -300,7 +305,10 @@ fn feedback_is_taken_as_a_whole_or_not_at_all() {
 fn examples_come_and_go() {
     let (_, server) = server();
     let path = reviews("/examples");
-    let added = server.post(&path, &json!({"record": {"text": "一般"}, "answer": "负面"}));
+    let added = server.post(
+        &path,
+        &json!({"record": {"text": "一般"}, "answer": "负面"}),
+    );
     assert_eq!(added.body, json!({"added": 1, "replaced": 0, "known": 0}));
     let more = json!([
         {"record": {"text": "一般"}, "answer": "正面"},
@@ -310,7 +318,10 @@ fn examples_come_and_go() {
     assert_eq!(added.body, json!({"added": 1, "replaced": 1, "known": 0}));
     let list = server.get(&format!("{path}?limit=1")).body;
     assert_eq!(list["data"][0]["answer"], "正面");
-    assert_eq!((&list["has_more"], &list["total"]), (&json!(true), &json!(2)));
+    assert_eq!(
+        (&list["has_more"], &list["total"]),
+        (&json!(true), &json!(2))
+    );
     let id = &list["data"][0]["id"];
     let rest = server.get(&format!("{path}?after={id}")).body;
     assert_eq!(rest["data"][0]["record"], json!({"text": "棒"}));
@@ -329,7 +340,10 @@ fn examples_come_and_go() {
 #[test]
 fn the_report_is_a_page_or_its_facts() {
     let (_, server) = server();
-    run(&server, &json!({"records": [{"text": "好"}, {"text": "差"}]}));
+    run(
+        &server,
+        &json!({"records": [{"text": "好"}, {"text": "差"}]}),
+    );
     let page = server.get(&reviews("/report"));
     let kind = page.headers.iter().find(|(name, _)| name == "content-type");
     assert_eq!(kind.unwrap().1, "text/html; charset=utf-8");

@@ -13,12 +13,12 @@ mod progress;
 mod repair;
 mod replay;
 mod resume;
-mod standing;
-#[cfg(test)]
-mod standing_tests;
 pub(crate) mod sample;
 #[cfg(test)]
 mod sampled_tests;
+mod standing;
+#[cfg(test)]
+mod standing_tests;
 mod survey;
 mod taught;
 #[cfg(test)]

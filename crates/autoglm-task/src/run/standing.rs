@@ -133,7 +133,10 @@ impl StandingPrior {
         if !self.is_open() {
             return;
         }
-        let reached = COUNTS.iter().rev().find(|count| **count <= self.scores.len());
+        let reached = COUNTS
+            .iter()
+            .rev()
+            .find(|count| **count <= self.scores.len());
         let Some(&reached) = reached.filter(|count| **count > self.records()) else {
             return;
         };

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
-use crate::serve::{ModelPlan, load, surroundings};
+use crate::serve::{Desk, ModelPlan, load, surroundings};
 use crate::streams::now;
 
 /// How often it is looked whether the server is to stop.
@@ -35,6 +35,9 @@ pub struct ServeArgs {
     /// requests that name none. Without it the default models for chat and for vectors are served.
     #[arg(long, short = 'm', value_name = "[NAME=]MODEL")]
     model: Vec<String>,
+    /// A task that is served: its file, or its words. May be given several times.
+    #[arg(long, short = 't', value_name = "TASK")]
+    task: Vec<String>,
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -95,8 +98,10 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     for version in &versions {
         tell(&told(version));
     }
+    let desk = Desk::open(&args.task, &plan)?;
     let app = App::new(versions, args.settings(), surroundings()?)
         .remembering(store)
+        .with_tasks(Arc::new(desk))
         .loading(loader(plan));
     tell(&format!("listening at http://{}", listener.local_addr()?));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -147,6 +152,7 @@ impl ServeArgs {
                 adapter: self.adapter.clone(),
             },
             home: home.to_owned(),
+            pool: Arc::default(),
         }
     }
 

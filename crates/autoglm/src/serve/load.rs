@@ -12,19 +12,21 @@ use autoglm_spec::Generate;
 use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
-use crate::engine::LocalArgs;
+use crate::engine::{LocalArgs, Pool};
 use crate::models::{Need, resolve_model};
 
 /// Bytes that are hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// How models are loaded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ModelPlan {
     /// Threads, cache and the like; its model is what is loaded where none is named.
     pub(crate) args: LocalArgs,
     /// The data folder.
     pub(crate) home: PathBuf,
+    /// Models that are open, tasks' included.
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// A model with the name that it is served by.
@@ -45,7 +47,7 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
         model: Some(path.display().to_string()),
         ..plan.args.clone()
     };
-    let engine = args.open(&plan.home, need)?;
+    let engine = plan.pool.open(&args, &plan.home, need)?;
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
     let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
     Ok(Named {
@@ -58,11 +60,11 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
 }
 
 /// A model that cannot write makes vectors.
-fn skill(engine: LocalEngine) -> Skill {
+fn skill(engine: Arc<LocalEngine>) -> Skill {
     if engine.model().config().causal {
         Skill::Write(Arc::new(LocalBackend(engine)))
     } else {
-        Skill::Embed(Arc::new(engine))
+        Skill::Embed(engine)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backend;
 mod load;
+mod tasks;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 pub(crate) use load::{ModelPlan, load};
+pub(crate) use tasks::Desk;
 
 /// The time, and numbers that nobody can guess.
 ///
