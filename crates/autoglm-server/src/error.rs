@@ -5,6 +5,8 @@ use std::time::Duration;
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 
+use crate::auth::Scope;
+
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,6 +92,53 @@ pub enum ServerError {
         /// How many may.
         limit: usize,
         /// When there may be room.
+        retry_after: Duration,
+    },
+    /// A request without a key where one is needed.
+    #[error("there is no API key in the request; send it as `Authorization: Bearer KEY`")]
+    KeyMissing,
+    /// A key that is none here, or no longer.
+    #[error("the API key in the request is not one of this server's")]
+    KeyUnknown,
+    /// A key whose time is over.
+    #[error("the API key of {client} has expired")]
+    KeyExpired {
+        /// The key's id.
+        client: String,
+    },
+    /// A key that is not for this.
+    #[error("the key of {client} is not for this: it lacks the scope {scope}")]
+    NoScope {
+        /// The key's id.
+        client: String,
+        /// What it would have to be for.
+        scope: Scope,
+    },
+    /// A key that is for other models or collections.
+    #[error("the key of {client} is not for the {what} {name:?}")]
+    NotForClient {
+        /// The key's id.
+        client: String,
+        /// `model` or `collection`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A request under another name than this machine's where only this machine may ask.
+    #[error(
+        "this server is open to this machine alone; ask it as localhost, or start it with --api-keys"
+    )]
+    OtherSite,
+    /// A client that has asked for as much as it may.
+    #[error("{client} may have {limit} {what}; try again in {} s", seconds_up(*retry_after))]
+    Limited {
+        /// The key's id.
+        client: String,
+        /// How much it may.
+        limit: u32,
+        /// Of what, such as `requests a minute`.
+        what: &'static str,
+        /// When there will be room.
         retry_after: Duration,
     },
     /// The request took longer than it may.
@@ -195,9 +244,18 @@ impl Blamed for ServerError {
             | Self::NoSuchModel { .. }
             | Self::CannotDo { .. }
             | Self::NoSuchPath { .. }
-            | Self::Method { .. } => Blame::Caller,
-            Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
-            Self::NoSuchResponse { .. } | Self::Conflict { .. } => Blame::Caller,
+            | Self::NoSuchResponse { .. }
+            | Self::Conflict { .. }
+            | Self::Method { .. }
+            | Self::KeyMissing
+            | Self::KeyUnknown
+            | Self::KeyExpired { .. }
+            | Self::NoScope { .. }
+            | Self::NotForClient { .. }
+            | Self::OtherSite => Blame::Caller,
+            Self::Busy { .. } | Self::Limited { .. } | Self::Deadline { .. } | Self::Stopping => {
+                Blame::Capacity
+            }
             Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
             Self::NoSuchTask { .. } => Blame::Caller,
             Self::Task { source, .. } => source.blame(),
@@ -244,11 +302,13 @@ impl ServerError {
             Self::Task { source, .. } if matches!(**source, TaskError::NothingPromoted { .. }) => {
                 409
             }
+            Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => 401,
+            Self::NoScope { .. } | Self::NotForClient { .. } | Self::OtherSite => 403,
             Self::Method { .. } => 405,
             Self::Conflict { .. } | Self::Unhealthy { .. } => 409,
             Self::BodyTooLarge { .. } => 413,
             Self::MediaType { .. } => 415,
-            Self::Busy { .. } => 429,
+            Self::Busy { .. } | Self::Limited { .. } => 429,
             Self::Deadline { .. } => 504,
             other => match other.blame() {
                 Blame::Caller | Blame::Data => 400,
@@ -280,6 +340,10 @@ impl ServerError {
             Self::Conflict { .. } => "conflict",
             Self::NoSuchTask { .. } => "task_not_found",
             Self::TaskUnready { .. } => "task_unready",
+            Self::Limited { .. } => "rate_limit_exceeded",
+            Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => "invalid_api_key",
+            Self::NoScope { .. } | Self::NotForClient { .. } => "insufficient_permissions",
+            Self::OtherSite => "forbidden",
             Self::Deadline { .. } => "deadline_exceeded",
             Self::Engine(EngineError::ContextExceeded { .. }) => "context_length_exceeded",
             _ => return None,
@@ -300,7 +364,9 @@ impl ServerError {
     /// When to try again, where that may help.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Busy { retry_after, .. } | Self::Limited { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::Stopping => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -348,4 +414,9 @@ fn is_absent(error: &TaskError) -> bool {
 fn without_hints(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("hint: "));
     lines.collect::<Vec<&str>>().join("\n")
+}
+
+/// Whole seconds that are enough, at least one.
+pub(crate) fn seconds_up(time: Duration) -> u64 {
+    (time.as_millis().div_ceil(1_000) as u64).max(1)
 }

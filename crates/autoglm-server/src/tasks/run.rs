@@ -36,7 +36,7 @@ pub(super) async fn answer(
         is_single,
         stream,
     } = RunRequest::read(&asked.spec, body)?;
-    let admitted = timeout_at(deadline, app.admission.admit(client.name())).await;
+    let admitted = timeout_at(deadline, client.admit(&app.admission)).await;
     let permit = admitted.map_err(|_| ServerError::Deadline {
         limit: limits.request,
     })??;
@@ -96,7 +96,9 @@ fn start(
             }
         };
         let ended = desk.run(&order, &cancel, &mut on_event);
-        drop(permit);
+        let usage = ended.as_ref().map(|report| report.usage);
+        let usage = usage.unwrap_or_default();
+        permit.used(usage.prompt_tokens + usage.completion_tokens);
         // Nobody listens any more where the client has left.
         send(&runtime, &sender, Update::Done(ended), limits.unread);
     });
