@@ -135,3 +135,52 @@ fn the_default_model_calls_a_tool_that_it_must_call() {
     let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
     assert!(["Paris", "北京"].contains(&arguments["city"].as_str().unwrap()));
 }
+
+#[test]
+fn clients_need_a_key_that_holds() {
+    let desk = Desk::new();
+    let new = |id: &str, more: &[&str]| {
+        let args = [&["key", "new", "--file", "keys.toml", "--id", id], more].concat();
+        desk.ok(&args).trim().to_owned()
+    };
+    let team = new("team", &["--requests-per-minute", "1000"]);
+    let watcher = new("watcher", &["--scope", "metrics"]);
+    assert!(!desk.read("keys.toml").contains(&team));
+    let listed = desk.ok(&["key", "list", "--file", "keys.toml"]);
+    assert!(
+        listed.contains("team  models, tasks  all models"),
+        "{listed}"
+    );
+
+    let model = fixture("tiny-llama.gguf");
+    let server = Server::start(&desk, &["-m", &model, "--api-keys", "keys.toml"]);
+    let status = |key: Option<&str>| {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent: ureq::Agent = config.build().into();
+        let request = agent.get(format!("{}/v1/models", server.url));
+        let request = match key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        };
+        request.call().unwrap().status().as_u16()
+    };
+    assert_eq!(status(None), 401);
+    assert_eq!(status(Some("ag-wrong")), 401);
+    assert_eq!(status(Some(&watcher)), 403);
+    assert_eq!(status(Some(&team)), 200);
+    desk.ok(&["key", "revoke", "--file", "keys.toml", "--id", "team"]);
+    let revoked = (0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        status(Some(&team)) == 401
+    });
+    assert!(revoked, "a key that is revoked still holds");
+}
+
+#[test]
+fn off_this_machine_a_server_does_not_start_unguarded() {
+    let desk = Desk::new();
+    let model = fixture("tiny-llama.gguf");
+    let (code, said) = desk.fails(&["serve", "-m", &model, "--listen", "0.0.0.0:0"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("--api-keys"), "{said}");
+}
