@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::observe::{Observer, Telemetry, measured, note_model};
 use crate::store::ServerStore;
+use crate::tasks::TaskDesk;
 use crate::work::TimeLimits;
 
 /// What the server takes from outside: the time and randomness.
@@ -67,6 +68,8 @@ pub struct App {
     stopping: AtomicBool,
     /// What is remembered, if anything is.
     pub(crate) store: Option<Arc<ServerStore>>,
+    /// Where tasks are worked on, if any are served.
+    pub(crate) tasks: Option<Arc<dyn TaskDesk>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -106,6 +109,7 @@ impl App {
             surroundings,
             stopping: AtomicBool::new(false),
             store: None,
+            tasks: None,
         }
     }
 
@@ -113,6 +117,13 @@ impl App {
     #[must_use]
     pub fn remembering(mut self, store: ServerStore) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The application with tasks.
+    #[must_use]
+    pub fn with_tasks(mut self, desk: Arc<dyn TaskDesk>) -> Self {
+        self.tasks = Some(desk);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use autoglm_spec::{Blame, Blamed, EngineError};
+use autoglm_task::TaskError;
 
 use crate::auth::Scope;
 
@@ -175,6 +176,28 @@ pub enum ServerError {
         /// Why not.
         what: String,
     },
+    /// A task that is not served.
+    #[error("there is no task {name:?} here; GET /v1/tasks lists them")]
+    NoSuchTask {
+        /// What was asked for.
+        name: String,
+    },
+    /// What is asked of a task cannot be done.
+    #[error("{place}{}{source}", if place.is_empty() { "" } else { ": " })]
+    Task {
+        /// Which part of the request it is about, such as `[2]`; empty where it is the whole.
+        place: String,
+        /// Why not.
+        source: Box<TaskError>,
+    },
+    /// A task whose model or store cannot be used now.
+    #[error("the task {task:?} cannot be worked on: {why}")]
+    TaskUnready {
+        /// The task.
+        task: String,
+        /// Why not.
+        why: String,
+    },
     /// The server's memory fails.
     #[error("the server's store failed")]
     Store {
@@ -234,7 +257,11 @@ impl Blamed for ServerError {
                 Blame::Capacity
             }
             Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
-            Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
+            Self::NoSuchTask { .. } => Blame::Caller,
+            Self::Task { source, .. } => source.blame(),
+            Self::Store { .. } | Self::StoreFolder { .. } | Self::TaskUnready { .. } => {
+                Blame::Capacity
+            }
             Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
@@ -267,7 +294,14 @@ impl ServerError {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } | Self::NoSuchResponse { .. } => 404,
+            Self::NoSuchModel { .. }
+            | Self::NoSuchPath { .. }
+            | Self::NoSuchResponse { .. }
+            | Self::NoSuchTask { .. } => 404,
+            Self::Task { source, .. } if is_absent(source) => 404,
+            Self::Task { source, .. } if matches!(**source, TaskError::NothingPromoted { .. }) => {
+                409
+            }
             Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => 401,
             Self::NoScope { .. } | Self::NotForClient { .. } | Self::OtherSite => 403,
             Self::Method { .. } => 405,
@@ -304,6 +338,8 @@ impl ServerError {
             Self::Unhealthy { .. } => "unhealthy_version",
             Self::CannotLoad { .. } => "unloadable_version",
             Self::Conflict { .. } => "conflict",
+            Self::NoSuchTask { .. } => "task_not_found",
+            Self::TaskUnready { .. } => "task_unready",
             Self::Limited { .. } => "rate_limit_exceeded",
             Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => "invalid_api_key",
             Self::NoScope { .. } | Self::NotForClient { .. } => "insufficient_permissions",
@@ -372,8 +408,34 @@ impl ServerError {
             }
             cause = error.source();
         }
-        text
+        without_hints(&text)
     }
+}
+
+impl From<TaskError> for ServerError {
+    fn from(source: TaskError) -> Self {
+        Self::Task {
+            place: String::new(),
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Whether something was asked for by a number that nothing has.
+fn is_absent(error: &TaskError) -> bool {
+    matches!(
+        error,
+        TaskError::NoSuchRun { .. }
+            | TaskError::NoSuchRecord { .. }
+            | TaskError::NoSuchExample { .. }
+            | TaskError::NoSuchStrategy { .. }
+    )
+}
+
+/// A message without its hints, which are about command lines.
+fn without_hints(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("hint: "));
+    lines.collect::<Vec<&str>>().join("\n")
 }
 
 /// Whole seconds that are enough, at least one.

@@ -1,6 +1,6 @@
 //! Models and tasks over HTTP: OpenAI's endpoints, the task API, and what operating them takes.
 //!
-//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`]; time and randomness are arguments.
+//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`], tasks as [`TaskDesk`]; time and randomness are arguments.
 
 mod admin;
 mod admission;
@@ -23,6 +23,7 @@ mod otlp;
 mod reload;
 mod setup;
 mod store;
+mod tasks;
 mod tls;
 mod trace;
 mod work;
@@ -44,6 +45,10 @@ pub use otlp::OtlpSettings;
 pub use reload::{Reload, WallClock, follow};
 pub use setup::SetupError;
 pub use store::{ServerStore, StoreLimits};
+pub use tasks::{
+    FeedbackTaken, Means, RunEvent, RunHead, RunOrder, Said, StageTimes, StrategyChoice,
+    TaskAnswer, TaskDesk, TaskState, conduct,
+};
 pub use tls::{SpiffePattern, Tls, TlsSettings};
 pub use trace::Sampling;
 pub use work::TimeLimits;

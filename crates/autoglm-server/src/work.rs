@@ -22,7 +22,7 @@ use crate::observe::carried;
 use crate::store::{AnswerKey, ServerStore};
 
 /// Pieces that wait for a client that reads slowly.
-const WAITING_PIECES: usize = 64;
+pub(crate) const WAITING_PIECES: usize = 64;
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) enum Update {
 }
 
 /// Raises the flag when it is dropped.
-pub(crate) struct CancelOnDrop(Cancel);
+pub(crate) struct CancelOnDrop(pub(crate) Cancel);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -238,10 +238,10 @@ fn clones(results: &[Result<Completion, EngineError>]) -> Vec<Option<Completion>
 }
 
 /// Hands an update on; `false` where nobody has taken it in time.
-fn send(
+pub(crate) fn send<T>(
     runtime: &tokio::runtime::Handle,
-    sender: &mpsc::Sender<Update>,
-    update: Update,
+    sender: &mpsc::Sender<T>,
+    update: T,
     limit: Duration,
 ) -> bool {
     // The timer needs the runtime, which this thread is not part of.

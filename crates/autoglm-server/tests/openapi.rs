@@ -1,14 +1,20 @@
 //! `/openapi.json` says what the routes do, no more and no less.
 
+#[path = "tasks/desk.rs"]
+mod desk;
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use autoglm_server::{Loaded, Loader, Skill};
 use serde_json::{Map, Value, json};
-use support::{Running, Scripted, start_loading};
+use support::{Running, Scripted};
 
-const ROUTES: &str = include_str!("../src/http/routes.rs");
+const ROUTES: &str = concat!(
+    include_str!("../src/http/routes.rs"),
+    include_str!("../src/tasks/routes.rs")
+);
 
 fn server() -> Running {
     let loader: Arc<Loader> = Arc::new(|_: &str| {
@@ -17,7 +23,16 @@ fn server() -> Running {
             skill: Skill::Write(Arc::new(Scripted::answering("{}"))),
         })
     });
-    start_loading(Arc::new(Scripted::answering("{}")), loader)
+    let desk = desk::Desk::new(Duration::ZERO);
+    let model = Arc::new(Scripted::answering("{}"));
+    let server = support::start_equipped(model, |app| app.loading(loader).with_tasks(desk));
+    // Feedback is about a run.
+    let record = json!({"record": {"text": "很好"}});
+    assert_eq!(
+        server.post(&filled("/v1/tasks/{task}/run"), &record).status,
+        200
+    );
+    server
 }
 
 /// Each path with its operations.
@@ -28,11 +43,26 @@ fn paths(document: &Value) -> Vec<(String, Map<String, Value>)> {
         .collect()
 }
 
-/// The schema of an operation's body, with its fields.
-fn body_schema<'d>(document: &'d Value, operation: &Value) -> Option<&'d Value> {
+/// The schemas that an operation's body may follow, with their fields.
+fn body_schemas<'d>(document: &'d Value, operations: &Map<String, Value>) -> Vec<&'d Value> {
+    let Some(operation) = operations.get("post") else {
+        return Vec::new();
+    };
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-    let name = schema["$ref"].as_str()?.rsplit('/').next()?;
-    Some(&document["components"]["schemas"][name])
+    let ways = schema["oneOf"].as_array();
+    let ways = ways.map_or(std::slice::from_ref(schema), Vec::as_slice);
+    let names = ways
+        .iter()
+        .filter_map(|way| way["$ref"].as_str()?.rsplit('/').next());
+    names
+        .map(|name| &document["components"]["schemas"][name])
+        .collect()
+}
+
+/// A path with something that is there in place of its parameters.
+fn filled(path: &str) -> String {
+    let path = path.replace("{name}", "scripted").replace("{id}", "resp_x");
+    path.replace("{task}", "%E8%AF%84%E8%AE%BA")
 }
 
 #[test]
@@ -57,7 +87,7 @@ fn every_operation_is_answered_by_its_path() {
     let server = server();
     let document = server.get("/openapi.json").body;
     for (path, operations) in paths(&document) {
-        let path = path.replace("{name}", "scripted").replace("{id}", "resp_x");
+        let path = filled(&path);
         for (method, operation) in operations {
             let status = match method.as_str() {
                 "get" => server.get(&path).status,
@@ -78,23 +108,19 @@ fn every_field_that_is_described_is_taken() {
     let document = server.get("/openapi.json").body;
     let mut taken = 0;
     for (path, operations) in paths(&document) {
-        let Some(schema) = operations
-            .get("post")
-            .and_then(|operation| body_schema(&document, operation))
-        else {
-            continue;
-        };
-        let path = path.replace("{name}", "scripted");
-        for (field, described) in schema["properties"].as_object().unwrap() {
-            let Some(example) = described.get("example") else {
-                continue;
-            };
-            let mut body = required(schema);
-            body.insert(field.clone(), example.clone());
-            prepare(field, &mut body);
-            let answer = server.post(&path, &Value::Object(body));
-            assert_eq!(answer.status, 200, "{path} {field}: {}", answer.body);
-            taken += 1;
+        let path = filled(&path);
+        for schema in body_schemas(&document, &operations) {
+            for (field, described) in schema["properties"].as_object().unwrap() {
+                let Some(example) = described.get("example") else {
+                    continue;
+                };
+                let mut body = required(schema);
+                body.insert(field.clone(), example.clone());
+                prepare(field, &mut body);
+                let answer = server.post(&path, &Value::Object(body));
+                assert_eq!(answer.status, 200, "{path} {field}: {}", answer.body);
+                taken += 1;
+            }
         }
     }
     assert!(taken > 80, "only {taken} fields have examples");
@@ -124,6 +150,10 @@ fn prepare(field: &str, body: &mut Map<String, Value>) {
         "top_logprobs" if body.contains_key("messages") => {
             body.insert("logprobs".to_owned(), json!(true));
         }
+        // Feedback must say what is right.
+        "run" | "record" | "note" if body.contains_key("run") => {
+            body.insert("good".to_owned(), json!(true));
+        }
         "parallel_tool_calls" => {
             let tool = json!({"type": "function", "function": {"name": "f"}});
             body.insert("tools".to_owned(), json!([tool]));
@@ -137,17 +167,14 @@ fn a_field_that_is_not_described_is_refused() {
     let server = server();
     let document = server.get("/openapi.json").body;
     for (path, operations) in paths(&document) {
-        let Some(schema) = operations
-            .get("post")
-            .and_then(|operation| body_schema(&document, operation))
-        else {
-            continue;
-        };
-        let path = path.replace("{name}", "scripted");
-        let mut body = required(schema);
-        body.insert("surprise".to_owned(), json!(1));
-        let answer = server.post(&path, &Value::Object(body));
-        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
-        assert_eq!(answer.body["error"]["param"], "surprise", "{path}");
+        let path = filled(&path);
+        for schema in body_schemas(&document, &operations) {
+            let mut body = required(schema);
+            prepare("run", &mut body);
+            body.insert("surprise".to_owned(), json!(1));
+            let answer = server.post(&path, &Value::Object(body));
+            assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+            assert_eq!(answer.body["error"]["param"], "surprise", "{path}");
+        }
     }
 }

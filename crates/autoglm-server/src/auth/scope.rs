@@ -46,7 +46,7 @@ pub(super) enum Need {
 
 /// Which routes need what: those that begin with these parts, and in the second table those of
 /// them that only read.
-const ROUTES: [(&str, Need); 11] = [
+const ROUTES: [(&str, Need); 13] = [
     ("/health", Need::Nothing),
     ("/openapi.json", Need::Known),
     ("/v1/chat", Need::Scope(Scope::Models)),
@@ -56,6 +56,14 @@ const ROUTES: [(&str, Need); 11] = [
     ("/v1/rerank", Need::Scope(Scope::Models)),
     ("/tokenize", Need::Scope(Scope::Models)),
     ("/detokenize", Need::Scope(Scope::Models)),
+    (
+        "/v1/tasks/{task}/strategies/{id}/promote",
+        Need::Scope(Scope::Admin),
+    ),
+    (
+        "/v1/tasks/{task}/strategies/rollback",
+        Need::Scope(Scope::Admin),
+    ),
     ("/v1/tasks", Need::Scope(Scope::Tasks)),
     ("/v1/knowledge", Need::Scope(Scope::Knowledge)),
 ];
@@ -97,6 +105,11 @@ mod tests {
             ("GET", "/v1/models/{*name}", Need::Scope(Scope::Models)),
             ("DELETE", "/v1/models/{*name}", Need::Scope(Scope::Admin)),
             ("POST", "/v1/tasks/{task}/run", Need::Scope(Scope::Tasks)),
+            (
+                "POST",
+                "/v1/tasks/{task}/strategies/rollback",
+                Need::Scope(Scope::Admin),
+            ),
             ("GET", "/metrics", Need::Scope(Scope::Metrics)),
             ("GET", "/healthy", Need::Scope(Scope::Admin)),
             ("POST", "/something", Need::Scope(Scope::Admin)),

@@ -23,7 +23,7 @@ const BODY_TIME: Duration = Duration::from_mins(1);
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// A body in JSON.
-pub(super) struct Json(pub(super) Value);
+pub(crate) struct Json(pub(crate) Value);
 
 impl FromRequest<Arc<App>> for Json {
     type Rejection = ServerError;

@@ -20,7 +20,7 @@ pub use connections::{ConnectionLimits, serve, serve_tls};
 pub use routes::{guarded, router};
 pub use sockets::{adopt, listen};
 
-pub(crate) use body::discard;
+pub(crate) use body::{Json, discard};
 pub(crate) use connection::Peer;
 pub(crate) use held::Held;
 

@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use autoglm_server::{
     App, Backend, ConnectionLimits, Load, Loaded, Loader, Reading, ServerStore, Settings, Skill,
-    StoreLimits, Surroundings, Talk, ToolChoice, Version, router, serve,
+    StoreLimits, Surroundings, Talk, TaskDesk, ToolChoice, Version, router, serve,
 };
 use autoglm_spec::{
     Cancel, Completion, Delta, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason,
@@ -282,23 +282,36 @@ pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
 
 /// The same, with a memory of these limits.
 pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits) -> Running {
-    launch(model, settings, limits, None)
+    launch(model, settings, limits, |app| app)
 }
 
 /// Serves a model whose versions a loader knows.
 pub fn start_loading(model: Arc<Scripted>, loader: Arc<Loader>) -> Running {
+    start_equipped(model, |app| app.loading(loader))
+}
+
+/// Serves a scripted model and tasks.
+pub fn start_tasks(desk: Arc<dyn TaskDesk>, settings: Settings) -> Running {
+    let model = Arc::new(Scripted::answering("x"));
+    launch(model, settings, StoreLimits::default(), |app| {
+        app.with_tasks(desk)
+    })
+}
+
+/// Serves a scripted model with more beside it, and remembers no answers.
+pub fn start_equipped(model: Arc<Scripted>, equip: impl FnOnce(App) -> App) -> Running {
     let limits = StoreLimits {
         answer_bytes: 0,
         ..StoreLimits::default()
     };
-    launch(model, Settings::default(), limits, Some(loader))
+    launch(model, Settings::default(), limits, equip)
 }
 
 fn launch(
     model: Arc<Scripted>,
     settings: Settings,
     limits: StoreLimits,
-    loader: Option<Arc<Loader>>,
+    equip: impl FnOnce(App) -> App,
 ) -> Running {
     let served = |name: &str, skill| {
         let identity = format!("{name} 1");
@@ -315,11 +328,8 @@ fn launch(
         random: Arc::new(move || numbers.fetch_add(1, Ordering::Relaxed) as u64),
     };
     let store = ServerStore::in_memory(limits).unwrap();
-    let mut app = App::new(models, settings, surroundings).remembering(store);
-    if let Some(loader) = loader {
-        app = app.loading(loader);
-    }
-    let app = Arc::new(app);
+    let app = App::new(models, settings, surroundings).remembering(store);
+    let app = Arc::new(equip(app));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

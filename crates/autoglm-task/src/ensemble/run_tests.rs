@@ -61,6 +61,7 @@ impl<'a> Bench<'a> {
             now: &|| AT,
             cancel: &Cancel::default(),
             progress: &|_| (),
+            step: &|_| {},
         };
         run(&job, &mut records, &mut self.store, &mut sink, hooks)
     }

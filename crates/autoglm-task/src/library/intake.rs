@@ -57,15 +57,31 @@ pub(crate) fn example_of(
     let input = task_fields(spec, record)?;
     let text = gold_text(spec, gold_field, record)
         .ok_or_else(|| "it has no right answer, want a field label, answer or output".to_owned())?;
-    let output = known_answer(spec, &text).ok_or_else(|| {
+    let output = task_answer(spec, &text)?;
+    Ok(Example { input, output })
+}
+
+/// The labelled record that a record and its right answer make.
+///
+/// # Errors
+/// Why they make none, as a sentence's end.
+pub fn labelled(spec: &TaskSpec, record: &Record, answer: &str) -> Result<Example, String> {
+    Ok(Example {
+        input: task_fields(spec, record)?,
+        output: task_answer(spec, answer)?,
+    })
+}
+
+/// An answer as the task names it.
+fn task_answer(spec: &TaskSpec, text: &str) -> Result<String, String> {
+    known_answer(spec, text).ok_or_else(|| {
         let labels = spec.output.labels().iter().map(|l| l.name.as_str());
         let labels: Vec<&str> = labels.collect();
         format!(
             "its answer {text:?} is no label, want one of {}",
             labels.join(", ")
         )
-    })?;
-    Ok(Example { input, output })
+    })
 }
 
 /// The fields of a record that the task reads, in the task's order.

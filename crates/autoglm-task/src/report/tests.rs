@@ -74,6 +74,7 @@ fn answer(store: &mut SqliteStore, spec: &TaskSpec, records: &[Value]) -> (RunId
         now: &|| at(60),
         cancel: &Cancel::default(),
         progress: &|_| {},
+        step: &|_| {},
     };
     let mut kept = Kept::default();
     let ended = run(&job, &mut items, store, &mut kept, hooks).unwrap();

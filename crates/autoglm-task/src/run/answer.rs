@@ -2,9 +2,9 @@
 
 use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Record, Verdict};
 
-use super::Job;
 use super::ask::{Answer, Asked, Asker, prompt_hash};
 use super::taught::{Question, TaughtAsker};
+use super::{Hooks, Job, Step};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
 use crate::records::{NumberedRecord, RecordError};
@@ -76,14 +76,16 @@ impl<'a> Answerer<'a> {
     pub(super) fn answer(
         &self,
         window: Vec<Numbered>,
-        cancel: &Cancel,
+        hooks: &Hooks<'_>,
     ) -> (Vec<Row>, Option<Stop>) {
-        if cancel.is_cancelled() {
+        if hooks.cancel.is_cancelled() {
             return (Vec::new(), Some(Stop::Cancelled));
         }
+        (hooks.step)(Step::Compose);
         let drafts: Vec<Draft> = window.into_iter().map(|n| self.draft(n)).collect();
         let asked = |draft: &Draft| !draft.prompts.is_empty();
-        let mut answers = match self.ask(&drafts, cancel) {
+        (hooks.step)(Step::Ask);
+        let mut answers = match self.ask(&drafts, hooks.cancel) {
             Ok(answers) => answers.into_iter(),
             Err(error) => return (Vec::new(), Some(Stop::Failed(error))),
         };

@@ -49,6 +49,7 @@ fn run_all(
         now: &at,
         cancel: &Cancel::default(),
         progress: &|_| {},
+        step: &|_| {},
     };
     let mut rows = Vec::new();
     let report = run(&job, &mut records, store, &mut rows, hooks)?;

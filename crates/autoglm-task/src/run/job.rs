@@ -69,6 +69,9 @@ pub struct RunSettings {
     pub limit: Option<u64>,
     /// Hash of the strategy that task and settings come from.
     pub strategy: Option<String>,
+    /// What is divided out of labels' probabilities, where it is known before the first record;
+    /// else it is found as `calibration` says.
+    pub prior: Option<Prior>,
 }
 
 impl Default for RunSettings {
@@ -88,6 +91,7 @@ impl Default for RunSettings {
             strict: false,
             limit: None,
             strategy: None,
+            prior: None,
         }
     }
 }
@@ -123,6 +127,15 @@ impl Job<'_> {
             Output::Labels { .. } => self.settings.calibration,
             Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Calibration::None,
         }
+    }
+
+    /// The prior that is known beforehand, where one is divided out.
+    pub(super) fn prior(&self) -> Option<Prior> {
+        let divides = matches!(
+            self.calibration(),
+            Calibration::Batch | Calibration::Contextual
+        );
+        self.settings.prior.clone().filter(|_| divides)
     }
 
     /// Whether records are scored twice.

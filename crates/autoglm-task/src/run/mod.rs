@@ -16,6 +16,9 @@ mod resume;
 pub(crate) mod sample;
 #[cfg(test)]
 mod sampled_tests;
+mod standing;
+#[cfg(test)]
+mod standing_tests;
 mod survey;
 mod taught;
 #[cfg(test)]
@@ -39,9 +42,10 @@ pub use correct::Correction;
 pub(crate) use job::agreement_of;
 use job::plan_of;
 pub use job::{Job, RunSettings};
-pub use progress::Progress;
+pub use progress::{Progress, Step};
 pub use replay::{Again, Replay, Shown, replay, show};
 pub use resume::Resume;
+pub use standing::StandingPrior;
 pub(crate) use survey::hexadecimal;
 pub use survey::{Survey, survey};
 pub use taught::Taught;
@@ -65,6 +69,8 @@ pub struct Hooks<'a> {
     pub cancel: &'a Cancel,
     /// Called behind every window.
     pub progress: &'a dyn Fn(&Progress),
+    /// Called before every stage.
+    pub step: &'a dyn Fn(Step),
 }
 
 /// What a run came to.
@@ -117,6 +123,7 @@ pub fn run(
     let answerer = Answerer::new(job)?;
     let key = job.key(answerer.task_hash());
     let info = resume::open(job, &key, store, (hooks.now)())?;
+    (hooks.step)(Step::Begun(info.id));
     sink.start().map_err(|source| TaskError::Write { source })?;
     let mut runner = Runner::new(job, answerer, &info, Parts { store, sink, hooks });
     let ended = runner.work(&info, records);
@@ -198,7 +205,8 @@ impl<'a> Runner<'a> {
 
     /// Finds the judge, unless its prior waits for records.
     fn find_judge(&mut self, stored: Option<Prior>) -> Result<(), Stop> {
-        let prior = match (stored, self.job.calibration()) {
+        let known = stored.or_else(|| self.job.prior());
+        let prior = match (known, self.job.calibration()) {
             (Some(prior), _) => prior,
             (None, Calibration::Batch) => return Ok(()),
             (None, Calibration::None | Calibration::Fitted) => Prior::none(),
@@ -256,13 +264,17 @@ impl<'a> Runner<'a> {
 
     /// Judges rows, stores them, and then writes them.
     fn judge_and_write(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
+        let step = self.parts.hooks.step;
+        step(Step::Judge);
         let (mut rows, failed) = self.judged(rows);
         if let Some(correction) = &self.job.correction {
+            step(Step::Correct);
             correction.apply(&mut rows, self.parts.hooks.cancel)?;
         }
         for row in &mut rows {
             row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));
         }
+        step(Step::Record);
         self.parts.store.put_rows(self.run, &rows)?;
         self.write(&rows)?;
         failed.map_or(Ok(()), |error| Err(Stop::Failed(error)))
@@ -305,7 +317,7 @@ impl<'a> Runner<'a> {
         if window.is_empty() {
             return Ok(());
         }
-        let (rows, stop) = self.answerer.answer(window, self.parts.hooks.cancel);
+        let (rows, stop) = self.answerer.answer(window, &self.parts.hooks);
         for row in &rows {
             self.report.usage += row.usage;
         }

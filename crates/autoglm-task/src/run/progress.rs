@@ -2,6 +2,26 @@
 
 use std::time::Duration;
 
+use crate::store::RunId;
+
+/// What a run does next, told to whoever measures how long its stages take. A window of records
+/// goes through all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The run has its number in the store.
+    Begun(RunId),
+    /// Prompts are composed.
+    Compose,
+    /// The engine is asked.
+    Ask,
+    /// Answers are judged.
+    Judge,
+    /// What feedback has taught corrects the verdicts.
+    Correct,
+    /// Rows are stored, and then handed on.
+    Record,
+}
+
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -88,6 +88,7 @@ impl Bench {
             now: &|| tick(&clock),
             cancel,
             progress: &|_| {},
+            step: &|_| {},
         };
         run(&job, &mut records, store, sink, hooks)
     }
@@ -440,6 +441,7 @@ fn a_stream_with_other_records_is_not_resumed() {
             now: &|| tick(&clock),
             cancel: &cancel,
             progress: &|_| {},
+            step: &|_| {},
         };
         run(job, &mut records, &mut store, &mut Vec::<Row>::new(), hooks)
     };

@@ -5,6 +5,7 @@ mod evaluations;
 mod feedback;
 mod library;
 mod sqlite;
+mod stamp;
 mod strategies;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
 pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
+pub use stamp::TaskStamp;
 
 /// The number of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +53,7 @@ pub struct RunKey {
     pub task_hash: String,
     /// The model.
     pub model: ModelFacts,
-    /// Where records come from: an absolute path, or `-`.
+    /// Where records come from: an absolute path, `-`, or `api` where they came in a request.
     pub source: String,
     /// Hash of the input's content, where it could be read beforehand.
     pub fingerprint: Option<String>,

@@ -14,7 +14,7 @@ use crate::engine::LocalArgs;
 use crate::models::Need;
 
 /// How sure answers are and must be. What is not given is as the task says.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Confidence")]
 pub(crate) struct AgreementArgs {
     /// Sample open answers up to N times and let them vote; most records take fewer.

@@ -12,7 +12,7 @@ use autoglm_task::strategy::{
 use clap::Args;
 
 use super::task::{engine_args, need};
-use crate::engine::{EngineArgs, OpenEngine};
+use crate::engine::{EngineArgs, OpenEngine, Pool};
 
 /// Which strategy runs.
 #[derive(Debug, Clone, Copy, Args)]
@@ -67,10 +67,24 @@ impl StrategyArgs {
         store: &dyn StrategyStore,
         home: &Path,
     ) -> anyhow::Result<Chosen> {
+        self.open_shared(engine, task, store, (&Pool::default(), home))
+    }
+
+    /// The same with an engine that may be open already.
+    ///
+    /// # Errors
+    /// As for [`StrategyArgs::open`].
+    pub(crate) fn open_shared(
+        self,
+        engine: &EngineArgs,
+        task: &TaskFile,
+        store: &dyn StrategyStore,
+        (pool, home): (&Pool, &Path),
+    ) -> anyhow::Result<Chosen> {
         let version = choose(self.strategy, &task.spec, store)?;
         let strategy = version.as_ref().map(|version| &version.strategy);
         let engine_args = with_soft_prompt(engine_args(engine, task), strategy)?;
-        let engine = engine_args.open(home, need(&task.spec))?;
+        let engine = engine_args.open_shared(pool, home, need(&task.spec))?;
         Ok(Chosen {
             version: self.suited(version, &engine.facts().name),
             engine_args,

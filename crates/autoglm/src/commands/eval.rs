@@ -26,7 +26,8 @@ use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
-use crate::engine::EngineArgs;
+use super::workbench::Site;
+use crate::engine::{EngineArgs, Pool};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::streams::{FileRows, Meter, OpenInput, now};
@@ -118,7 +119,13 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let cancel = cancel_on_interrupt();
     let (planned, settings) = args.calibration.plan(&task, strategy);
     let pools = Pools::read(args, &planned)?;
-    let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
+    let pool = Pool::default();
+    let site = Site {
+        home,
+        pool: &pool,
+        cancel: &cancel,
+    };
+    let teacher = Teacher::new(&engine, &engine_args, site);
     let mut lesson = lesson(args, &task.spec, &planned, &store, &pools.held_out)?;
     let purpose = Purpose {
         spec: &task.spec,
@@ -126,8 +133,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         engine: &engine,
         ensemble: None,
         held_out: &pools.held_out,
-        home,
-        cancel: &cancel,
+        site,
     };
     let measured = Measured {
         engine: &engine,
@@ -209,7 +215,7 @@ fn report(
         spec,
         engine: measured.engine,
         engine_args: teacher.args,
-        home: teacher.home,
+        home: teacher.site.home,
         settings: &measured.settings,
         similar: measured.similar.as_deref(),
     };
@@ -225,7 +231,7 @@ fn report(
         },
         ..measured.clone()
     };
-    let Some(answered) = answer(args, spec, &measured, store, teacher.cancel)? else {
+    let Some(answered) = answer(args, spec, &measured, store, teacher.site.cancel)? else {
         return Ok(None);
     };
     if args.calibrate {
@@ -244,7 +250,7 @@ pub(super) struct Measured<'a> {
     /// What the examples have taught.
     pub(super) taught: Option<Taught<'a>>,
     /// What feedback has taught.
-    pub(super) learning: Option<&'a Learning<'a>>,
+    pub(super) learning: Option<&'a Learning>,
     pub(super) settings: RunSettings,
     pub(super) similar: Option<Arc<dyn Similar>>,
     /// The strategy that runs; none for the task as it is written.
@@ -394,6 +400,7 @@ pub(super) fn answer(
         now: &now,
         cancel,
         progress: &|progress| meter.show(progress),
+        step: &|_| {},
     };
     let ended = run_job(&job, &mut input.records, store, &mut sink, hooks);
     meter.clear();

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_spec::{Record, TaskSpec};
-use autoglm_task::library::{Added, Entry, Intake, Library, Source, take_in};
-use autoglm_task::records::NumberedRecord;
+use autoglm_task::library::{Added, Entry, Intake, Library, Source, labelled, take_in};
 use autoglm_task::store::SqliteStore;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -98,25 +97,11 @@ pub(crate) fn run(args: &ExamplesArgs, home: &Path) -> anyhow::Result<()> {
 
 fn add(args: &AddArgs, store: &mut dyn Library) -> anyhow::Result<()> {
     let spec = args.task.load()?.spec;
-    let mut record = record_of(&spec, &args.record)?;
-    let answer_field = answer_field(&spec);
-    record.insert(answer_field.clone(), Value::String(args.answer.clone()));
-    let item = Ok(NumberedRecord { line: 1, record });
-    let intake = take_in(&spec, Some(&answer_field), [item]);
-    if let Some(refused) = intake.refused.first() {
-        anyhow::bail!("the record cannot be used: {}", refused.reason);
-    }
-    let added = store.add_examples(&spec.name, &intake.examples, Source::Added, now())?;
+    let record = record_of(&spec, &args.record)?;
+    let example = labelled(&spec, &record, &args.answer)
+        .map_err(|reason| anyhow::anyhow!("the record cannot be used: {reason}"))?;
+    let added = store.add_examples(&spec.name, &[example], Source::Added, now())?;
     tell(&spec, added, store)
-}
-
-/// A field for the answer that the task does not read.
-fn answer_field(spec: &TaskSpec) -> String {
-    let mut name = "answer".to_owned();
-    while spec.fields.iter().any(|field| field.name == name) {
-        name.push('_');
-    }
-    name
 }
 
 /// The record that the command line gives.

@@ -2,10 +2,10 @@
 //! that it looks at.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, Generate, Language, Output, Record, TaskSpec};
+use autoglm_spec::{Embed, Generate, Language, Output, Record, TaskSpec};
 use autoglm_task::ensemble::Ensemble;
 use autoglm_task::learn::{
     Corrector, FeedbackReport, leave_out, only_opinions_of, vectors_of_feedback,
@@ -14,12 +14,13 @@ use autoglm_task::run::Correction;
 use autoglm_task::store::{Feedback, FeedbackStore, SqliteStore};
 use clap::Args;
 
+use super::workbench::Site;
 use crate::engine::{EngineArgs, OpenEngine};
 use crate::environment;
 use crate::models::{ModelStore, Need, default_for};
 
 /// Whether feedback takes part.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct LearningArgs {
     /// Leave out what feedback on the task has taught.
     #[arg(long)]
@@ -27,29 +28,10 @@ pub(crate) struct LearningArgs {
 }
 
 /// What feedback has taught, ready to correct verdicts.
-pub(crate) struct Learning<'a> {
+pub(crate) struct Learning {
     corrector: Corrector,
-    embedder: Embedder<'a>,
-}
-
-/// What makes the vectors of records.
-enum Embedder<'a> {
-    /// The default model for vectors, which knows English.
-    Default(Box<LocalEngine>),
-    /// The language model itself.
-    Engine(&'a LocalEngine),
-    /// Nothing: words alone must do.
-    None,
-}
-
-impl Embedder<'_> {
-    fn get(&self) -> Option<&dyn Embed> {
-        match self {
-            Self::Default(engine) => Some(engine.as_ref()),
-            Self::Engine(engine) => Some(*engine),
-            Self::None => None,
-        }
-    }
+    /// What makes the vectors of records; without it words alone must do.
+    embedder: Option<Arc<LocalEngine>>,
 }
 
 /// What a learner is made for.
@@ -62,8 +44,7 @@ pub(crate) struct Purpose<'a> {
     pub(crate) ensemble: Option<&'a Ensemble>,
     /// Records that are measured on: what was said of them does not count.
     pub(crate) held_out: &'a [Record],
-    pub(crate) home: &'a Path,
-    pub(crate) cancel: &'a Cancel,
+    pub(crate) site: Site<'a>,
 }
 
 impl LearningArgs {
@@ -71,11 +52,11 @@ impl LearningArgs {
     ///
     /// # Errors
     /// A store or a model for vectors that cannot be used.
-    pub(crate) fn open<'a>(
+    pub(crate) fn open(
         self,
-        purpose: &Purpose<'a>,
+        purpose: &Purpose<'_>,
         store: &mut SqliteStore,
-    ) -> anyhow::Result<Option<Learning<'a>>> {
+    ) -> anyhow::Result<Option<Learning>> {
         let closed = matches!(purpose.spec.output, Output::Labels { .. });
         if self.no_feedback || !closed {
             return Ok(None);
@@ -86,11 +67,12 @@ impl LearningArgs {
         let embedder = if feedback.iter().any(counts) {
             purpose.embedder()?
         } else {
-            Embedder::None
+            None
         };
-        let vectors = match embedder.get() {
+        let vectors = match as_embedder(embedder.as_ref()) {
             Some(embedder) => {
-                vectors_of_feedback(purpose.spec, &feedback, store, embedder, purpose.cancel)?
+                let cancel = purpose.site.cancel;
+                vectors_of_feedback(purpose.spec, &feedback, store, embedder, cancel)?
             }
             None => BTreeMap::new(),
         };
@@ -105,17 +87,21 @@ impl LearningArgs {
     }
 }
 
-impl Learning<'_> {
+fn as_embedder(engine: Option<&Arc<LocalEngine>>) -> Option<&dyn Embed> {
+    engine.map(|engine| engine.as_ref() as &dyn Embed)
+}
+
+impl Learning {
     /// The learner as a run takes it.
     pub(crate) fn correction(&self) -> Correction<'_> {
         Correction {
             corrector: &self.corrector,
-            embedder: self.embedder.get(),
+            embedder: as_embedder(self.embedder.as_ref()),
         }
     }
 }
 
-impl<'a> Purpose<'a> {
+impl Purpose<'_> {
     /// The task's feedback as it counts for what answers now.
     fn feedback(&self, store: &SqliteStore) -> anyhow::Result<Vec<Feedback>> {
         let mut feedback = store.feedback(&self.spec.name)?;
@@ -128,24 +114,22 @@ impl<'a> Purpose<'a> {
 
     /// What makes vectors: for English the default model where it was fetched, for other
     /// languages the model of this machine that answers.
-    fn embedder(&self) -> anyhow::Result<Embedder<'a>> {
+    fn embedder(&self) -> anyhow::Result<Option<Arc<LocalEngine>>> {
         if self.spec.language == Language::English {
+            let Site { home, pool, .. } = self.site;
             let name = default_for(Need::Embeddings).name;
-            if ModelStore::open(self.home, environment::hub())
-                .find(name)
-                .is_err()
-            {
-                return Ok(Embedder::None);
+            let models = ModelStore::open(home, environment::hub());
+            if models.find(name).is_err() {
+                return Ok(None);
             }
             let mut local = self.args.local.clone();
             local.model = None;
             local.adapter = None;
-            let engine = local.open(self.home, Need::Embeddings)?;
-            return Ok(Embedder::Default(Box::new(engine)));
+            return pool.open(&local, home, Need::Embeddings).map(Some);
         }
         Ok(match self.engine {
-            OpenEngine::Local(engine) => Embedder::Engine(engine),
-            OpenEngine::Remote(_) => Embedder::None,
+            OpenEngine::Local(engine) => Some(Arc::clone(engine)),
+            OpenEngine::Remote(_) => None,
         })
     }
 }

@@ -11,21 +11,19 @@ use std::sync::Arc;
 use autoglm_spec::{Calibration, Cancel, TaskSpec};
 use autoglm_task::file::{TaskFile, TaskSettings};
 use autoglm_task::judge::agreement::Similar;
-use autoglm_task::run::{
-    Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
-};
+use autoglm_task::run::{Hooks, Job, Resume, RunReport, RunSettings, run as run_job};
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use autoglm_task::strategy::Strategy;
 use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
 use super::choice::StrategyArgs;
-use super::confidence::Confidence;
-use super::learning::{Learning, LearningArgs, Purpose};
+use super::learning::LearningArgs;
 use super::sampling::DecodingArgs;
 use super::task::{TaskArgs, store_path};
-use super::teach::{Lesson, TeachArgs, Teacher};
-use crate::engine::EngineArgs;
+use super::teach::TeachArgs;
+use super::workbench::{Site, Wishes, Workbench};
+use crate::engine::{EngineArgs, Pool};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::streams::{InputArgs, Meter, OpenInput, OutputArgs, RowsOf, now, open_output, span};
@@ -91,7 +89,7 @@ impl FromStr for ResumeChoice {
 }
 
 /// How label bias is removed, where the command line says so.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CalibrationArgs {
     /// How label bias is removed; as the task says when not given.
     #[arg(long, value_name = "HOW")]
@@ -183,65 +181,23 @@ impl CalibrationArgs {
 pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
-    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
-    let (engine, engine_args) = (chosen.engine, chosen.engine_args);
-    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
-    let (spec, settings) = args.calibration.plan(&task, strategy);
-    let settings = RunSettings {
-        strict: args.strict,
-        limit: args.limit,
-        ..settings
+    let wishes = Wishes {
+        engine: &args.engine,
+        strategy: args.strategy,
+        calibration: &args.calibration,
+        teach: &args.teach,
+        learning: args.learning,
     };
-    let similar = if settings.plan.samples > 1 {
-        args.calibration.similar(home, &task, &settings)?
-    } else {
-        None
-    };
-    let confidence = Confidence {
-        spec: &spec,
-        engine: &engine,
-        engine_args: &engine_args,
+    let site = Site {
         home,
-        settings: &settings,
-        similar: similar.as_deref(),
-    };
-    let settings = RunSettings {
-        calibrator: confidence.stored(&args.teach, &store)?,
-        ..settings
-    };
-    let input = args.input.open(&spec.fields)?;
-    let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
-    let lesson_spec = TaskSpec {
-        examples: task.spec.examples.clone(),
-        ..spec.clone()
-    };
-    let lesson = if args.teach.is_off() || args.calibration.is_given() {
-        Lesson::none(lesson_spec)
-    } else {
-        Lesson::stored(lesson_spec, &store, &[])?
-    };
-    let ensemble = teacher.teach(&lesson, args.teach.settings(), &mut store)?;
-    let purpose = Purpose {
-        spec: &task.spec,
-        args: &engine_args,
-        engine: &engine,
-        ensemble: ensemble.as_ref(),
-        held_out: &[],
-        home,
+        pool: &Pool::default(),
         cancel: &cancel,
     };
-    let learning = args.learning.open(&purpose, &mut store)?;
-    let work = Work {
-        spec: &spec,
-        engine: &engine,
-        taught: ensemble.as_ref().map(|e| teacher.taught(e)),
-        learning: learning.as_ref(),
-        similar,
-        settings,
-    };
-    let report = answer(args, work, input, &mut store, &cancel)?;
-    engine.tell_notes();
+    let input = args.input.open(&task.spec.fields)?;
+    let bench = Workbench::open(&task, wishes, site, &mut store)?;
+    let report = answer(args, &bench, input, &mut store, &cancel)?;
+    bench.engine.tell_notes();
     tell(args, &report)?;
     Ok(match report.status {
         RunStatus::Interrupted => exit::interrupted(),
@@ -249,50 +205,39 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What is run.
-struct Work<'a> {
-    spec: &'a TaskSpec,
-    engine: &'a dyn Engine,
-    taught: Option<Taught<'a>>,
-    learning: Option<&'a Learning<'a>>,
-    settings: RunSettings,
-    similar: Option<Arc<dyn Similar>>,
-}
-
 fn answer(
     args: &RunArgs,
-    work: Work<'_>,
+    bench: &Workbench,
     mut input: OpenInput,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
     let meter = Rc::new(Meter::new(input.total(args.limit)));
     let rows = RowsOf {
-        spec: work.spec,
-        abstaining: work.settings.min_confidence.is_some(),
+        spec: &bench.spec,
+        abstaining: bench.settings.min_confidence.is_some(),
         for_machines: args.json,
     };
     let (mut sink, output) = open_output(&args.output, rows, &input.source, &meter)?;
     let job = Job {
-        spec: work.spec,
-        engine: work.engine,
-        taught: work.taught,
-        settings: work.settings,
-        similar: work.similar,
-        source: input.source,
+        settings: RunSettings {
+            strict: args.strict,
+            limit: args.limit,
+            ..bench.settings.clone()
+        },
         survey: input.survey,
-        output,
         resume: match args.resume {
             None => Resume::No,
             Some(ResumeChoice::Latest) => Resume::Matching,
             Some(ResumeChoice::Run(run)) => Resume::Run(RunId(run)),
         },
-        correction: work.learning.map(Learning::correction),
+        ..bench.job(input.source, output)
     };
     let hooks = Hooks {
         now: &now,
         cancel,
         progress: &|progress| meter.show(progress),
+        step: &|_| {},
     };
     let ended = run_job(&job, &mut input.records, store, sink.as_mut(), hooks);
     meter.clear();

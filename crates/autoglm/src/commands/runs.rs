@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::agreement::open_similar;
 use super::task::{need, store_path};
 use super::teach::open_embedder;
-use crate::engine::EngineArgs;
+use crate::engine::{EngineArgs, Pool};
 use crate::interrupt::cancel_on_interrupt;
 
 /// List, show and replay earlier runs.
@@ -140,13 +140,16 @@ fn again(
     let ensemble = info.key.ensemble.as_ref().map(|hash| store.ensemble(hash));
     let ensemble = ensemble.transpose()?.flatten();
     let embedder = match ensemble {
-        Some(ensemble) if ensemble.uses_vectors() => Some(open_embedder(&replayed.engine, home)?),
+        Some(ensemble) if ensemble.uses_vectors() => {
+            let pool = Pool::default();
+            Some(open_embedder(&replayed.engine, &pool, home)?)
+        }
         _ => None,
     };
     let again = Again {
         engine: &engine,
         similar: similar_of(&info, replayed, home)?,
-        embedder: embedder.as_ref().map(|e| e as &dyn Embed),
+        embedder: embedder.as_ref().map(|e| e.as_ref() as &dyn Embed),
     };
     let outcome = replay(store, info.id, replayed.record, &again, &cancel)?;
     engine.tell_notes();

@@ -79,7 +79,7 @@ impl SamplingArgs {
 }
 
 /// What may be done to answer sooner, as command-line options. None of it changes the text.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 #[command(next_help_heading = "Speed")]
 pub struct DecodingArgs {
     /// Look up to N tokens at once up in the prompt and the text so far and verify them in one

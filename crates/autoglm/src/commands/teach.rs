@@ -4,11 +4,12 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, Example, Language, Record, TaskSpec};
+use autoglm_spec::{Embed, Example, Language, Record, TaskSpec};
 use autoglm_task::ensemble::{
     Engines, Ensemble, FitProgress, FitReport, FitSettings, Fitting, View, ViewReport, fit, key,
 };
@@ -18,12 +19,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::task::need;
-use crate::engine::EngineArgs;
+use super::workbench::Site;
+use crate::engine::{EngineArgs, Pool};
 use crate::models::Need;
 use crate::streams::{Meter, now};
 
 /// How labelled records teach a judge.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TeachArgs {
     /// Answer as the task is written, without what its examples in the store teach (so do
     /// --calibration and --one-order) and what labelled answers tell of how sure open ones are.
@@ -85,11 +87,15 @@ impl TeachArgs {
 ///
 /// # Errors
 /// A model that cannot be fetched or opened.
-pub(crate) fn open_embedder(args: &EngineArgs, home: &Path) -> anyhow::Result<LocalEngine> {
+pub(crate) fn open_embedder(
+    args: &EngineArgs,
+    pool: &Pool,
+    home: &Path,
+) -> anyhow::Result<Arc<LocalEngine>> {
     let mut local = args.local.clone();
     local.model = None;
     local.adapter = None;
-    local.open(home, Need::Embeddings)
+    pool.open(&local, home, Need::Embeddings)
 }
 
 /// Labelled records of a task.
@@ -150,24 +156,17 @@ impl Lesson {
 pub(crate) struct Teacher<'a> {
     pub(crate) engine: &'a dyn Engine,
     pub(crate) args: &'a EngineArgs,
-    pub(crate) home: &'a Path,
-    pub(crate) cancel: &'a Cancel,
+    pub(crate) site: Site<'a>,
     /// Opened when it is first needed.
-    embedder: OnceCell<LocalEngine>,
+    embedder: OnceCell<Arc<LocalEngine>>,
 }
 
 impl<'a> Teacher<'a> {
-    pub(crate) fn new(
-        engine: &'a dyn Engine,
-        args: &'a EngineArgs,
-        home: &'a Path,
-        cancel: &'a Cancel,
-    ) -> Self {
+    pub(crate) fn new(engine: &'a dyn Engine, args: &'a EngineArgs, site: Site<'a>) -> Self {
         Self {
             engine,
             args,
-            home,
-            cancel,
+            site,
             embedder: OnceCell::new(),
         }
     }
@@ -186,7 +185,7 @@ impl<'a> Teacher<'a> {
         if lesson.rows.is_empty() {
             return Ok(None);
         }
-        let scope = self.args.identity(self.home, need(&lesson.spec))?;
+        let scope = self.args.identity(self.site.home, need(&lesson.spec))?;
         let mut fitting = Fitting {
             spec: &lesson.spec,
             engines: Engines {
@@ -195,7 +194,7 @@ impl<'a> Teacher<'a> {
             },
             scope: &scope,
             settings,
-            cancel: self.cancel,
+            cancel: self.site.cancel,
             progress: &|_| (),
         };
         let key = key(&fitting, &lesson.rows);
@@ -229,15 +228,20 @@ impl<'a> Teacher<'a> {
         if let Some(open) = self.embedder.get() {
             return Ok(open);
         }
-        let open = open_embedder(self.args, self.home)?;
+        let open = open_embedder(self.args, self.site.pool, self.site.home)?;
         Ok(self.embedder.get_or_init(|| open))
+    }
+
+    /// The model for vectors, where the judge has needed it.
+    pub(crate) fn into_embedder(self) -> Option<Arc<LocalEngine>> {
+        self.embedder.into_inner()
     }
 
     /// The judge with what it needs.
     pub(crate) fn taught<'t>(&'t self, ensemble: &'t Ensemble) -> Taught<'t> {
         Taught {
             ensemble,
-            embedder: self.embedder.get().map(|e| e as &dyn Embed),
+            embedder: self.embedder.get().map(|e| e.as_ref() as &dyn Embed),
         }
     }
 }

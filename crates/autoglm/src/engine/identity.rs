@@ -29,7 +29,8 @@ impl EngineArgs {
 }
 
 impl LocalArgs {
-    fn identity(&self, home: &Path, need: Need) -> anyhow::Result<String> {
+    /// As for [`EngineArgs::identity`].
+    pub(super) fn identity(&self, home: &Path, need: Need) -> anyhow::Result<String> {
         let path = resolve_model(home, self.model.as_deref(), need)?;
         let cannot_read = || format!("cannot read the model {}", path.display());
         let files = files_of(&path).with_context(cannot_read)?;

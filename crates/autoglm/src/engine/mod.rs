@@ -2,9 +2,11 @@
 
 mod identity;
 mod local;
+mod pool;
 mod remote;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use autoglm_engine::remote::RemoteEngine;
 use autoglm_engine::{EngineStats, LocalEngine};
@@ -18,6 +20,7 @@ use clap::Args;
 
 pub use local::{CacheTypeName, LocalArgs, available_threads, quantized_type};
 pub(crate) use local::{adapter_bytes, size};
+pub(crate) use pool::Pool;
 pub use remote::RemoteArgs;
 
 use crate::models::Need;
@@ -66,7 +69,24 @@ impl EngineArgs {
             "the model {} has no chat template that could tell it of tools",
             engine.facts().name
         );
-        Ok(OpenEngine::Local(Box::new(engine.with_chat(chat))))
+        Ok(OpenEngine::Local(Arc::new(engine.with_chat(chat))))
+    }
+
+    /// Opens the engine, or shares one of this machine that is open already.
+    ///
+    /// # Errors
+    /// As for [`EngineArgs::open`].
+    pub(crate) fn open_shared(
+        &self,
+        pool: &Pool,
+        home: &Path,
+        need: Need,
+    ) -> anyhow::Result<OpenEngine> {
+        if let Some(url) = self.remote.url()? {
+            let model = self.local.model.as_deref();
+            return Ok(OpenEngine::Remote(self.remote.open(url, model, None)?));
+        }
+        Ok(OpenEngine::Local(pool.open(&self.local, home, need)?))
     }
 
     /// The arguments, with what a task says where they say nothing.
@@ -88,7 +108,7 @@ impl EngineArgs {
 /// An engine that is open.
 pub enum OpenEngine {
     /// A model on this machine.
-    Local(Box<LocalEngine>),
+    Local(Arc<LocalEngine>),
     /// A model behind a server.
     Remote(RemoteEngine),
 }

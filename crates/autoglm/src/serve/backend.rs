@@ -1,5 +1,7 @@
 //! A model on this machine as the server sees it.
 
+use std::sync::Arc;
+
 use autoglm_engine::{EngineStats, LocalEngine};
 use autoglm_server::{Backend, Load, Reading, Talk, ToolChoice};
 use autoglm_spec::{
@@ -9,7 +11,7 @@ use autoglm_spec::{
 use autoglm_token::{Specials, TokenId};
 
 /// A model on this machine.
-pub(crate) struct LocalBackend(pub(crate) LocalEngine);
+pub(crate) struct LocalBackend(pub(crate) Arc<LocalEngine>);
 
 impl Generate for LocalBackend {
     fn facts(&self) -> &ModelFacts {

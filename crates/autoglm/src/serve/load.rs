@@ -13,14 +13,14 @@ use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
 use super::prefixes::KeptPrefixes;
-use crate::engine::LocalArgs;
+use crate::engine::{LocalArgs, Pool};
 use crate::models::{Need, resolve_model};
 
 /// Bytes that are hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// How models are loaded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ModelPlan {
     /// Threads, cache and the like; its model is what is loaded where none is named.
     pub(crate) args: LocalArgs,
@@ -28,6 +28,8 @@ pub(crate) struct ModelPlan {
     pub(crate) home: PathBuf,
     /// Keeps what is computed of prompts over a restart, where that is asked for.
     pub(crate) prefixes: Option<Arc<KeptPrefixes>>,
+    /// Models that are open, tasks' included.
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// A model with the name that it is served by.
@@ -48,7 +50,7 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
         model: Some(path.display().to_string()),
         ..plan.args.clone()
     };
-    let engine = args.open(&plan.home, need)?;
+    let engine = plan.pool.open(&args, &plan.home, need)?;
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
     let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
     let identity = format!("{hash} {settings} {adapter:?}");
@@ -62,9 +64,9 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
 }
 
 /// A model that cannot write makes vectors, of which nothing is kept.
-fn skill(engine: LocalEngine, identity: &str, prefixes: Option<&KeptPrefixes>) -> Skill {
+fn skill(engine: Arc<LocalEngine>, identity: &str, prefixes: Option<&KeptPrefixes>) -> Skill {
     if !engine.model().config().causal {
-        return Skill::Embed(Arc::new(engine));
+        return Skill::Embed(engine);
     }
     let model = Arc::new(LocalBackend(engine));
     if let Some(prefixes) = prefixes {

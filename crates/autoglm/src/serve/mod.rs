@@ -3,6 +3,7 @@
 mod backend;
 mod load;
 mod prefixes;
+mod tasks;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,7 @@ pub(crate) use prefixes::KeptPrefixes;
 pub(crate) fn tell(text: &str) {
     eprintln!("{text}");
 }
+pub(crate) use tasks::Desk;
 
 /// The time, and numbers that nobody can guess.
 ///

@@ -21,7 +21,7 @@ use clap::Args;
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
-use crate::serve::{KeptPrefixes, ModelPlan, load, surroundings, tell};
+use crate::serve::{Desk, KeptPrefixes, ModelPlan, load, surroundings, tell};
 use crate::streams::now;
 use access::{Access, AccessArgs};
 use telemetry::TelemetryArgs;
@@ -39,6 +39,9 @@ pub struct ServeArgs {
     /// requests that name none. Without it the default models for chat and for vectors are served.
     #[arg(long, short = 'm', value_name = "[NAME=]MODEL")]
     model: Vec<String>,
+    /// A task that is served: its file, or its words. May be given several times.
+    #[arg(long, short = 't', value_name = "TASK")]
+    task: Vec<String>,
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -108,9 +111,11 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     for version in &versions {
         tell(&told(version));
     }
+    let desk = Desk::open(&args.task, &plan)?;
     let (telemetry, log) = args.telemetry.open();
     let app = App::observed(versions, args.settings(), surroundings()?, telemetry)
         .remembering(store)
+        .with_tasks(Arc::new(desk))
         .loading(loader(plan));
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -188,6 +193,7 @@ impl ServeArgs {
             home: home.to_owned(),
             prefixes: (self.prefix_cache > 0)
                 .then(|| Arc::new(KeptPrefixes::new(home, self.prefix_cache))),
+            pool: Arc::default(),
         }
     }
 

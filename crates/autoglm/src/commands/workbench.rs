@@ -1,0 +1,165 @@
+//! All that answers the records of a task: its model, its strategy, the judge that labelled records
+//! have taught, and what feedback has taught. The commands and the server run tasks by it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use autoglm_engine::LocalEngine;
+use autoglm_spec::{Cancel, Embed, TaskSpec};
+use autoglm_task::ensemble::Ensemble;
+use autoglm_task::file::TaskFile;
+use autoglm_task::judge::agreement::Similar;
+use autoglm_task::run::{Job, Resume, RunSettings, Taught};
+use autoglm_task::store::SqliteStore;
+use autoglm_task::strategy::StrategyVersion;
+
+use super::choice::StrategyArgs;
+use super::confidence::Confidence;
+use super::learning::{Learning, LearningArgs, Purpose};
+use super::run::CalibrationArgs;
+use super::teach::{Lesson, TeachArgs, Teacher};
+use crate::engine::{EngineArgs, OpenEngine, Pool};
+
+/// Where tasks are worked on.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// The data folder.
+    pub(crate) home: &'a Path,
+    /// Engines that are open.
+    pub(crate) pool: &'a Pool,
+    /// Raised to stop.
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// How a task shall be run, as far as that is said besides the task.
+#[derive(Clone, Copy)]
+pub(crate) struct Wishes<'a> {
+    pub(crate) engine: &'a EngineArgs,
+    pub(crate) strategy: StrategyArgs,
+    pub(crate) calibration: &'a CalibrationArgs,
+    pub(crate) teach: &'a TeachArgs,
+    pub(crate) learning: LearningArgs,
+}
+
+/// What answers the records of a task.
+pub(crate) struct Workbench {
+    /// The task with what its strategy changes.
+    pub(crate) spec: TaskSpec,
+    pub(crate) settings: RunSettings,
+    pub(crate) engine: OpenEngine,
+    /// The version of its strategy; none where the task runs as it is written.
+    pub(crate) version: Option<StrategyVersion>,
+    /// The judge that labelled records have taught.
+    pub(crate) ensemble: Option<Ensemble>,
+    /// What makes the vectors that the judge looks at.
+    embedder: Option<Arc<LocalEngine>>,
+    learning: Option<Learning>,
+    similar: Option<Arc<dyn Similar>>,
+}
+
+impl Workbench {
+    /// Opens the engine and brings together what the store holds of the task.
+    ///
+    /// # Errors
+    /// A strategy, model or store that cannot be used, labelled records that cannot be learnt from.
+    pub(crate) fn open(
+        task: &TaskFile,
+        wishes: Wishes<'_>,
+        site: Site<'_>,
+        store: &mut SqliteStore,
+    ) -> anyhow::Result<Self> {
+        let place = (site.pool, site.home);
+        let strategy = wishes.strategy;
+        let chosen = strategy.open_shared(wishes.engine, task, store, place)?;
+        let strategy = chosen.version.as_ref().map(|version| &version.strategy);
+        let (spec, settings) = wishes.calibration.plan(task, strategy);
+        let mut bench = Self {
+            spec,
+            settings,
+            engine: chosen.engine,
+            version: chosen.version,
+            ensemble: None,
+            embedder: None,
+            learning: None,
+            similar: None,
+        };
+        let args = &chosen.engine_args;
+        bench.find_confidence(task, wishes, (args, site.home), store)?;
+        bench.be_taught(task, wishes, (args, site), store)?;
+        let purpose = Purpose {
+            spec: &task.spec,
+            args,
+            engine: &bench.engine,
+            ensemble: bench.ensemble.as_ref(),
+            held_out: &[],
+            site,
+        };
+        bench.learning = wishes.learning.open(&purpose, store)?;
+        Ok(bench)
+    }
+
+    /// How sure open answers are: by what they are compared, and what corrects that.
+    fn find_confidence(
+        &mut self,
+        task: &TaskFile,
+        wishes: Wishes<'_>,
+        (engine_args, home): (&EngineArgs, &Path),
+        store: &SqliteStore,
+    ) -> anyhow::Result<()> {
+        if self.settings.plan.samples > 1 {
+            self.similar = wishes.calibration.similar(home, task, &self.settings)?;
+        }
+        let confidence = Confidence {
+            spec: &self.spec,
+            engine: &self.engine,
+            engine_args,
+            home,
+            settings: &self.settings,
+            similar: self.similar.as_deref(),
+        };
+        self.settings.calibrator = confidence.stored(wishes.teach, store)?;
+        Ok(())
+    }
+
+    /// Has the judge taught by the labelled records in the store and in the task.
+    fn be_taught(
+        &mut self,
+        task: &TaskFile,
+        wishes: Wishes<'_>,
+        (engine_args, site): (&EngineArgs, Site<'_>),
+        store: &mut SqliteStore,
+    ) -> anyhow::Result<()> {
+        let spec = TaskSpec {
+            examples: task.spec.examples.clone(),
+            ..self.spec.clone()
+        };
+        let lesson = if wishes.teach.is_off() || wishes.calibration.is_given() {
+            Lesson::none(spec)
+        } else {
+            Lesson::stored(spec, store, &[])?
+        };
+        let teacher = Teacher::new(&self.engine, engine_args, site);
+        self.ensemble = teacher.teach(&lesson, wishes.teach.settings(), store)?;
+        self.embedder = teacher.into_embedder();
+        Ok(())
+    }
+
+    /// A job on records from a place to a place.
+    pub(crate) fn job(&self, source: String, output: String) -> Job<'_> {
+        Job {
+            spec: &self.spec,
+            engine: &self.engine,
+            taught: self.ensemble.as_ref().map(|ensemble| Taught {
+                ensemble,
+                embedder: self.embedder.as_deref().map(|e| e as &dyn Embed),
+            }),
+            settings: self.settings.clone(),
+            similar: self.similar.clone(),
+            source,
+            survey: None,
+            output,
+            resume: Resume::No,
+            correction: self.learning.as_ref().map(Learning::correction),
+        }
+    }
+}
