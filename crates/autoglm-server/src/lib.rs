@@ -7,6 +7,7 @@ mod admission;
 mod app;
 mod backend;
 mod client;
+mod console;
 mod error;
 mod events;
 mod fields;

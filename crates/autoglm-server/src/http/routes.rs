@@ -13,7 +13,7 @@ use super::json_response;
 use crate::ServerError;
 use crate::app::App;
 use crate::client::Client;
-use crate::{admin, openai};
+use crate::{admin, console, openai};
 
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ServerError>;
@@ -37,6 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/admin/models/{name}/update", post(update))
         .route("/admin/models/{name}/promote", post(promote))
         .route("/admin/models/{name}/rollback", post(roll_back))
+        .merge(console::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
