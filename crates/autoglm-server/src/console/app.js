@@ -58,7 +58,7 @@ function switches() {
   const themes = () => (isDark() ? t("theme.light") : t("theme.dark"));
   return h("div", { class: "switches" },
     button("switch-language", w("language.switch"), w("language.other"), switchLanguage),
-    button("switch-theme", themes, icon(`${ICONS.dark}`), switchTheme),
+    button("switch-theme", themes, icon(() => (isDark() ? ICONS.light : ICONS.dark)), switchTheme),
     button("give-key", w("key.title"), icon(ICONS.key), () => askForKey(false)),
     button("show-help", w("help.title"), icon(ICONS.help), showHelp));
 }

@@ -83,31 +83,34 @@ class Chat {
 
   send() {
     const content = this.box.value.trim();
-    if (!content || this.running) return;
+    const fields = content && !this.running && this.fields();
+    if (!fields) return;
     this.box.value = "";
     this.grow();
     this.add({ role: "user", content });
-    this.answer();
+    this.answer(fields);
   }
 
   /** Asks for the last answer once more. */
   again() {
-    if (this.running) return;
+    const fields = !this.running && this.fields();
+    if (!fields) return;
     while (this.messages.length > 0 && this.messages.at(-1).role === "assistant") this.messages.pop();
     this.showAll();
-    this.answer();
+    this.answer(fields);
   }
 
-  /** Gives what tools returned, and lets the model go on. */
+  /** Gives what tools returned, and lets the model go on. Says whether that could be done. */
   giveResults(results) {
-    if (this.running) return;
+    const fields = !this.running && this.fields();
+    if (!fields) return false;
     for (const result of results) this.add({ role: "tool", tool_call_id: result.id, content: result.content });
-    this.answer();
+    this.answer(fields);
+    return true;
   }
 
-  async answer() {
-    const body = this.body();
-    if (!body) return;
+  async answer(fields) {
+    const body = this.body(fields);
     this.running = new AbortController();
     this.setRunning(true);
     const message = { role: "assistant", content: "", reasoning: "", calls: [], meta: {} };
@@ -125,16 +128,20 @@ class Chat {
     this.keep();
   }
 
-  /** The request's body, or nothing where a setting is wrong. */
-  body() {
+  /** What the settings say, or nothing where one is wrong, which is told. */
+  fields() {
     try {
-      const { system, ...fields } = this.settings.read();
-      const first = system ? [{ role: "system", content: system }] : [];
-      return { ...fields, messages: [...first, ...this.messages.filter((m) => !m.error).map(sent)], stream: true, stream_options: { include_usage: true } };
+      return this.settings.read();
     } catch (error) {
       tell(error.message);
       return null;
     }
+  }
+
+  body({ system, ...fields }) {
+    const first = system ? [{ role: "system", content: system }] : [];
+    const said = this.messages.filter((message) => !message.error).map(sent);
+    return { ...fields, messages: [...first, ...said], stream: true, stream_options: { include_usage: true } };
   }
 
   async receive(body, message, view) {

@@ -203,9 +203,9 @@ function marked(text, at, vain) {
   if (char === "`") return between(text, at, text.slice(at).match(/^`+/)[0], vain, (inner) => h("code", {}, inner.trim()));
   if (char === "[") return link(text, at, vain);
   if (char !== "*" && char !== "_") return null;
-  // Underscores within a word, as in snake_case, are no emphasis.
-  if (char === "_" && /\w/.test(text[at - 1] ?? "")) return null;
   const isStrong = text[at + 1] === char;
+  // Within a word or product, as in snake_case or 2*3, a single mark is no emphasis.
+  if (!(isStrong && char === "*") && /\w/.test(text[at - 1] ?? "")) return null;
   return between(text, at, isStrong ? char + char : char, vain, (inner) => h(isStrong ? "strong" : "em", {}, inline(inner)));
 }
 

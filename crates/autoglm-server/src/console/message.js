@@ -25,6 +25,7 @@ class Answer {
     this.message = message;
     this.act = act;
     this.isWaiting = false;
+    this.isFinished = false;
     this.thought = h("div", { class: "thought" });
     this.thinking = h("details", { class: "thinking", hidden: true }, h("summary", {}, w("chat.thinking")), this.thought);
     this.text = h("div", { class: "prose" });
@@ -41,7 +42,7 @@ class Answer {
     this.isWaiting = true;
     requestAnimationFrame(() => {
       this.isWaiting = false;
-      this.draw();
+      if (!this.isFinished) this.draw();
     });
   }
 
@@ -57,6 +58,7 @@ class Answer {
 
   /** Shows the whole message, with what it cost and what can be done with it. */
   finish() {
+    this.isFinished = true;
     this.draw();
     this.element.setAttribute("aria-busy", "false");
     if (this.thinking.open) this.thinking.open = !this.message.content;
@@ -114,8 +116,7 @@ function resultsForm(calls, give) {
   const inputs = calls.map(() => h("textarea", { class: "input", rows: "2" }));
   const submit = (event) => {
     event.preventDefault();
-    form.hidden = true;
-    give(calls.map((call, index) => ({ id: call.id, content: inputs[index].value })));
+    form.hidden = give(calls.map((call, index) => ({ id: call.id, content: inputs[index].value })));
   };
   const form = h("form", { class: "stack", onsubmit: submit },
     calls.map((call, index) => field(w("chat.result", { name: call.name }), inputs[index])),

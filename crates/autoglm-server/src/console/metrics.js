@@ -9,6 +9,8 @@ import { number, percent, span, w } from "./words.js";
 const PERIOD_MS = 2000;
 /** Readings that are kept: five minutes of them. */
 const KEPT = 150;
+/** Curves begin as narrow as this many readings: one minute. */
+const FEWEST = 30;
 /** Rates and quantiles are over the last ten seconds. */
 const WINDOW = 5;
 
@@ -130,7 +132,7 @@ function tile(name, values, say, unit) {
   return h("div", { class: "tile" },
     h("dt", {}, w(`metrics.${name}`)),
     h("dd", {}, () => say(last), unit && Number.isFinite(last) && h("span", { class: "unit" }, w(unit)),
-      sparkline(values.map((value) => (Number.isFinite(value) ? value : 0)), KEPT)));
+      sparkline(values.map((value) => (Number.isFinite(value) ? value : 0)), Math.max(FEWEST, values.length))));
 }
 
 function labelText(labels) {

@@ -137,7 +137,7 @@ function learning(found) {
 function strategies({ strategies: found, task, live }, refresh) {
   if (found.length === 0) return null;
   const path = `v1/tasks/${encodeURIComponent(task.name)}/strategies`;
-  const act = (words, way, values) => h("button", { class: "button quiet", type: "button", onclick: async () => {
+  const act = (words, way, values) => h("button", { class: "button small", type: "button", onclick: async () => {
     if (!(await confirm(w(`${words}.title`, values), w(`${words}.text`), w(words)))) return;
     await json(`${path}/${way}`, { method: "POST", body: {} }).then(() => tell(t("models.done")), (error) => tell(error.message));
     refresh();

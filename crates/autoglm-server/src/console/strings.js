@@ -146,7 +146,7 @@ export const STRINGS = {
   "runs.no_evaluation": ["The task has not been evaluated yet: run autoglm eval with labelled records.", "该任务尚未评测：请用标注记录运行 autoglm eval。"],
   "runs.no_feedback": ["There is no feedback on this task yet.", "该任务还没有反馈。"],
   "runs.accuracy": ["Accuracy", "准确率"],
-  "runs.interval": ["{low} to {high} (95 %)", "{low} 至 {high}（95%）"],
+  "runs.interval": ["{low} to {high} (95%)", "{low} 至 {high}（95%）"],
   "runs.calibration": ["Calibration error", "校准误差"],
   "runs.calibration.more": ["expected, 15 bins", "期望值，15 个区间"],
   "runs.rows": ["Records", "记录数"],

@@ -24,6 +24,7 @@ use autoglm_spec::{
     Similarity, Usage,
 };
 use autoglm_token::{AnswerParser, TokenId, ToolCallFormat};
+use axum::Router;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -282,7 +283,18 @@ pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
 
 /// The same, with a memory of these limits.
 pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits) -> Running {
-    launch(model, settings, limits, None)
+    launch(model, settings, limits, None, |routes| routes)
+}
+
+/// The same, with other routes before or around the server's own.
+pub fn start_behind(model: Arc<Scripted>, front: impl FnOnce(Router) -> Router) -> Running {
+    launch(
+        model,
+        Settings::default(),
+        StoreLimits::default(),
+        None,
+        front,
+    )
 }
 
 /// Serves a model whose versions a loader knows.
@@ -291,7 +303,9 @@ pub fn start_loading(model: Arc<Scripted>, loader: Arc<Loader>) -> Running {
         answer_bytes: 0,
         ..StoreLimits::default()
     };
-    launch(model, Settings::default(), limits, Some(loader))
+    launch(model, Settings::default(), limits, Some(loader), |routes| {
+        routes
+    })
 }
 
 fn launch(
@@ -299,6 +313,7 @@ fn launch(
     settings: Settings,
     limits: StoreLimits,
     loader: Option<Arc<Loader>>,
+    front: impl FnOnce(Router) -> Router,
 ) -> Running {
     let served = |name: &str, skill| {
         let identity = format!("{name} 1");
@@ -328,7 +343,7 @@ fn launch(
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let routes = router(Arc::clone(&app));
+    let routes = front(router(Arc::clone(&app)));
     runtime.spawn(serve(
         listener,
         routes,
