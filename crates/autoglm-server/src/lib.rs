@@ -5,24 +5,37 @@
 mod admin;
 mod admission;
 mod app;
+mod auth;
 mod backend;
 mod client;
 mod console;
 mod error;
 mod events;
 mod fields;
+mod hex;
 mod http;
 mod metrics;
 mod models;
 mod openai;
+mod openapi;
+mod reload;
+mod setup;
 mod store;
+mod tls;
 mod work;
 
 pub use admission::{Admission, AdmissionLimits, Occupancy, Permit};
 pub use app::{App, Settings, Surroundings};
+pub use auth::{
+    Credential, Guard, KeyEntry, KeyHash, KeyLimits, Keys, NewKey, Scope, add_key, parse_keys,
+    remove_key,
+};
 pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
 pub use error::ServerError;
-pub use http::{ConnectionLimits, router, serve};
+pub use http::{ConnectionLimits, adopt, listen, router, serve, serve_tls};
 pub use models::{HealthLimits, Loaded, Loader, Version};
+pub use reload::{Clock, Reload, follow};
+pub use setup::SetupError;
 pub use store::{ServerStore, StoreLimits};
+pub use tls::{SpiffePattern, Tls, TlsSettings};
 pub use work::TimeLimits;

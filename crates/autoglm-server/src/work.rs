@@ -139,7 +139,7 @@ impl Plan {
         if let Some(completions) = self.remembered.take() {
             return Ok(Running::remembered(completions, ticket.deadline, limits));
         }
-        let admitted = timeout_at(ticket.deadline, app.admission.admit(client.name())).await;
+        let admitted = timeout_at(ticket.deadline, client.admit(&app.admission)).await;
         let permit = admitted.map_err(|_| ServerError::Deadline {
             limit: limits.request,
         })??;
@@ -202,7 +202,7 @@ impl Work {
         };
         let plan = &self.plan;
         let results = plan.backend.generate(&plan.requests, cancel, &mut on_delta);
-        drop(self.permit);
+        self.permit.used(tokens_of(&plan.requests, &results));
         if let Some(memory) = &plan.memory {
             memory.keep(&results);
         }
@@ -236,6 +236,22 @@ fn send(
     let _runtime = runtime.enter();
     let sent = runtime.block_on(tokio::time::timeout(limit, sender.send(update)));
     matches!(sent, Ok(Ok(())))
+}
+
+/// Tokens of prompts and answers; several answers to one prompt share it, as in what is told of
+/// their usage.
+fn tokens_of(requests: &[GenerateRequest], results: &[Result<Completion, EngineError>]) -> usize {
+    let mut before = None;
+    let mut tokens = 0;
+    for (request, result) in requests.iter().zip(results) {
+        let Ok(completion) = result else { continue };
+        if before != Some(&request.prompt) {
+            tokens += completion.usage.prompt_tokens;
+        }
+        tokens += completion.usage.completion_tokens;
+        before = Some(&request.prompt);
+    }
+    tokens
 }
 
 impl Running {
@@ -321,7 +337,7 @@ pub(crate) async fn embed(
     let work = move |cancel: &Cancel| {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let results = embedder.embed(&texts, cancel);
-        drop(permit);
+        permit.used(results.iter().flatten().map(|vector| vector.tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };
@@ -340,7 +356,8 @@ pub(crate) async fn score(
 ) -> Result<Vec<Scoring>, ServerError> {
     let work = move |cancel: &Cancel| {
         let results = backend.score(&requests, cancel);
-        drop(permit);
+        let scored = results.iter().flatten();
+        permit.used(scored.map(|scoring| scoring.usage.prompt_tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };

@@ -457,6 +457,11 @@ fn every_section_can_be_read_and_operated() {
         page.click("#show-help");
         page.wait("document.querySelector('dialog[open]')");
         audit("help");
+        // The look over the page sees what is wrong.
+        page.press(&[ESCAPE]);
+        page.run("document.documentElement.style.setProperty('--muted', '#888')");
+        let wrong = page.run(include_str!("browser/audit.js"));
+        assert!(wrong.to_string().contains("contrast 3."), "{wrong}");
         page.check(&[]);
     }
 }
@@ -542,6 +547,7 @@ fn the_page_says_what_browsers_may_do_with_it() {
     assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(header("/", "x-content-type-options"), "nosniff");
     assert_eq!(server.get("/console/other.js").status, 404);
+    assert_eq!(server.post("/", &json!({})).status, 405);
     assert_eq!(server.get("/console/mod.rs").status, 404);
     let tag = header("/console/app.js", "etag");
     let again = ureq::get(server.url("/console/app.js"))

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity,
+    chat, embed, eval, examples, feedback, generate, init, key, learn, model, optimize, perplexity,
     report, run, runs, score, serve as serve_command, strategy, tokenize,
 };
 
@@ -45,6 +45,7 @@ enum Command {
     Optimize(Box<optimize::OptimizeArgs>),
     Strategy(strategy::StrategyCommandArgs),
     Serve(serve_command::ServeArgs),
+    Key(key::KeyArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
     Chat(chat::ChatArgs),
@@ -75,6 +76,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Optimize(args) => return optimize::run(args, home),
         Command::Strategy(args) => strategy::run(args, home)?,
         Command::Serve(args) => serve_command::run(args, home)?,
+        Command::Key(args) => key::run(args)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,

@@ -1,8 +1,12 @@
 //! HTTP: routes, bodies, errors, and the connections that carry them.
 
 mod body;
+mod connection;
 mod connections;
+mod held;
+mod patient;
 mod routes;
+mod sockets;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -10,9 +14,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::ServerError;
+use crate::error::seconds_up;
 
-pub use connections::{ConnectionLimits, serve};
+pub use connections::{ConnectionLimits, serve, serve_tls};
 pub use routes::router;
+pub use sockets::{adopt, listen};
+
+pub(crate) use body::discard;
+pub(crate) use connection::Peer;
+pub(crate) use held::Held;
 
 /// An answer in JSON.
 pub(crate) fn json_response(value: &Value) -> Response {
@@ -47,10 +57,17 @@ impl IntoResponse for ServerError {
     fn into_response(self) -> Response {
         let mut response = json_response(&error_body(&self));
         let status = StatusCode::from_u16(self.status());
-        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = status;
         if let Some(after) = self.retry_after() {
-            let seconds = HeaderValue::from(after.as_secs().max(1));
+            let seconds = HeaderValue::from(seconds_up(after));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::json;
 
 use super::body::Json;
 use super::json_response;
 use crate::ServerError;
 use crate::app::App;
+use crate::auth::Models;
 use crate::client::Client;
-use crate::{admin, console, openai};
+use crate::{admin, console, openai, openapi};
 
 type Shared = State<Arc<App>>;
+/// The models that the client may use, where these are not all.
+type Allowed = Option<Extension<Models>>;
 type Answer = Result<Response, ServerError>;
 
 /// All routes of an application.
@@ -31,6 +34,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/rerank", post(rerank))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
+        .route("/openapi.json", get(async || openapi::answer()))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/admin/models", get(versions))
@@ -79,11 +83,15 @@ async fn detokenize(State(app): Shared, Json(body): Json) -> Answer {
     openai::tokenize::detokenize(app, body).await
 }
 
-async fn models(State(app): Shared) -> Answer {
-    Ok(json_response(&openai::models::list(&app)))
+async fn models(State(app): Shared, allowed: Allowed) -> Answer {
+    let allowed = allowed.as_deref();
+    Ok(json_response(&openai::models::list(&app, allowed)))
 }
 
-async fn model(State(app): Shared, Path(name): Path<String>) -> Answer {
+async fn model(State(app): Shared, allowed: Allowed, Path(name): Path<String>) -> Answer {
+    if let Some(allowed) = allowed {
+        allowed.check(&name)?;
+    }
     Ok(json_response(&openai::models::one(&app, &name)?))
 }
 

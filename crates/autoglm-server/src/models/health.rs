@@ -1,11 +1,11 @@
 //! Whether a candidate may take a version's place: it must answer, with finite numbers, about as
-//! fast as the live version, and find about as likely what the live version says.
+//! fast as the live version, and expect about the same next tokens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Decoding, EngineError, GenerateRequest, Normalise, Prompt,
-    Sampling, ScoreRequest,
+    AttentionPolicy, Cancel, Completion, Decoding, EngineError, GenerateRequest, Prompt, Sampling,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,15 +15,18 @@ use crate::backend::{Backend, Skill};
 
 /// What both versions are given: English, Chinese, numbers, code.
 const PROBES: [&str; 6] = [
-    "The capital of France is",
-    "List three fruits:",
-    "今天天气很好，我们一起去",
-    "中国的首都是",
-    "1 + 1 = 2, 2 + 2 =",
-    "def add(a, b):\n    return",
+    "The committee will meet on Thursday morning to decide whether the old bridge can be repaired.",
+    "Please send me the invoice again, because the first one has never arrived at our office.",
+    "今天下午我们一起去图书馆，把上个月借的书还掉，然后再去吃饭。",
+    "这家店的衣服质量很好，价格也不贵，快递三天就到了。",
+    "1 + 1 = 2, 2 + 2 = 4, 4 + 4 = 8, 8 + 8 = 16, 16 + 16 = 32",
+    "def total(prices):\n    result = 0\n    for price in prices:\n        result += price\n    return result",
 ];
 
-/// Tokens that each probe is continued by.
+/// Places of each probe at which the next token's distributions are compared.
+const PLACES: usize = 4;
+
+/// Tokens that each probe is continued by, to see how long they take.
 const PROBE_TOKENS: usize = 16;
 
 /// How far a candidate may be from the live version.
@@ -31,17 +34,17 @@ const PROBE_TOKENS: usize = 16;
 pub struct HealthLimits {
     /// How many times as long it may take.
     pub latency_ratio: f64,
-    /// Nats a token by which it may find the live version's answers less likely, in the mean.
+    /// The mean divergence of its next tokens from the live version's, in nats.
     pub shift_nats: f64,
 }
 
 impl Default for HealthLimits {
-    /// A candidate of the same weights in another format is within 0.2 nats; one that has learnt
-    /// something else is not.
+    /// The same weights in four bits are about 0.1 nats from those in sixteen (`docs/quantization.md`),
+    /// another model is nats away.
     fn default() -> Self {
         Self {
             latency_ratio: 3.0,
-            shift_nats: 1.0,
+            shift_nats: 0.5,
         }
     }
 }
@@ -51,7 +54,7 @@ impl Default for HealthLimits {
 pub(crate) struct Health {
     /// How many times as long as the live version it took.
     latency_ratio: f64,
-    /// Nats a token by which it finds the live version's answers less likely.
+    /// The mean divergence of its next tokens from the live version's, in nats.
     shift_nats: f64,
 }
 
@@ -79,7 +82,7 @@ impl Health {
             limits.latency_ratio,
         )?;
         check(
-            "its distance from the live version in nats a token",
+            "the divergence of its next tokens from the live version's in nats",
             self.shift_nats,
             limits.shift_nats,
         )
@@ -117,42 +120,51 @@ fn examine_writer(candidate: &dyn Backend, live: &dyn Backend) -> Result<Health,
     if live.facts().chat && !candidate.facts().chat {
         return unhealthy("it has no chat template, and the live version has one");
     }
-    let (theirs, their_time) = answers(live)?;
-    let (ours, our_time) = answers(candidate)?;
+    let (theirs, their_time) = continuations(live)?;
+    let (ours, our_time) = continuations(candidate)?;
     let all = ours.iter().flat_map(|completion| &completion.logprobs);
     if all.clone().any(|p| !p.is_finite()) || all.count() == 0 {
         return unhealthy("it gives no probabilities, or numbers that are none");
     }
     Ok(Health {
         latency_ratio: per_token(&ours, our_time) / per_token(&theirs, their_time).max(1e-9),
-        shift_nats: shift(candidate, &theirs)?,
+        shift_nats: shift(candidate, live)?,
     })
 }
 
-/// What a version says to the probes, and how long it takes once it has said it before.
-fn answers(backend: &dyn Backend) -> Result<(Vec<Completion>, Duration), ServerError> {
-    let requests = PROBES.map(probe);
-    let ask = || backend.generate(&requests, &Cancel::default(), &mut |_, _| {});
-    ask();
+/// How a version continues the probes, and how long it takes once it has done it before.
+fn continuations(backend: &dyn Backend) -> Result<(Vec<Completion>, Duration), ServerError> {
+    let requests = PROBES.map(|text| probe(text, PROBE_TOKENS));
+    ask(backend, &requests)?;
     let begun = Instant::now();
-    let results = ask();
-    let took = begun.elapsed();
+    let completions = ask(backend, &requests)?;
+    Ok((completions, begun.elapsed()))
+}
+
+fn ask(
+    backend: &dyn Backend,
+    requests: &[GenerateRequest],
+) -> Result<Vec<Completion>, ServerError> {
+    let results = backend.generate(requests, &Cancel::default(), &mut |_, _| {});
     let failed = |error: EngineError| ServerError::Unhealthy {
         what: format!("a probe was not answered: {error}"),
     };
     let all: Result<Vec<_>, _> = results.into_iter().collect();
-    Ok((all.map_err(failed)?, took))
+    all.map_err(failed)
 }
 
-fn probe(text: &str) -> GenerateRequest {
+fn probe(text: &str, max_tokens: usize) -> GenerateRequest {
     GenerateRequest {
         prompt: Prompt::Plain(text.to_owned()),
-        max_tokens: PROBE_TOKENS,
+        max_tokens,
         sampling: Sampling::GREEDY,
         logit_bias: Vec::new(),
         stop: Vec::new(),
         constraint: None,
-        decoding: Decoding::default(),
+        decoding: Decoding {
+            top_logprobs: Decoding::MAX_TOP_LOGPROBS,
+            ..Decoding::default()
+        },
         attention: AttentionPolicy::Full,
         adapter: None,
     }
@@ -163,50 +175,47 @@ fn per_token(completions: &[Completion], took: Duration) -> f64 {
     took.as_secs_f64() / tokens.max(1) as f64
 }
 
-/// Nats a token by which a candidate finds the live version's answers less likely than that does.
-fn shift(candidate: &dyn Backend, theirs: &[Completion]) -> Result<f64, ServerError> {
-    let said = PROBES.iter().zip(theirs);
-    let said: Vec<_> = said.filter(|(_, answer)| !answer.text.is_empty()).collect();
-    let requests: Vec<ScoreRequest> = said
+/// The mean divergence of a candidate's next tokens from the live version's.
+fn shift(candidate: &dyn Backend, live: &dyn Backend) -> Result<f64, ServerError> {
+    let cut = |text: &'static str, place: usize| {
+        let chars = text.chars().count() * place / PLACES;
+        text.chars().take(chars).collect::<String>()
+    };
+    let places = PROBES
         .iter()
-        .map(|(probe, answer)| ScoreRequest {
-            prompt: Prompt::Plain((**probe).to_owned()),
-            options: vec![answer.text.clone()],
-            normalise: Normalise::Vocabulary,
-            states: false,
-            adapter: None,
+        .flat_map(|text| (1..=PLACES).map(move |place| cut(text, place)));
+    let requests: Vec<GenerateRequest> = places.map(|text| probe(&text, 1)).collect();
+    let theirs = ask(live, &requests)?;
+    let ours = ask(candidate, &requests)?;
+    let pairs = theirs.iter().zip(&ours);
+    let divergences: Vec<f64> = pairs
+        .filter_map(|(theirs, ours)| {
+            let theirs = distribution(live, theirs)?;
+            Some(divergence(&theirs, &distribution(candidate, ours)?))
         })
         .collect();
-    let found = candidate.score(&requests, &Cancel::default());
-    let mut ours = Mean::default();
-    for scoring in found {
-        let option = scoring?.options[0];
-        ours.add(f64::from(option.logprob), option.tokens);
-    }
-    let mut live = Mean::default();
-    for (_, answer) in said {
-        let sum: f64 = answer.logprobs.iter().map(|&p| f64::from(p)).sum();
-        live.add(sum, answer.logprobs.len());
-    }
-    Ok(live.value() - ours.value())
+    Ok(divergences.iter().sum::<f64>() / divergences.len().max(1) as f64)
 }
 
-/// A mean over tokens.
-#[derive(Default)]
-struct Mean {
-    sum: f64,
-    tokens: usize,
+/// The likeliest next tokens by their bytes, since vocabularies may differ; none where the model
+/// ends at once.
+fn distribution(backend: &dyn Backend, next: &Completion) -> Option<BTreeMap<Vec<u8>, f64>> {
+    let top = next.top.first()?.iter();
+    Some(
+        top.map(|&(id, logprob)| (backend.token_bytes(id), f64::from(logprob)))
+            .collect(),
+    )
 }
 
-impl Mean {
-    fn add(&mut self, sum: f64, tokens: usize) {
-        self.sum += sum;
-        self.tokens += tokens;
-    }
-
-    fn value(&self) -> f64 {
-        self.sum / self.tokens.max(1) as f64
-    }
+/// `Σ p·(ln p − ln q)` over the likeliest tokens of `p` (Kullback, Leibler 1951). A token that is
+/// not among those of `q` counts as likely as the least of them, so that this is a lower bound.
+fn divergence(p: &BTreeMap<Vec<u8>, f64>, q: &BTreeMap<Vec<u8>, f64>) -> f64 {
+    let least = q.values().copied().fold(f64::INFINITY, f64::min);
+    let terms = p.iter().map(|(token, log_p)| {
+        let log_q = q.get(token).copied().unwrap_or(least);
+        log_p.exp() * (log_p - log_q)
+    });
+    terms.sum::<f64>().max(0.0)
 }
 
 fn unhealthy<T>(what: &str) -> Result<T, ServerError> {

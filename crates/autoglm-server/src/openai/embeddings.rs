@@ -37,7 +37,7 @@ pub(crate) async fn answer(
     let (served, embedder) = app.embedder(model.as_deref(), ticket)?;
     check_dimensions(dimensions, &*embedder)?;
     let client = client.with_user(user.as_deref());
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let embeddings = embed(
         embedder,
         texts,

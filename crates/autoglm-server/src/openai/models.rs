@@ -1,15 +1,22 @@
 //! `GET /v1/models`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::ServerError;
 use crate::app::App;
+use crate::auth::Models;
 use crate::backend::Skill;
 use crate::models::Version;
 
-/// All models.
-pub(crate) fn list(app: &App) -> Value {
-    json!({"object": "list", "data": app.models.live().iter().map(|version| told(version)).collect::<Vec<_>>()})
+/// All models that the client may use.
+pub(crate) fn list(app: &App, allowed: Option<&Models>) -> Value {
+    let live = app.models.live();
+    let may_be_used =
+        |version: &&Arc<Version>| allowed.is_none_or(|models| models.contain(&version.name));
+    let models = live.iter().filter(may_be_used).map(|version| told(version));
+    json!({"object": "list", "data": models.collect::<Vec<_>>()})
 }
 
 /// One of them.

@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     body.finish()?;
     let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
     let served = app.version(model.as_deref(), ticket, embeds)?;
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let limits = (ticket.deadline, app.settings.times);
     let ranked = match &served.skill {
         Skill::Embed(embedder) => {

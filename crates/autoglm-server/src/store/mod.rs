@@ -59,11 +59,17 @@ struct State {
 }
 
 impl ServerStore {
-    /// Opens the file, which is made where it does not exist.
+    /// Opens the file, which is made with its folder where it does not exist.
     ///
     /// # Errors
-    /// When it cannot be opened, is no database, or comes from a later version.
+    /// When it cannot be made or opened, is no database, or comes from a later version.
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, ServerError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| ServerError::StoreFolder {
+                folder: folder.display().to_string(),
+                source,
+            })?;
+        }
         Self::prepare(Connection::open(path).map_err(failed)?, limits)
     }
 

@@ -133,7 +133,7 @@ impl Scripted {
 /// quarter.
 fn told(char: char, request: &GenerateRequest, likelihood: f32) -> Delta {
     let id = char as u32;
-    let top = [(id, 0.5_f32.ln()), (id + 1, 0.25_f32.ln())];
+    let top = [(id, likelihood.ln()), (id + 1, 0.25_f32.ln())];
     let wants = request.decoding.logprobs;
     let most = request.decoding.top_logprobs;
     Delta {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::Context;
 use autoglm_model::QuantizedType;
 use autoglm_server::{
-    AdmissionLimits, App, ConnectionLimits, Loaded, Loader, ServerError, ServerStore, Settings,
-    Skill, StoreLimits, TimeLimits, Version, router, serve,
+    AdmissionLimits, App, Clock, ConnectionLimits, Guard, Keys, Loaded, Loader, ServerError,
+    ServerStore, Settings, SetupError, Skill, SpiffePattern, StoreLimits, TimeLimits, Tls,
+    TlsSettings, Version, follow, listen, router, serve, serve_tls,
 };
 use autoglm_spec::Cancel;
 use clap::Args;
-use tokio::net::TcpListener;
 
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::interrupt::cancel_on_interrupt;
@@ -24,6 +24,8 @@ use crate::streams::now;
 
 /// How often it is looked whether the server is to stop.
 const WATCH: Duration = Duration::from_millis(50);
+/// How often files of keys and certificates are looked at.
+const LOOK: Duration = Duration::from_secs(3);
 /// Bytes of a body at most.
 const BODY_BYTES: u64 = 8 << 20;
 
@@ -38,6 +40,8 @@ pub struct ServeArgs {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Requests that are worked on at once.
     #[arg(long, value_name = "N", default_value_t = 32)]
     concurrency: usize,
@@ -80,30 +84,111 @@ pub struct ServeArgs {
     adapter: Option<PathBuf>,
 }
 
+/// Who may ask, and how connections are kept secure.
+#[derive(Debug, Args)]
+struct AccessArgs {
+    /// A file of keys, as `autoglm key new` makes it: clients must show one. It is read again when
+    /// it changes.
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// The server's certificate and those that lead to its authority, in PEM: connections are made
+    /// with TLS. Read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The authorities of clients' certificates, in PEM: clients must have one.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// A SPIFFE id that clients' certificates may have; /* at the end takes all below. All that the
+    /// authorities vouch for when not given. May be given several times.
+    #[arg(long, value_name = "ID", requires = "tls_client_ca")]
+    spiffe_id: Vec<SpiffePattern>,
+    /// Share the address with other processes of the same user, so that the next version of the
+    /// server can begin before this one ends.
+    #[arg(long)]
+    share_port: bool,
+}
+
+/// What the server is guarded by.
+struct Access {
+    guard: Guard,
+    keys: Option<Keys>,
+    tls: Option<Tls>,
+}
+
+impl AccessArgs {
+    fn open(&self, listen: SocketAddr) -> Result<Access, SetupError> {
+        let clock: Clock = Arc::new(now);
+        let keys = self.api_keys.as_deref();
+        let keys = keys.map(|file| Keys::open(file, Arc::clone(&clock)));
+        let keys = keys.transpose()?;
+        let tls = self
+            .tls_settings()
+            .map(|settings| Tls::open(settings, clock));
+        let tls = tls.transpose()?;
+        Ok(Access {
+            guard: Guard::new(listen, keys.clone(), tls.as_ref())?,
+            keys,
+            tls,
+        })
+    }
+
+    fn tls_settings(&self) -> Option<TlsSettings> {
+        Some(TlsSettings {
+            certificates: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_ca: self.tls_client_ca.clone(),
+            spiffe_ids: self.spiffe_id.clone(),
+        })
+    }
+}
+
+impl Access {
+    /// Reads files again that have changed, for as long as the server runs.
+    fn follow(&self) {
+        if let Some(keys) = self.keys.clone() {
+            let told = |result| tell_reload("keys", result);
+            tokio::spawn(follow(LOOK, move || keys.reload(), told));
+        }
+        if let Some(tls) = self.tls.clone() {
+            let told = |result| tell_reload("certificates", result);
+            tokio::spawn(follow(LOOK, move || tls.reload(), told));
+        }
+    }
+}
+
+fn tell_reload(what: &str, result: Result<(), SetupError>) {
+    match result {
+        Ok(()) => tell(&format!("new {what} are in use")),
+        Err(error) => tell(&format!("the {what} in use stay: {error}")),
+    }
+}
+
 /// Runs the command until it is interrupted.
 ///
 /// # Errors
 /// A model that cannot be used, or an address that cannot be listened at.
 pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     let cancel = cancel_on_interrupt();
+    // What is wrong with these is told before models are loaded.
+    let access = args.access.open(args.listen)?;
     let plan = args.plan(home);
     let versions = args.versions(&plan)?;
     let store = ServerStore::open(&home.join("server.db"), args.store_limits())
         .context("cannot open the server's store")?;
-    let listener = std::net::TcpListener::bind(args.listen)
-        .with_context(|| format!("cannot listen at {}", args.listen))?;
     for version in &versions {
         tell(&told(version));
     }
     let app = App::new(versions, args.settings(), surroundings()?)
         .remembering(store)
         .loading(loader(plan));
-    tell(&format!("listening at http://{}", listener.local_addr()?));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the server's threads")?;
-    let cut = runtime.block_on(answer(Arc::new(app), listener, args.connections(), cancel))?;
+    let cut = runtime.block_on(answer(args, Arc::new(app), access, cancel))?;
     // What is still being computed for requests that were cut is of no use.
     runtime.shutdown_background();
     if cut > 0 {
@@ -116,14 +201,24 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
 
 /// Answers until the user stops it.
 async fn answer(
+    args: &ServeArgs,
     app: Arc<App>,
-    listener: std::net::TcpListener,
-    limits: ConnectionLimits,
+    access: Access,
     cancel: Cancel,
 ) -> anyhow::Result<usize> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let routes = router(Arc::clone(&app));
+    let listener = listen(args.listen, args.access.share_port)
+        .with_context(|| format!("cannot listen at {}", args.listen))?;
+    let scheme = if access.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    tell(&format!(
+        "listening at {scheme}://{}",
+        listener.local_addr()?
+    ));
+    access.follow();
+    let routes = access.guard.before(router(Arc::clone(&app)));
     let stop = async move {
         while !cancel.is_cancelled() {
             tokio::time::sleep(WATCH).await;
@@ -131,7 +226,11 @@ async fn answer(
         app.stop();
         tell("stopping: requests that are under way are ended");
     };
-    Ok(serve(listener, routes, limits, stop).await)
+    let limits = args.connections();
+    Ok(match access.tls {
+        Some(tls) => serve_tls(listener, tls, routes, limits, stop).await,
+        None => serve(listener, routes, limits, stop).await,
+    })
 }
 
 impl ServeArgs {

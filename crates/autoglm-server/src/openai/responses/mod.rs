@@ -107,7 +107,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, ServerError> {
     blocking(move || {
         let forgotten = match &app.store {
-            Some(store) => store.forget_response(&id, client.name())?,
+            Some(store) => store.forget_response(&id, client.owner())?,
             None => false,
         };
         if !forgotten {
@@ -121,7 +121,7 @@ pub(crate) async fn delete(
 
 fn remembered(app: &App, client: &Client, id: &str) -> Result<StoredResponse, ServerError> {
     let found = match &app.store {
-        Some(store) => store.response(id, client.name())?,
+        Some(store) => store.response(id, client.owner())?,
         None => None,
     };
     found.ok_or_else(|| ServerError::NoSuchResponse { id: id.to_owned() })
@@ -307,7 +307,7 @@ impl Conversation {
                 response: response.clone(),
                 conversation: self.said.iter().cloned().chain(answered).collect(),
             };
-            store.put_response(&self.ticket.name("resp_"), self.client.name(), &stored)?;
+            store.put_response(&self.ticket.name("resp_"), self.client.owner(), &stored)?;
         }
         Ok(response)
     }
