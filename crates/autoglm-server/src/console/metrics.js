@@ -132,7 +132,13 @@ function tile(name, values, say, unit) {
   return h("div", { class: "tile" },
     h("dt", {}, w(`metrics.${name}`)),
     h("dd", {}, () => say(last), unit && Number.isFinite(last) && h("span", { class: "unit" }, w(unit)),
-      sparkline(values.map((value) => (Number.isFinite(value) ? value : 0)), Math.max(FEWEST, values.length))));
+      sparkline(curveOf(values), Math.max(FEWEST, values.length))));
+}
+
+/** From the first reading that says something; later ones without a value count as nothing. */
+function curveOf(values) {
+  const known = values.slice(Math.max(0, values.findIndex(Number.isFinite)));
+  return known.map((value) => (Number.isFinite(value) ? value : 0));
 }
 
 function labelText(labels) {

@@ -65,6 +65,11 @@ function accuracyOf(quality) {
   return { value: quality.same_value, interval: quality.same_value_interval };
 }
 
+/** Words that stay on one line. */
+function whole(text) {
+  return h("span", { class: "whole" }, text);
+}
+
 /** Evaluations on the same records, side by side. */
 function group({ source, rows, measure, majority, versions }) {
   const bars = versions.map(({ accuracy, interval }) => ({ at: accuracy, low: interval[0], high: interval[1] }));
@@ -73,8 +78,8 @@ function group({ source, rows, measure, majority, versions }) {
   const marks = { x: versions.map((_, index) => index), y: ticks(from) };
   const say = { x: (index) => `#${versions[index].evaluation}`, y: (value) => percent(value) };
   const about = () => t("runs.group", { source, rows: number(rows), measure });
-  const cells = versions.map((version) => [`#${version.evaluation}`, () => moment(version.at_ms), version.model,
-    version.strategy === null ? w("task.as_written") : w("task.strategy", { number: version.strategy }),
+  const cells = versions.map((version) => [`#${version.evaluation}`, whole(() => moment(version.at_ms)), whole(version.model),
+    whole(version.strategy === null ? w("task.as_written") : w("task.strategy", { number: version.strategy })),
     () => number(version.examples), () => number(version.feedback), () => percent(version.accuracy, 1), () => percent(version.calibration_error, 1), () => span(version.seconds)]);
   const heads = ["runs.number", "runs.when", "task.model", "task.followed", "runs.examples", "runs.feedback", "runs.accuracy", "runs.calibration", "runs.took"].map((key) => w(key));
   return h("section", { class: "card", "aria-label": about }, h("h2", {}, w("runs.versions")), h("p", { class: "muted" }, about),
@@ -145,7 +150,7 @@ function strategies({ strategies: found, task, live }, refresh) {
   const rows = found.map(({ id, state, changes, scores, created_ms: at }) => {
     const paired = scores?.untouched;
     const gain = paired ? () => t("runs.gain", { difference: signed(paired.difference), low: signed(paired.interval[0]), high: signed(paired.interval[1]) }) : "–";
-    return [`#${id}`, h("span", { class: `tag ${state === "live" ? "good" : ""}` }, w(`state.${state}`)), () => moment(at), h("ul", { class: "plain" }, changes.map((change) => h("li", {}, change))), gain,
+    return [`#${id}`, h("span", { class: `tag ${state === "live" ? "good" : ""}` }, w(`state.${state}`)), whole(() => moment(at)), h("ul", { class: "plain" }, changes.map((change) => h("li", {}, change))), gain,
       state === "live" ? "" : act("runs.promote", `${id}/promote`, { number: id })];
   });
   const heads = ["runs.number", "runs.state", "runs.when", "runs.changes", "runs.untouched", "runs.act"].map((key) => w(key));
