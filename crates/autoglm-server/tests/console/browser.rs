@@ -1,15 +1,5 @@
 //! A real browser, driven over the WebDriver protocol.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    unreachable_pub,
-    missing_docs,
-    reason = "each test file uses a part of it"
-)]
-
-pub mod tasks;
-
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,23 +12,23 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(40);
 
-pub const TAB: &str = "\u{E004}";
-pub const ENTER: &str = "\u{E007}";
-pub const ESCAPE: &str = "\u{E00C}";
-pub const CONTROL: &str = "\u{E009}";
+pub(crate) const TAB: &str = "\u{E004}";
+pub(crate) const ENTER: &str = "\u{E007}";
+pub(crate) const ESCAPE: &str = "\u{E00C}";
+pub(crate) const CONTROL: &str = "\u{E009}";
 
 /// What the browser's user has set.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
-    pub width: u32,
-    pub height: u32,
-    pub is_dark: bool,
-    pub language: &'static str,
+pub(crate) struct Look {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) is_dark: bool,
+    pub(crate) language: &'static str,
 }
 
 impl Look {
     /// A laptop in English, with light colours.
-    pub const PLAIN: Self = Self {
+    pub(crate) const PLAIN: Self = Self {
         width: 1_280,
         height: 800,
         is_dark: false,
@@ -47,20 +37,20 @@ impl Look {
 }
 
 /// A browser that shows one page.
-pub struct Browser {
+pub(crate) struct Browser {
     agent: ureq::Agent,
     driver: Child,
     /// Kept open, so that the driver may go on writing.
     _talk: BufReader<ChildStdout>,
     session: String,
     site: String,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
     /// Opens the page of a site such as `http://127.0.0.1:8080`; nothing where there is no
     /// browser, which is said.
-    pub fn open(site: &str, look: Look) -> Option<Self> {
+    pub(crate) fn open(site: &str, look: Look) -> Option<Self> {
         let spawned = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -88,7 +78,7 @@ impl Browser {
             _talk: talk,
             session: address,
             site: site.to_owned(),
-            _profile: profile,
+            profile,
         };
         browser.begin(look);
         browser.visit("/");
@@ -119,7 +109,7 @@ impl Browser {
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
             "--hide-scrollbars".to_owned(),
-            format!("--user-data-dir={}", self._profile.path().display()),
+            format!("--user-data-dir={}", self.profile.path().display()),
             format!("--lang={}", look.language),
             format!("--accept-lang={}", look.language),
         ];
@@ -130,32 +120,32 @@ impl Browser {
     }
 
     /// Goes to a path of the site.
-    pub fn visit(&self, path: &str) {
+    pub(crate) fn visit(&self, path: &str) {
         self.post("/url", &json!({"url": format!("{}{path}", self.site)}));
     }
 
-    pub fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.post("/refresh", &json!({}));
     }
 
     /// The value of an expression in the page.
-    pub fn value(&self, expression: &str) -> Value {
+    pub(crate) fn value(&self, expression: &str) -> Value {
         self.run(&format!("return {expression}"))
     }
 
     /// What a script in the page returns.
-    pub fn run(&self, script: &str) -> Value {
+    pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    pub fn text(&self, css: &str) -> String {
+    pub(crate) fn text(&self, css: &str) -> String {
         let css = Value::from(css);
         let text = self.value(&format!("document.querySelector({css})?.innerText ?? ''"));
         text.as_str().unwrap().to_owned()
     }
 
     /// Waits until an expression in the page holds.
-    pub fn wait(&self, expression: &str) {
+    pub(crate) fn wait(&self, expression: &str) {
         let begun = Instant::now();
         while self.value(&format!("Boolean({expression})")) != true {
             if begun.elapsed() > PATIENCE {
@@ -167,20 +157,20 @@ impl Browser {
     }
 
     /// Waits for an element that shows this text.
-    pub fn wait_for(&self, css: &str, text: &str) {
+    pub(crate) fn wait_for(&self, css: &str, text: &str) {
         let (css, text) = (Value::from(css), Value::from(text));
         self.wait(&format!(
             "[...document.querySelectorAll({css})].some((e) => e.innerText.includes({text}))"
         ));
     }
 
-    pub fn click(&self, css: &str) {
+    pub(crate) fn click(&self, css: &str) {
         let element = self.element(css);
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
     /// Types into an element.
-    pub fn fill(&self, css: &str, text: &str) {
+    pub(crate) fn fill(&self, css: &str, text: &str) {
         let element = self.element(css);
         self.post(&format!("/element/{element}/value"), &json!({"text": text}));
     }
@@ -194,13 +184,13 @@ impl Browser {
     }
 
     /// Presses keys one after another, wherever the keyboard stands.
-    pub fn press(&self, keys: &[&str]) {
+    pub(crate) fn press(&self, keys: &[&str]) {
         let stroke = |key: &&str| [stroke("keyDown", key), stroke("keyUp", key)];
         self.keys(keys.iter().flat_map(stroke).collect());
     }
 
     /// Presses a key while another one is held.
-    pub fn press_with(&self, held: &str, key: &str) {
+    pub(crate) fn press_with(&self, held: &str, key: &str) {
         self.keys(vec![
             stroke("keyDown", held),
             stroke("keyDown", key),
@@ -210,7 +200,7 @@ impl Browser {
     }
 
     /// Writes a text, wherever the keyboard stands.
-    pub fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         let chars: Vec<String> = text.chars().map(String::from).collect();
         self.press(&chars.iter().map(String::as_str).collect::<Vec<_>>());
     }
@@ -221,7 +211,7 @@ impl Browser {
     }
 
     /// What the page looks like, as PNG.
-    pub fn screenshot(&self) -> Vec<u8> {
+    pub(crate) fn screenshot(&self) -> Vec<u8> {
         let shot = self.get("/screenshot");
         let encoded = shot.as_str().unwrap();
         let engine = base64::engine::general_purpose::STANDARD;
@@ -230,7 +220,7 @@ impl Browser {
 
     /// Checks that the page had no error, but for refused requests to these paths, and asked no
     /// other host for anything.
-    pub fn check(&self, refused: &[&str]) {
+    pub(crate) fn check(&self, refused: &[&str]) {
         for entry in self.log("browser") {
             let message = entry["message"].as_str().unwrap();
             let is_expected =

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 /// What the task API was asked.
 #[derive(Default)]
-pub struct Asked {
-    pub runs: Mutex<Vec<Value>>,
-    pub feedback: Mutex<Vec<Value>>,
+pub(crate) struct Asked {
+    pub(crate) runs: Mutex<Vec<Value>>,
+    pub(crate) feedback: Mutex<Vec<Value>>,
 }
 
 type Shared = State<Arc<Asked>>;
 
 /// Puts the scripted endpoints before the server's own.
-pub fn before(server: Router, asked: Arc<Asked>) -> Router {
+pub(crate) fn before(server: Router, asked: Arc<Asked>) -> Router {
     Router::new()
         .route("/v1/tasks", get(told(&tasks())))
         .route("/v1/tasks/reviews/run", post(run))
@@ -32,7 +32,7 @@ pub fn before(server: Router, asked: Arc<Asked>) -> Router {
 }
 
 /// Puts nothing but refusals before the server's own endpoints.
-pub fn absent(server: Router) -> Router {
+pub(crate) fn absent(server: Router) -> Router {
     Router::new()
         .route("/v1/tasks", get(StatusCode::NOT_FOUND))
         .route("/metrics", get(StatusCode::NOT_FOUND))
