@@ -13,6 +13,7 @@ use axum::routing::get;
 use sha2::{Digest, Sha256};
 
 use crate::ServerError;
+use crate::hex::hex;
 
 #[cfg(test)]
 mod tests;
@@ -93,8 +94,7 @@ fn answer(name: &str, path: &str, headers: &HeaderMap) -> Result<Response, Serve
 
 impl File {
     fn new(name: &'static str, text: &'static str) -> Self {
-        let hash = Sha256::digest(text);
-        let hash: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let hash = hex(&Sha256::digest(text)[..8]);
         Self {
             name,
             text,

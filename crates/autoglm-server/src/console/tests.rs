@@ -17,7 +17,9 @@ fn words() -> Map<String, Value> {
 }
 
 fn scripts() -> impl Iterator<Item = &'static File> {
-    let is_script = |file: &&File| file.name.ends_with(".js") && file.name != "strings.js";
+    let is_script = |file: &&File| {
+        file.media_type().starts_with("text/javascript") && file.name != "strings.js"
+    };
     FILES.iter().filter(is_script)
 }
 
