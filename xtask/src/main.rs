@@ -1,5 +1,6 @@
 //! Repository checks and set-up: `cargo xtask COMMAND`.
 
+mod browser;
 mod check;
 mod fuzz;
 mod test;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::check;
+use crate::{browser, check};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let root = crate::root();
     say("repository checks");
     check::run()?;
+    say(&format!("the console's browser is {}", browser::prepare()));
     for step in steps(arguments) {
         say(step.name);
         let began = Instant::now();

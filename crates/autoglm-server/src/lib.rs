@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod backend;
 mod client;
+mod console;
 mod error;
 mod events;
 mod fields;

@@ -47,6 +47,9 @@ pub(super) enum Need {
 /// Which routes need what: those that begin with these parts, and in the second table those of
 /// them that only read.
 const ROUTES: [(&str, Need); 13] = [
+    // The console's own files; what it asks for needs what it needs from anyone.
+    ("/", Need::Nothing),
+    ("/console", Need::Nothing),
     ("/health", Need::Nothing),
     ("/openapi.json", Need::Known),
     ("/v1/chat", Need::Scope(Scope::Models)),
@@ -101,6 +104,8 @@ mod tests {
     fn each_route_needs_what_it_is_for() {
         let cases = [
             ("GET", "/health/live", Need::Nothing),
+            ("GET", "/", Need::Nothing),
+            ("GET", "/console/{file}", Need::Nothing),
             ("POST", "/v1/chat/completions", Need::Scope(Scope::Models)),
             ("GET", "/v1/models/{*name}", Need::Scope(Scope::Models)),
             ("DELETE", "/v1/models/{*name}", Need::Scope(Scope::Admin)),

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::auth::{Guard, Models};
 use crate::client::Client;
 use crate::observe::{admin as telemetry_admin, observe};
-use crate::{admin, openai, openapi, tasks};
+use crate::{admin, console, openai, openapi, tasks};
 
 type Shared = State<Arc<App>>;
 /// The models that the client may use, where these are not all.
@@ -56,6 +56,7 @@ fn routes(app: &Arc<App>) -> Router {
         .route("/admin/models/{name}/promote", post(promote))
         .route("/admin/models/{name}/rollback", post(roll_back))
         .merge(tasks::routes())
+        .merge(console::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::clone(app))

@@ -24,6 +24,7 @@ use autoglm_spec::{
     Similarity, Usage,
 };
 use autoglm_token::{AnswerParser, TokenId, ToolCallFormat};
+use axum::Router;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -282,7 +283,13 @@ pub fn start(model: Arc<Scripted>, settings: Settings) -> Running {
 
 /// The same, with a memory of these limits.
 pub fn start_with(model: Arc<Scripted>, settings: Settings, limits: StoreLimits) -> Running {
-    launch(model, settings, limits, |app| app)
+    launch(model, settings, limits, |app| app, |routes| routes)
+}
+
+/// The same, with other routes before or around the server's own.
+pub fn start_behind(model: Arc<Scripted>, front: impl FnOnce(Router) -> Router) -> Running {
+    let limits = StoreLimits::default();
+    launch(model, Settings::default(), limits, |app| app, front)
 }
 
 /// Serves a model whose versions a loader knows.
@@ -293,9 +300,9 @@ pub fn start_loading(model: Arc<Scripted>, loader: Arc<Loader>) -> Running {
 /// Serves a scripted model and tasks.
 pub fn start_tasks(desk: Arc<dyn TaskDesk>, settings: Settings) -> Running {
     let model = Arc::new(Scripted::answering("x"));
-    launch(model, settings, StoreLimits::default(), |app| {
-        app.with_tasks(desk)
-    })
+    let limits = StoreLimits::default();
+    let equip = |app: App| app.with_tasks(desk);
+    launch(model, settings, limits, equip, |routes| routes)
 }
 
 /// Serves a scripted model with more beside it, and remembers no answers.
@@ -304,7 +311,7 @@ pub fn start_equipped(model: Arc<Scripted>, equip: impl FnOnce(App) -> App) -> R
         answer_bytes: 0,
         ..StoreLimits::default()
     };
-    launch(model, Settings::default(), limits, equip)
+    launch(model, Settings::default(), limits, equip, |routes| routes)
 }
 
 fn launch(
@@ -312,6 +319,7 @@ fn launch(
     settings: Settings,
     limits: StoreLimits,
     equip: impl FnOnce(App) -> App,
+    front: impl FnOnce(Router) -> Router,
 ) -> Running {
     let served = |name: &str, skill| {
         let identity = format!("{name} 1");
@@ -338,7 +346,7 @@ fn launch(
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let routes = router(Arc::clone(&app));
+    let routes = front(router(Arc::clone(&app)));
     let metrics = Arc::clone(app.metrics());
     runtime.spawn(serve(
         listener,
