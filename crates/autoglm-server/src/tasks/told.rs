@@ -29,7 +29,7 @@ impl Told<'_> {
         match &row.verdict {
             Some(verdict) => {
                 tell("answer", self.answer_value(row, verdict));
-                tell("confidence", json!(verdict.confidence));
+                tell("confidence", json!(rounded(verdict.confidence)));
                 if let Some(reason) = &row.abstained {
                     tell("withheld", json!(reason));
                 }
@@ -161,20 +161,23 @@ fn examples(examples: &[Example]) -> Value {
 fn by_name(values: &[(String, f32)]) -> Value {
     let values = values.iter();
     values
-        .map(|(name, value)| (name.clone(), json!(value)))
+        .map(|(name, value)| (name.clone(), json!(rounded(*value))))
         .collect::<Map<String, Value>>()
         .into()
 }
 
 fn samples(vote: &Vote) -> Value {
+    let alternatives = vote.alternatives.iter();
+    let alternatives =
+        alternatives.map(|one| json!({"answer": one.answer, "share": rounded(one.share)}));
     json!({
         "taken": vote.samples,
         "agreed": vote.agreed,
         "stopped": vote.stopped,
-        "entropy": vote.entropy,
+        "entropy": rounded(vote.entropy),
         "unusable": vote.unusable,
         "repaired": vote.repaired,
-        "alternatives": vote.alternatives,
+        "alternatives": alternatives.collect::<Vec<Value>>(),
     })
 }
 
@@ -186,6 +189,11 @@ fn times(stages: StageTimes) -> Value {
         "feedback": milliseconds(stages.correct),
         "record": milliseconds(stages.record),
     })
+}
+
+/// A number of 32 bits to the sixth digit, which is about what it holds.
+fn rounded(value: f32) -> f64 {
+    (f64::from(value) * 1e6).round() / 1e6
 }
 
 /// Milliseconds to the hundredth.
