@@ -46,7 +46,7 @@ pub(super) enum Need {
 
 /// Which routes need what: those that begin with these parts, and in the second table those of
 /// them that only read.
-const ROUTES: [(&str, Need); 13] = [
+const ROUTES: [(&str, Need); 15] = [
     // The console's own files; what it asks for needs what it needs from anyone.
     ("/", Need::Nothing),
     ("/console", Need::Nothing),
