@@ -42,6 +42,9 @@ pub enum LocalError {
     /// The model does not fit into the memory that it may use.
     #[error(transparent)]
     Memory(#[from] crate::memory::MemoryError),
+    /// Prefixes cannot be saved or loaded.
+    #[error(transparent)]
+    Prefixes(#[from] crate::prefix::PrefixFileError),
     /// A constraint that cannot be compiled or was broken.
     #[error(transparent)]
     Constraint(#[from] crate::constraint::ConstraintError),
@@ -89,10 +92,11 @@ impl Blamed for LocalError {
                 Fault::Data => Blame::Data,
                 Fault::Capacity => Blame::Capacity,
             },
-            Self::Token(_)
-            | Self::WideVocabulary { .. }
-            | Self::ShortTexts { .. }
-            | Self::NoDirection { .. } => Blame::Data,
+            Self::Token(error) => error.blame(),
+            Self::Prefixes(error) => error.blame(),
+            Self::WideVocabulary { .. } | Self::ShortTexts { .. } | Self::NoDirection { .. } => {
+                Blame::Data
+            }
             Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
             Self::Panicked { .. } => Blame::Bug,
             Self::Constraint(_)

@@ -6,31 +6,39 @@
 //! the same on a server, as far as the server goes.
 
 mod adapters;
+mod check;
 pub mod constraint;
+mod conversation;
 mod desk;
 mod divergence;
 mod embed;
 mod error;
 mod generate;
+mod likeliest;
 mod local;
 mod lookup;
 mod memory;
 mod options;
+mod penalties;
 mod perplexity;
+mod predict;
 mod prefix;
 pub mod remote;
 mod request;
 mod runner;
 mod sampler;
+mod saved;
 mod scheduler;
 mod score;
 mod stats;
 mod stop;
 
 pub use autoglm_model::{CacheType, Pooling};
+pub use conversation::Conversation;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};
 pub use memory::{MemoryError, MemoryPlan};
 pub use perplexity::{Perplexity, PerplexitySettings};
+pub use prefix::PrefixFileError;
 pub use stats::EngineStats;

@@ -8,22 +8,19 @@ use autoglm_model::{
     Adapter, CacheType, KvCache, Model, Pool, Pooling, QuantizedType, WeightSource,
 };
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, EmbeddingSpace, EngineError, Generate,
-    GenerateRequest, ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment, Similarity,
+    Cancel, Completion, Constraint, Delta, EmbeddingSpace, EngineError, Generate, GenerateRequest,
+    ModelFacts, Prompt, Score, ScoreRequest, Scoring, Similarity,
 };
-use autoglm_token::{
-    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
-};
+use autoglm_token::{ChatOptions, ChatTemplate, GlmGeneration, Specials, TokenId, Tokenizer};
 
 use crate::adapters::Adapters;
+use crate::check::{check_choice, check_not_empty, check_options, check_tokens};
 use crate::constraint::{ConstraintFactory, ConstraintState};
 use crate::desk::{Busy, Desk};
-use crate::divergence::{Divergence, compare_window};
 use crate::error::LocalError;
 use crate::generate::GenerateJob;
 use crate::memory::{MemoryError, MemoryPlan};
 use crate::options::OptionPlan;
-use crate::perplexity::{self, Perplexity, PerplexitySettings};
 use crate::request::{Answer, Job};
 use crate::runner::{Machine, PLACEHOLDER};
 use crate::scheduler::Scheduler;
@@ -63,8 +60,8 @@ pub struct LocalEngine {
     pub(crate) pooling: Pooling,
     model: Model,
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
-    chat: ChatOptions,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) chat: ChatOptions,
     pool: Pool,
     pub(crate) desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
@@ -191,23 +188,6 @@ impl LocalEngine {
         Ok(Arc::new(adapter))
     }
 
-    /// Whether the model's chat template tells it of tools.
-    pub fn takes_tools(&self) -> bool {
-        let template = self.template.as_ref();
-        template.is_some_and(|template| template.tool_calls().is_some())
-    }
-
-    /// A parser for what the model answers to a prompt.
-    ///
-    /// # Errors
-    /// As for [`LocalEngine::encode`].
-    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
-        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
-        let last = self.encode(prompt)?.last().copied();
-        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
-        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
-    }
-
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -221,7 +201,8 @@ impl LocalEngine {
     /// The token ids that the model is given for a prompt.
     ///
     /// # Errors
-    /// Turns for a model without a chat template, or a template that fails on them.
+    /// Turns for a model without a chat template, a template that fails on them, or tokens that
+    /// the vocabulary does not have.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
@@ -230,152 +211,11 @@ impl LocalEngine {
                 Ok(tokens)
             }
             Prompt::Chat(segments) => self.encode_chat(segments).map_err(EngineError::engine),
+            Prompt::Tokens(tokens) => {
+                check_tokens(tokens, self.tokenizer.vocabulary_len())?;
+                Ok(tokens.clone())
+            }
         }
-    }
-
-    fn encode_chat(&self, segments: &[Segment]) -> Result<Vec<TokenId>, LocalError> {
-        let template = self
-            .template
-            .as_ref()
-            .ok_or_else(|| LocalError::NoChatTemplate {
-                model: self.facts.name.clone(),
-            })?;
-        let messages: Vec<Message> = segments
-            .iter()
-            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
-            .collect();
-        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
-    }
-
-    /// How well the model predicts tokens. They are cut into windows of `settings.context`
-    /// positions, each computed from an empty cache behind the prefix that the model wants; all
-    /// tokens but the first position of a window are predicted, or as many as `settings.last`
-    /// says. `on_window` hears of each finished window.
-    ///
-    /// # Errors
-    /// A context of fewer than two tokens or of more than the model's, or cancellation.
-    pub fn perplexity(
-        &self,
-        tokens: &[TokenId],
-        settings: &PerplexitySettings,
-        cancel: &Cancel,
-        on_window: &mut dyn FnMut(&Perplexity),
-    ) -> Result<Perplexity, EngineError> {
-        let mut total = Perplexity::default();
-        for window in self.windows(tokens, settings.context)? {
-            let machine = self.machine();
-            let found = self.desk.borrow(|scheduler| {
-                let runner = &mut scheduler.runner;
-                perplexity::window(runner, machine, &window, settings, cancel)
-            })?;
-            total += found;
-            on_window(&total);
-        }
-        Ok(total)
-    }
-
-    /// How well the model predicts each of several continuations of one prompt, behind the prefix
-    /// that the model wants, under each of several policies. The prompt but for its last token is
-    /// read once, with full attention; the policies are those of the positions which predict. One
-    /// list for each policy.
-    ///
-    /// # Errors
-    /// A prompt or a continuation without tokens, more tokens than the model's context, or
-    /// cancellation.
-    pub fn predict_continuations(
-        &self,
-        prompt: &[TokenId],
-        continuations: &[Vec<TokenId>],
-        policies: &[AttentionPolicy],
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<Perplexity>>, EngineError> {
-        let prompt = [self.tokenizer.prefix(), prompt].concat();
-        let refused = |field, given: usize, wanted| EngineError::BadRequest {
-            field,
-            given: format!("{given} tokens"),
-            wanted,
-        };
-        let lengths = || continuations.iter().map(Vec::len);
-        if prompt.is_empty() {
-            return Err(refused("prompt", 0, "at least 1 token"));
-        }
-        if lengths().any(|len| len == 0) {
-            return Err(refused("continuation", 0, "at least 1 token"));
-        }
-        let longest = prompt.len() + lengths().max().unwrap_or(0);
-        if longest > self.facts.context_tokens {
-            let wanted = "at most the model's context";
-            return Err(refused("prompt and continuation", longest, wanted));
-        }
-        let machine = self.machine();
-        self.desk.borrow(|scheduler| {
-            let runner = &mut scheduler.runner;
-            let asked = (prompt.as_slice(), continuations);
-            perplexity::continuations(runner, machine, asked, policies, cancel)
-        })
-    }
-
-    /// Tokens in windows of `context` positions, the model's prefix included.
-    fn windows(
-        &self,
-        tokens: &[TokenId],
-        context: usize,
-    ) -> Result<Vec<Vec<TokenId>>, EngineError> {
-        self.check_writes()?;
-        let prefix = self.tokenizer.prefix();
-        let smallest = 2.max(prefix.len() + 1);
-        let largest = self
-            .facts
-            .context_tokens
-            .saturating_sub(self.virtual_tokens());
-        if !(smallest..=largest).contains(&context) {
-            return Err(EngineError::BadRequest {
-                field: "context",
-                given: context.to_string(),
-                wanted: "at least 2, more than the model's prefix, and at most the model's context",
-            });
-        }
-        let windows = tokens.chunks(context - prefix.len());
-        Ok(windows.map(|text| [prefix, text].concat()).collect())
-    }
-
-    /// How far the model's predictions of a text are from another model's with the same
-    /// vocabulary, over the windows of [`LocalEngine::perplexity`].
-    ///
-    /// # Errors
-    /// As [`LocalEngine::perplexity`], and another vocabulary.
-    pub fn divergence(
-        &self,
-        reference: &Self,
-        tokens: &[TokenId],
-        context: usize,
-        cancel: &Cancel,
-        on_window: &mut dyn FnMut(&Divergence),
-    ) -> Result<Divergence, EngineError> {
-        let (found, wanted) = (self.vocabulary(), reference.vocabulary());
-        if found != wanted {
-            return Err(EngineError::engine(LocalError::OtherVocabulary {
-                found,
-                wanted,
-            }));
-        }
-        let limit = reference.facts.context_tokens;
-        let machines = [self.machine(), reference.machine()];
-        let mut total = Divergence::default();
-        for window in self.windows(tokens, context.min(limit))? {
-            self.desk.borrow(|ours| {
-                reference.desk.borrow(|theirs| {
-                    let runners = [&mut ours.runner, &mut theirs.runner];
-                    compare_window(runners, machines, &window, &mut total, cancel)
-                })
-            })?;
-            on_window(&total);
-        }
-        Ok(total)
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.model.config().vocabulary
     }
 
     /// What the engine has done so far.
@@ -390,7 +230,7 @@ impl LocalEngine {
     }
 
     /// Fails where the model has no output head.
-    fn check_writes(&self) -> Result<(), EngineError> {
+    pub(crate) fn check_writes(&self) -> Result<(), EngineError> {
         if self.model.config().causal {
             return Ok(());
         }
@@ -456,11 +296,15 @@ impl LocalEngine {
         })
     }
 
-    fn generate_job(&self, request: &GenerateRequest) -> Result<GenerateJob, EngineError> {
+    pub(crate) fn generate_job(
+        &self,
+        request: &GenerateRequest,
+    ) -> Result<GenerateJob, EngineError> {
         self.check_writes()?;
         let adapter = self.adapters.of(request.adapter.as_deref())?;
         let prompt = self.prompt(&request.prompt, adapter.as_ref())?;
         self.check_fit(prompt.len(), request.max_tokens)?;
+        check_choice(request, self.tokenizer.vocabulary_len())?;
         let constraint = request
             .constraint
             .as_ref()
@@ -470,6 +314,7 @@ impl LocalEngine {
             prompt,
             max_tokens: request.max_tokens,
             sampling: request.sampling,
+            logit_bias: request.logit_bias.clone(),
             stop: request.stop.clone(),
             constraint,
             decoding: request.decoding,
@@ -483,7 +328,7 @@ impl LocalEngine {
         &self,
         jobs: Vec<Result<Job, EngineError>>,
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Answer, EngineError>> {
         let mut results: Vec<Option<Result<Answer, EngineError>>> = Vec::new();
         let mut good = Vec::new();
@@ -496,7 +341,7 @@ impl LocalEngine {
                 Err(error) => Some(Err(error)),
             });
         }
-        match self.desk.answer(self.machine(), good, cancel, on_text) {
+        match self.desk.answer(self.machine(), good, cancel, on_delta) {
             Ok(answers) => {
                 for (index, answer) in answers {
                     results[index] = Some(answer);
@@ -558,42 +403,6 @@ fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
     Ok(())
 }
 
-fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {
-    if prompt.is_empty() {
-        return Err(EngineError::BadRequest {
-            field: "prompt",
-            given: "no token".to_owned(),
-            wanted: "at least one token",
-        });
-    }
-    Ok(())
-}
-
-fn check_options(texts: &[String], options: &[Vec<TokenId>]) -> Result<(), EngineError> {
-    let bad = |given: String, wanted| {
-        Err(EngineError::BadRequest {
-            field: "options",
-            given,
-            wanted,
-        })
-    };
-    if options.is_empty() {
-        return bad("none".to_owned(), "at least one option");
-    }
-    for (index, option) in options.iter().enumerate() {
-        if option.is_empty() {
-            return bad(
-                format!("an empty option at {index}"),
-                "options that are not empty",
-            );
-        }
-        if options[..index].contains(option) {
-            return bad(format!("{:?} twice", texts[index]), "options that differ");
-        }
-    }
-    Ok(())
-}
-
 impl Score for LocalEngine {
     fn score(
         &self,
@@ -619,10 +428,10 @@ impl Generate for LocalEngine {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         let job = |request| Ok(Job::Generate(Box::new(self.generate_job(request)?)));
-        let answers = self.answer(requests.iter().map(job).collect(), cancel, on_text);
+        let answers = self.answer(requests.iter().map(job).collect(), cancel, on_delta);
         let completion = |answer| match answer {
             Answer::Completion(completion) => completion,
             Answer::Scoring(_) => unreachable!("a request for text gives text"),

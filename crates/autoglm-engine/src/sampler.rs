@@ -7,6 +7,8 @@ use autoglm_token::TokenId;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::penalties::Penalties;
+
 /// Chooses tokens of one completion; two samplers with the same settings choose the same tokens
 /// from the same logits, whatever else the engine does.
 pub(crate) struct Sampler {
@@ -15,8 +17,7 @@ pub(crate) struct Sampler {
     candidates: Vec<(TokenId, f32)>,
     /// How many of the candidates are in their place, likeliest first.
     sorted: usize,
-    /// Logits of tokens before the last choice penalised them.
-    penalised: Vec<(TokenId, f32)>,
+    penalties: Penalties,
     /// Entropies of the last distributions, for an adaptive temperature.
     entropies: VecDeque<f32>,
 }
@@ -29,25 +30,32 @@ impl Sampler {
             random,
             candidates: Vec::new(),
             sorted: 0,
-            penalised: Vec::new(),
+            penalties: Penalties::default(),
             entropies: VecDeque::new(),
         }
     }
 
-    /// Chooses the token at place `place` of the completion. `history` is the prompt and what was
-    /// generated; it only matters to the repetition penalty. A logit of −∞ is never chosen while
+    /// The sampler with what is added to logits of tokens.
+    #[must_use]
+    pub(crate) fn with_bias(mut self, bias: Vec<(TokenId, f32)>) -> Self {
+        self.penalties = Penalties::with_bias(bias);
+        self
+    }
+
+    /// Chooses the token at place `place` of the completion. `history` is the prompt and the
+    /// `place` tokens that were generated; it only matters to penalties. A logit of −∞ is never chosen while
     /// a finite one is there. Each place has a random number of its own, whatever was chosen for
     /// the others and how.
     ///
     /// # Shapes
-    /// `logits: [V]`; the penalty changes them in place.
+    /// `logits: [V]`; bias and penalties change them in place.
     pub(crate) fn choose(
         &mut self,
         logits: &mut [f32],
         history: &[TokenId],
         place: usize,
     ) -> TokenId {
-        self.penalise(logits, history);
+        self.penalties.apply(&self.settings, logits, history, place);
         if self.settings.temperature <= 0.0 {
             return autoglm_model::argmax(logits) as TokenId;
         }
@@ -69,37 +77,9 @@ impl Sampler {
         }
     }
 
-    /// The logit that a token had before the last choice penalised it.
-    pub(crate) fn unpenalised(&self, token: TokenId, logits: &[f32]) -> f32 {
-        let penalised = self.penalised.iter().find(|(id, _)| *id == token);
-        penalised.map_or(logits[token as usize], |(_, logit)| *logit)
-    }
-
-    /// Divides positive and multiplies negative logits of recent tokens, each token once.
-    ///
-    /// # Source
-    /// Keskar et al. 2019, CTRL, §4.1, with the sign rule of the common implementations.
-    fn penalise(&mut self, logits: &mut [f32], history: &[TokenId]) {
-        let penalty = self.settings.repetition_penalty;
-        self.penalised.clear();
-        if penalty == 1.0 {
-            return;
-        }
-        let first = history
-            .len()
-            .saturating_sub(self.settings.repetition_window);
-        let mut recent = history[first..].to_vec();
-        recent.sort_unstable();
-        recent.dedup();
-        for token in recent {
-            let logit = &mut logits[token as usize];
-            self.penalised.push((token, *logit));
-            *logit = if *logit > 0.0 {
-                *logit / penalty
-            } else {
-                *logit * penalty
-            };
-        }
+    /// The logit that a token had before the last choice changed it.
+    pub(crate) fn unmodified(&self, token: TokenId, logits: &[f32]) -> f32 {
+        self.penalties.unmodified(token, logits)
     }
 
     /// The temperature for a distribution: what the settings say, or what its entropy and that of
@@ -307,43 +287,6 @@ mod tests {
         let logits = [0.6_f32.ln(), 0.3_f32.ln(), 0.1_f32.ln()];
         let drawn = draws(Sampling { min_p: 0.4, ..WARM }, &logits, 500);
         assert!(drawn.contains(&1) && !drawn.contains(&2));
-    }
-
-    #[test]
-    fn the_penalty_lowers_recent_tokens_of_either_sign_once() {
-        let settings = Sampling {
-            repetition_penalty: 2.0,
-            ..Sampling::GREEDY
-        };
-        let mut logits = [4.0, 3.0, -1.0];
-        assert_eq!(Sampler::new(settings).choose(&mut logits, &[0, 0, 2], 0), 1);
-        assert_eq!(logits, [2.0, 3.0, -2.0]);
-    }
-
-    #[test]
-    fn the_penalty_forgets_tokens_outside_its_window() {
-        let settings = Sampling {
-            repetition_penalty: 2.0,
-            repetition_window: 1,
-            ..Sampling::GREEDY
-        };
-        assert_eq!(
-            Sampler::new(settings).choose(&mut [4.0, 3.0], &[0, 1], 0),
-            0
-        );
-    }
-
-    #[test]
-    fn the_logit_before_the_penalty_is_remembered() {
-        let settings = Sampling {
-            repetition_penalty: 2.0,
-            ..Sampling::GREEDY
-        };
-        let (mut sampler, mut logits) = (Sampler::new(settings), [4.0, 1.0, -1.0]);
-        assert_eq!(sampler.choose(&mut logits, &[0], 0), 0);
-        assert_eq!(logits[0], 2.0);
-        assert_eq!(sampler.unpenalised(0, &logits), 4.0);
-        assert_eq!(sampler.unpenalised(1, &logits), 1.0);
     }
 
     #[test]

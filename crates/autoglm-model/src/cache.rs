@@ -4,6 +4,7 @@
 //! What a block looks like inside is the kernels' business ([`KvView`]); here blocks are only
 //! handed out and copied whole.
 
+mod bytes;
 mod layer;
 
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! What every route works with.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autoglm_spec::Embed;
@@ -10,24 +9,13 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::ServerError;
-use crate::admission::{Admission, AdmissionLimits};
+use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
-use crate::metrics::{Metrics, Source};
+use crate::metrics::Metrics;
+use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::observe::{Observer, Telemetry, measured, note_model};
+use crate::store::ServerStore;
 use crate::work::TimeLimits;
-
-/// A model that is served.
-#[derive(Clone)]
-pub struct Served {
-    /// The name that requests call it by.
-    pub name: String,
-    /// What tells its weights, settings and adapter apart from others'.
-    pub identity: String,
-    /// When it was loaded.
-    pub loaded: SystemTime,
-    /// What it can do.
-    pub skill: Skill,
-}
 
 /// What the server takes from outside: the time and randomness.
 #[derive(Clone)]
@@ -49,6 +37,8 @@ pub struct Settings {
     pub body_bytes: usize,
     /// Tokens of an answer at most, where the request does not say.
     pub answer_tokens: usize,
+    /// How far a new version of a model may be from the one whose place it takes.
+    pub health: HealthLimits,
 }
 
 impl Default for Settings {
@@ -58,20 +48,25 @@ impl Default for Settings {
             times: TimeLimits::default(),
             body_bytes: 8 << 20,
             answer_tokens: 1_024,
+            health: HealthLimits::default(),
         }
     }
 }
 
 /// What every route works with.
 pub struct App {
-    models: BTreeMap<String, Served>,
-    /// The models that are used where a request names none, in the order in which they were given.
-    order: Vec<String>,
+    pub(crate) models: Arc<Models>,
+    /// Loads versions; without it there are no updates.
+    pub(crate) loader: Option<Arc<Loader>>,
+    /// Held while a version is loaded.
+    pub(crate) updating: Mutex<()>,
     pub(crate) admission: Admission,
     pub(crate) settings: Settings,
     pub(crate) observer: Arc<Observer>,
     surroundings: Surroundings,
     stopping: AtomicBool,
+    /// What is remembered, if anything is.
+    pub(crate) store: Option<Arc<ServerStore>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -84,34 +79,48 @@ pub(crate) struct Ticket {
 }
 
 impl App {
-    /// An application that serves models. Two of the same name are an error of the caller.
-    pub fn new(models: Vec<Served>, settings: Settings, surroundings: Surroundings) -> Self {
+    /// An application that serves models. Where a request names none, the first that fits answers;
+    /// of two with the same name the later one is served.
+    pub fn new(models: Vec<Version>, settings: Settings, surroundings: Surroundings) -> Self {
         Self::observed(models, settings, surroundings, Telemetry::default())
     }
 
     /// The same, with what it observes sent where the caller wants it.
     pub fn observed(
-        models: Vec<Served>,
+        models: Vec<Version>,
         settings: Settings,
         surroundings: Surroundings,
         telemetry: Telemetry,
     ) -> Self {
-        let order: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+        let models = Arc::new(Models::new(models));
         let admission = Admission::new(settings.admission);
-        let sources = models.iter().filter_map(Source::of).collect();
-        let metrics = Arc::new(Metrics::new(&order, sources, admission.clone()));
-        let observer = Observer::new(metrics, surroundings.clone(), telemetry);
-        let observer = Arc::new(observer);
-        let models = models.into_iter().map(|model| measured(model, &observer));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&models), admission.clone()));
+        let observer = Arc::new(Observer::new(metrics, surroundings.clone(), telemetry));
         Self {
-            models: models.map(|model| (model.name.clone(), model)).collect(),
-            order,
+            models,
+            loader: None,
+            updating: Mutex::new(()),
             admission,
             settings,
             observer,
             surroundings,
             stopping: AtomicBool::new(false),
+            store: None,
         }
+    }
+
+    /// The application with a memory for answers and responses.
+    #[must_use]
+    pub fn remembering(mut self, store: ServerStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The application with a loader of new versions.
+    #[must_use]
+    pub fn loading(mut self, loader: Arc<Loader>) -> Self {
+        self.loader = Some(loader);
+        self
     }
 
     /// What is counted.
@@ -125,44 +134,44 @@ impl App {
         self.observer.close(limit)
     }
 
-    /// The models in the order in which they were given.
-    pub(crate) fn models(&self) -> impl Iterator<Item = &Served> {
-        self.order.iter().filter_map(|name| self.models.get(name))
+    /// What a version can do, with every call observed.
+    pub(crate) fn skill(&self, version: &Version) -> Skill {
+        measured(version, &self.observer)
     }
 
-    /// The model that a request names, or the first that fits.
-    pub(crate) fn model(
+    /// The version that answers a request: of the model that it names, or of the first that fits.
+    pub(crate) fn version(
         &self,
         name: Option<&str>,
-        fits: impl Fn(&Served) -> bool,
-    ) -> Result<&Served, ServerError> {
-        let found = match name {
-            Some(name) => self
-                .models
-                .get(name)
-                .ok_or_else(|| ServerError::NoSuchModel {
-                    name: name.to_owned(),
-                }),
-            None => self
-                .models()
-                .find(|model| fits(model))
-                .ok_or_else(|| ServerError::Missing {
-                    field: "model".to_owned(),
-                }),
+        ticket: Ticket,
+        fits: impl Fn(&Version) -> bool,
+    ) -> Result<Arc<Version>, ServerError> {
+        let first = || {
+            let live = self.models.live();
+            let first = live.iter().find(|version| fits(version));
+            first.map(|version| version.name.clone())
         };
-        found.inspect(|model| note_model(&model.name))
+        let name = name.map(str::to_owned).or_else(first);
+        let name = name.ok_or_else(|| ServerError::Missing {
+            field: "model".to_owned(),
+        })?;
+        let version = self.models.pick(&name, ticket.number)?;
+        note_model(&version.name);
+        Ok(version)
     }
 
     /// A model that writes.
     pub(crate) fn writer(
         &self,
         name: Option<&str>,
-    ) -> Result<(&Served, Arc<dyn Backend>), ServerError> {
-        let served = self.model(name, |model| matches!(model.skill, Skill::Write(_)))?;
-        match &served.skill {
-            Skill::Write(backend) => Ok((served, Arc::clone(backend))),
+        ticket: Ticket,
+    ) -> Result<(Arc<Version>, Arc<dyn Backend>), ServerError> {
+        let writes = |version: &Version| matches!(version.skill, Skill::Write(_));
+        let version = self.version(name, ticket, writes)?;
+        match self.skill(&version) {
+            Skill::Write(backend) => Ok((version, backend)),
             Skill::Embed(_) => Err(ServerError::CannotDo {
-                model: served.name.clone(),
+                model: version.name.clone(),
                 what: "generate text",
             }),
         }
@@ -172,15 +181,27 @@ impl App {
     pub(crate) fn embedder(
         &self,
         name: Option<&str>,
-    ) -> Result<(&Served, Arc<dyn Embed>), ServerError> {
-        let served = self.model(name, |model| matches!(model.skill, Skill::Embed(_)))?;
-        match &served.skill {
-            Skill::Embed(embedder) => Ok((served, Arc::clone(embedder))),
+        ticket: Ticket,
+    ) -> Result<(Arc<Version>, Arc<dyn Embed>), ServerError> {
+        let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
+        let version = self.version(name, ticket, embeds)?;
+        match self.skill(&version) {
+            Skill::Embed(embedder) => Ok((version, embedder)),
             Skill::Write(_) => Err(ServerError::CannotDo {
-                model: served.name.clone(),
+                model: version.name.clone(),
                 what: "make vectors of texts",
             }),
         }
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.surroundings.now)()
+    }
+
+    /// How many requests are being worked on and wait.
+    pub fn occupancy(&self) -> Occupancy {
+        self.admission.occupancy()
     }
 
     /// Tells the server that it is to stop: it is no longer ready, and ends what it has begun.
@@ -209,7 +230,7 @@ impl App {
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket {
             number: (self.surroundings.random)(),
-            created: seconds((self.surroundings.now)()),
+            created: seconds(self.now()),
             deadline: Instant::now() + self.settings.times.request,
         }
     }
@@ -233,20 +254,8 @@ impl Ticket {
     }
 }
 
-impl Served {
-    /// What tells versions of the model apart, as answers tell it.
-    pub(crate) fn fingerprint(&self) -> String {
-        format!("fp_{}", &hex(self.identity.as_bytes(), b"model")[..12])
-    }
-
-    /// When it was loaded, in seconds since 1970.
-    pub(crate) fn created(&self) -> u64 {
-        seconds(self.loaded)
-    }
-}
-
 /// 24 hexadecimal digits of a hash: names must not tell the numbers that they are made of.
-fn hex(bytes: &[u8], purpose: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8], purpose: &[u8]) -> String {
     let hash = Sha256::new().chain_update(purpose).chain_update(bytes);
     let hash = hash.finalize();
     hash.iter().take(12).map(|b| format!("{b:02x}")).collect()

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use autoglm_spec::{Blame, Blamed, EngineError};
 
+use crate::auth::Scope;
+
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -91,6 +93,53 @@ pub enum ServerError {
         /// When there may be room.
         retry_after: Duration,
     },
+    /// A request without a key where one is needed.
+    #[error("there is no API key in the request; send it as `Authorization: Bearer KEY`")]
+    KeyMissing,
+    /// A key that is none here, or no longer.
+    #[error("the API key in the request is not one of this server's")]
+    KeyUnknown,
+    /// A key whose time is over.
+    #[error("the API key of {client} has expired")]
+    KeyExpired {
+        /// The key's id.
+        client: String,
+    },
+    /// A key that is not for this.
+    #[error("the key of {client} is not for this: it lacks the scope {scope}")]
+    NoScope {
+        /// The key's id.
+        client: String,
+        /// What it would have to be for.
+        scope: Scope,
+    },
+    /// A key that is for other models or collections.
+    #[error("the key of {client} is not for the {what} {name:?}")]
+    NotForClient {
+        /// The key's id.
+        client: String,
+        /// `model` or `collection`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A request under another name than this machine's where only this machine may ask.
+    #[error(
+        "this server is open to this machine alone; ask it as localhost, or start it with --api-keys"
+    )]
+    OtherSite,
+    /// A client that has asked for as much as it may.
+    #[error("{client} may have {limit} {what}; try again in {} s", seconds_up(*retry_after))]
+    Limited {
+        /// The key's id.
+        client: String,
+        /// How much it may.
+        limit: u32,
+        /// Of what, such as `requests a minute`.
+        what: &'static str,
+        /// When there will be room.
+        retry_after: Duration,
+    },
     /// The request took longer than it may.
     #[error("the request took longer than {} s", limit.as_secs_f64())]
     Deadline {
@@ -100,6 +149,54 @@ pub enum ServerError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+    /// A response that is not remembered.
+    #[error(
+        "there is no response {id:?}; responses are kept where store is not false, as long as there is room"
+    )]
+    NoSuchResponse {
+        /// What was asked for.
+        id: String,
+    },
+    /// A candidate that may not take a version's place.
+    #[error("the new version is not healthy: {what}")]
+    Unhealthy {
+        /// Why.
+        what: String,
+    },
+    /// A model that cannot be loaded.
+    #[error("the new version cannot be loaded: {why}")]
+    CannotLoad {
+        /// Why.
+        why: String,
+    },
+    /// Something that cannot be done as things stand.
+    #[error("{what}")]
+    Conflict {
+        /// Why not.
+        what: String,
+    },
+    /// The server's memory fails.
+    #[error("the server's store failed")]
+    Store {
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The folder of the server's memory cannot be made.
+    #[error("cannot make the folder {folder}")]
+    StoreFolder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server's memory was written by a later version.
+    #[error("the server's store has version {found}, this program knows up to {known}")]
+    StoreVersion {
+        /// The file's version.
+        found: i64,
+        /// The latest that is known.
+        known: i64,
+    },
     /// The model's own error.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -124,8 +221,21 @@ impl Blamed for ServerError {
             | Self::NoSuchModel { .. }
             | Self::CannotDo { .. }
             | Self::NoSuchPath { .. }
-            | Self::Method { .. } => Blame::Caller,
-            Self::Busy { .. } | Self::Deadline { .. } | Self::Stopping => Blame::Capacity,
+            | Self::NoSuchResponse { .. }
+            | Self::Conflict { .. }
+            | Self::Method { .. }
+            | Self::KeyMissing
+            | Self::KeyUnknown
+            | Self::KeyExpired { .. }
+            | Self::NoScope { .. }
+            | Self::NotForClient { .. }
+            | Self::OtherSite => Blame::Caller,
+            Self::Busy { .. } | Self::Limited { .. } | Self::Deadline { .. } | Self::Stopping => {
+                Blame::Capacity
+            }
+            Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
+            Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
+            Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
         }
@@ -157,11 +267,14 @@ impl ServerError {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } => 404,
+            Self::NoSuchModel { .. } | Self::NoSuchPath { .. } | Self::NoSuchResponse { .. } => 404,
+            Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => 401,
+            Self::NoScope { .. } | Self::NotForClient { .. } | Self::OtherSite => 403,
             Self::Method { .. } => 405,
+            Self::Conflict { .. } | Self::Unhealthy { .. } => 409,
             Self::BodyTooLarge { .. } => 413,
             Self::MediaType { .. } => 415,
-            Self::Busy { .. } => 429,
+            Self::Busy { .. } | Self::Limited { .. } => 429,
             Self::Deadline { .. } => 504,
             other => match other.blame() {
                 Blame::Caller | Blame::Data => 400,
@@ -188,6 +301,13 @@ impl ServerError {
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::NoSuchModel { .. } => "model_not_found",
             Self::Busy { .. } => "server_busy",
+            Self::Unhealthy { .. } => "unhealthy_version",
+            Self::CannotLoad { .. } => "unloadable_version",
+            Self::Conflict { .. } => "conflict",
+            Self::Limited { .. } => "rate_limit_exceeded",
+            Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => "invalid_api_key",
+            Self::NoScope { .. } | Self::NotForClient { .. } => "insufficient_permissions",
+            Self::OtherSite => "forbidden",
             Self::Deadline { .. } => "deadline_exceeded",
             Self::Engine(EngineError::ContextExceeded { .. }) => "context_length_exceeded",
             _ => return None,
@@ -230,7 +350,9 @@ impl ServerError {
     /// When to try again, where that may help.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Busy { retry_after, .. } | Self::Limited { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::Stopping => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -252,4 +374,9 @@ impl ServerError {
         }
         text
     }
+}
+
+/// Whole seconds that are enough, at least one.
+pub(crate) fn seconds_up(time: Duration) -> u64 {
+    (time.as_millis().div_ceil(1_000) as u64).max(1)
 }

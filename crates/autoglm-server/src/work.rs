@@ -5,16 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoglm_spec::{
-    Cancel, Completion, Delta, Embed, Embedding, EngineError, GenerateRequest, ScoreRequest,
-    Scoring,
+    Cancel, Completion, Delta, Embed, Embedding, EngineError, FinishReason, GenerateRequest,
+    ScoreRequest, Scoring,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ServerError;
 use crate::admission::Permit;
+use crate::app::{App, Ticket};
 use crate::backend::Backend;
+use crate::client::Client;
+use crate::metrics::AnswerCache;
+use crate::models::{Models, Version};
 use crate::observe::carried;
+use crate::store::{AnswerKey, ServerStore};
 
 /// Pieces that wait for a client that reads slowly.
 const WAITING_PIECES: usize = 64;
@@ -31,7 +36,7 @@ pub struct TimeLimits {
 impl Default for TimeLimits {
     fn default() -> Self {
         Self {
-            request: Duration::from_secs(600),
+            request: Duration::from_mins(10),
             unread: Duration::from_secs(30),
         }
     }
@@ -55,15 +60,116 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// What a request needs to begin.
-pub(crate) struct Work {
+/// Requests to a model, before anything of them is computed.
+pub(crate) struct Plan {
+    version: Arc<Version>,
+    models: Arc<Models>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) requests: Vec<GenerateRequest>,
-    pub(crate) permit: Permit,
-    pub(crate) limits: TimeLimits,
-    pub(crate) deadline: Instant,
-    /// Whether pieces are wanted, or only whole answers.
-    pub(crate) wants_pieces: bool,
+    /// Where the answers may be remembered: nowhere if the same request may have another answer.
+    memory: Option<Memory>,
+    /// What was remembered of all of them.
+    remembered: Option<Vec<Completion>>,
+}
+
+/// Where answers are remembered, and under what.
+struct Memory {
+    store: Arc<ServerStore>,
+    keys: Vec<AnswerKey>,
+}
+
+impl Memory {
+    /// The answers to all requests, if every one is there.
+    fn recall(&self) -> Result<Option<Vec<Completion>>, ServerError> {
+        let answers = self.keys.iter().map(|&key| self.store.answer(key));
+        answers.collect()
+    }
+
+    /// Remembers answers that the model has ended. One that cannot be kept is made again.
+    fn keep(&self, results: &[Result<Completion, EngineError>]) {
+        for (&key, result) in self.keys.iter().zip(results) {
+            if let Ok(completion) = result
+                && completion.finish != FinishReason::Cancelled
+            {
+                let _ = self.store.put_answer(key, completion);
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// A plan for requests to a version of a model. Looks up what is remembered, where the
+    /// same request has the same answer again. May wait for a file.
+    pub(crate) fn new(
+        app: &App,
+        version: &Arc<Version>,
+        backend: Arc<dyn Backend>,
+        requests: Vec<GenerateRequest>,
+        is_repeatable: bool,
+    ) -> Result<Self, ServerError> {
+        let memory = app
+            .store
+            .as_ref()
+            .filter(|_| is_repeatable)
+            .map(|store| Memory {
+                store: Arc::clone(store),
+                keys: requests
+                    .iter()
+                    .map(|request| AnswerKey::of(&version.identity, request))
+                    .collect(),
+            });
+        let remembered = memory.as_ref().map(Memory::recall).transpose()?.flatten();
+        match &remembered {
+            Some(completions) => {
+                let saved = completions.iter().map(|c| c.usage.compute).max();
+                let saved = saved.unwrap_or_default();
+                app.metrics().cache_hit(AnswerCache::Exact, saved);
+            }
+            None if memory.is_some() => app.metrics().cache_miss(AnswerCache::Exact),
+            None => {}
+        }
+        Ok(Self {
+            version: Arc::clone(version),
+            models: Arc::clone(&app.models),
+            backend,
+            requests,
+            memory,
+            remembered,
+        })
+    }
+
+    /// Begins, when it is this client's turn. Answers that are remembered need no turn.
+    pub(crate) async fn begin(
+        mut self,
+        app: &App,
+        client: &Client,
+        ticket: Ticket,
+        wants_pieces: bool,
+    ) -> Result<Running, ServerError> {
+        let limits = app.settings.times;
+        if let Some(completions) = self.remembered.take() {
+            return Ok(Running::remembered(completions, ticket.deadline, limits));
+        }
+        let admitted = timeout_at(ticket.deadline, client.admit(&app.admission)).await;
+        let permit = admitted.map_err(|_| ServerError::Deadline {
+            limit: limits.request,
+        })??;
+        let work = Work {
+            plan: self,
+            permit,
+            limits,
+            wants_pieces,
+        };
+        Ok(work.start(ticket.deadline))
+    }
+}
+
+/// Requests whose turn it is.
+struct Work {
+    plan: Plan,
+    permit: Permit,
+    limits: TimeLimits,
+    wants_pieces: bool,
 }
 
 /// A request at work. Dropping it stops the work.
@@ -71,18 +177,21 @@ pub(crate) struct Running {
     updates: mpsc::Receiver<Update>,
     deadline: Instant,
     limit: Duration,
+    /// Whether the answer is one that was given before.
+    pub(crate) is_remembered: bool,
     _cancel: CancelOnDrop,
 }
 
 impl Work {
     /// Begins. Must be called on a thread of the runtime.
-    pub(crate) fn start(self) -> Running {
+    fn start(self, deadline: Instant) -> Running {
         let (sender, updates) = mpsc::channel(WAITING_PIECES);
         let cancel = Cancel::default();
         let running = Running {
             updates,
-            deadline: self.deadline,
+            deadline,
             limit: self.limits.request,
+            is_remembered: false,
             _cancel: CancelOnDrop(cancel.clone()),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -99,20 +208,91 @@ impl Work {
                 return;
             }
             let update = Update::Piece(index, delta.clone());
-            let sent = tokio::time::timeout(self.limits.unread, sender.send(update));
-            if !matches!(runtime.block_on(sent), Ok(Ok(()))) {
+            if !send(runtime, sender, update, self.limits.unread) {
                 cancel.cancel();
             }
         };
-        let results = self.backend.generate(&self.requests, cancel, &mut on_delta);
-        drop(self.permit);
+        let plan = &self.plan;
+        let results = plan.backend.generate(&plan.requests, cancel, &mut on_delta);
+        self.permit.used(tokens_of(&plan.requests, &results));
+        if let Some(memory) = &plan.memory {
+            memory.keep(&results);
+        }
+        plan.models.note(&plan.version, &results);
+        let shadowed = plan
+            .models
+            .has_shadow(&plan.version)
+            .then(|| clones(&results));
         // Nobody listens any more where the client has left.
-        let last = tokio::time::timeout(self.limits.unread, sender.send(Update::Done(results)));
-        let _ = runtime.block_on(last);
+        send(runtime, sender, Update::Done(results), self.limits.unread);
+        if let Some(results) = shadowed {
+            plan.models.shadow(&plan.version, &plan.requests, &results);
+        }
     }
 }
 
+/// The answers that there are.
+fn clones(results: &[Result<Completion, EngineError>]) -> Vec<Option<Completion>> {
+    let one = |result: &Result<Completion, EngineError>| result.as_ref().ok().cloned();
+    results.iter().map(one).collect()
+}
+
+/// Hands an update on; `false` where nobody has taken it in time.
+fn send(
+    runtime: &tokio::runtime::Handle,
+    sender: &mpsc::Sender<Update>,
+    update: Update,
+    limit: Duration,
+) -> bool {
+    // The timer needs the runtime, which this thread is not part of.
+    let _runtime = runtime.enter();
+    let sent = runtime.block_on(tokio::time::timeout(limit, sender.send(update)));
+    matches!(sent, Ok(Ok(())))
+}
+
+/// Tokens of prompts and answers; several answers to one prompt share it, as in what is told of
+/// their usage.
+fn tokens_of(requests: &[GenerateRequest], results: &[Result<Completion, EngineError>]) -> usize {
+    let mut before = None;
+    let mut tokens = 0;
+    for (request, result) in requests.iter().zip(results) {
+        let Ok(completion) = result else { continue };
+        if before != Some(&request.prompt) {
+            tokens += completion.usage.prompt_tokens;
+        }
+        tokens += completion.usage.completion_tokens;
+        before = Some(&request.prompt);
+    }
+    tokens
+}
+
 impl Running {
+    /// Answers that were given before: each comes as one piece.
+    fn remembered(completions: Vec<Completion>, deadline: Instant, limits: TimeLimits) -> Self {
+        let (sender, updates) = mpsc::channel(completions.len() + 1);
+        let all = completions.iter().enumerate().map(|(index, completion)| {
+            let delta = Delta {
+                text: completion.text.clone(),
+                tokens: completion.tokens.clone(),
+                logprobs: completion.logprobs.clone(),
+                top: completion.top.clone(),
+            };
+            Update::Piece(index, delta)
+        });
+        for update in all {
+            // There is room for all of them.
+            let _ = sender.try_send(update);
+        }
+        let _ = sender.try_send(Update::Done(completions.into_iter().map(Ok).collect()));
+        Self {
+            updates,
+            deadline,
+            limit: limits.request,
+            is_remembered: true,
+            _cancel: CancelOnDrop(Cancel::default()),
+        }
+    }
+
     /// The next thing that becomes known.
     ///
     /// # Errors
@@ -169,7 +349,7 @@ pub(crate) async fn embed(
     let work = move |cancel: &Cancel| {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let results = embedder.embed(&texts, cancel);
-        drop(permit);
+        permit.used(results.iter().flatten().map(|vector| vector.tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };
@@ -188,7 +368,8 @@ pub(crate) async fn score(
 ) -> Result<Vec<Scoring>, ServerError> {
     let work = move |cancel: &Cancel| {
         let results = backend.score(&requests, cancel);
-        drop(permit);
+        let scored = results.iter().flatten();
+        permit.used(scored.map(|scoring| scoring.usage.prompt_tokens).sum());
         let all: Result<Vec<_>, _> = results.into_iter().collect();
         Ok(all?)
     };

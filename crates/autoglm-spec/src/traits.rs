@@ -78,9 +78,20 @@ impl Sampling {
     };
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
 fn is_zero(value: &f32) -> bool {
     *value == 0.0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A temperature that follows the entropy of the recent distributions: `floor` where their mean is
@@ -121,14 +132,13 @@ pub struct Decoding {
     pub logprobs: bool,
     /// How many of the likeliest tokens the completion shall tell for each place, at most
     /// [`Decoding::MAX_TOP_LOGPROBS`]; 0 tells none. More than 0 asks for log-probabilities, too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub top_logprobs: usize,
 }
 
 impl Decoding {
     /// Likeliest tokens that are told for a place at most, as many as OpenAI's protocol allows.
     pub const MAX_TOP_LOGPROBS: usize = 20;
-
 
     /// Tokens that are looked up at once where nothing else is asked for: with the token before
     /// them eight rows, the most that cost little more than one in the products of a pass

@@ -9,6 +9,7 @@ use crate::merge::Merger;
 use crate::sentence_piece::SentencePiece;
 use crate::specials::SpecialTokens;
 use crate::table::TokenTable;
+use crate::tags::control_tags;
 use crate::word_piece::WordPiece;
 use crate::{
     MergeOrder, SpacePrefix, TextStream, TokenError, TokenId, TokenKind, Vocabulary,
@@ -39,6 +40,8 @@ pub struct Tokenizer {
     bos: Option<TokenId>,
     eos: Option<TokenId>,
     ends: Vec<TokenId>,
+    /// Control tokens that stay in a text.
+    tags: Vec<TokenId>,
 }
 
 /// How what stands between special tokens is cut.
@@ -59,6 +62,7 @@ impl Tokenizer {
         check(&vocabulary)?;
         mark_end_tokens(&mut vocabulary);
         let ends = end_tokens(&vocabulary);
+        let tags = control_tags(&vocabulary);
         let specials = SpecialTokens::new(&vocabulary)?;
         let table = TokenTable::new(&vocabulary);
         let model = match vocabulary.model {
@@ -83,6 +87,7 @@ impl Tokenizer {
             specials,
             model,
             ends,
+            tags,
         })
     }
 
@@ -143,8 +148,9 @@ impl Tokenizer {
         }
     }
 
-    /// The text of tokens, without that of control tokens; bytes that are not UTF-8 become U+FFFD.
-    /// The space that encoding put before the text is taken away.
+    /// The text of tokens, without that of control tokens but for the tags of reasoning and calls;
+    /// bytes that are not UTF-8 become U+FFFD. The space that encoding put before the text is taken
+    /// away.
     ///
     /// # Panics
     /// If an id is not below [`Tokenizer::vocabulary_len`].
@@ -155,13 +161,15 @@ impl Tokenizer {
         text
     }
 
-    /// The bytes that a token adds to a text: none for control tokens.
+    /// The bytes that a token adds to a text: none for control tokens, but for the tags of reasoning
+    /// and calls, without which a text does not say what it is.
     ///
     /// # Panics
     /// If the id is not below [`Tokenizer::vocabulary_len`].
     pub fn token_bytes(&self, id: TokenId) -> &[u8] {
         match self.table.kind(id) {
-            TokenKind::Control | TokenKind::Unknown => &[],
+            TokenKind::Control if self.tags.binary_search(&id).is_err() => &[],
+            TokenKind::Unknown => &[],
             _ => self.table.bytes(id),
         }
     }

@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["autoglm-spec", "autoglm-token", "autoglm-model"],
     ),
     ("autoglm-task", &["autoglm-spec"]),
-    ("autoglm-server", &["autoglm-spec", "autoglm-token", "autoglm-task"]),
+    (
+        "autoglm-server",
+        &["autoglm-spec", "autoglm-token", "autoglm-task"],
+    ),
     (
         "autoglm",
         &[

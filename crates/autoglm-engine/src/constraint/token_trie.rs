@@ -62,7 +62,7 @@ impl TokenizerEnv for Environment {
     }
 }
 
-/// The bytes under which a token is found: none for control tokens, which no text contains, for
+/// The bytes under which a token is found: none for control tokens that no text contains, for
 /// tokens that end generation, and for those that begin with the byte by which the trie knows its
 /// own special tokens.
 fn word(tokenizer: &Tokenizer, id: TokenId) -> Vec<u8> {

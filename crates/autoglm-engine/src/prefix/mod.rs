@@ -8,12 +8,16 @@
 //! Leaves that were not used for longest are given up first, and never one that a running
 //! request refers to.
 
+mod stored;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+
+pub(crate) use stored::Identity;
+pub use stored::PrefixFileError;
 
 use autoglm_model::{Adapter, BLOCK_TOKENS, HeldBlock, KvCache, Sequence};
 use autoglm_token::TokenId;

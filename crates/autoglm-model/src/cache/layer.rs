@@ -6,6 +6,7 @@ use autoglm_kernel::{
 };
 use half::slice::HalfBitsSliceExt;
 
+use super::bytes::{Element, get, put};
 use super::{BLOCK_TOKENS, CacheType};
 use crate::config::LatentConfig;
 
@@ -102,6 +103,51 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// Bytes of a block of `heads` heads.
+    pub(super) fn block_bytes(&self, heads: usize) -> usize {
+        let slots = heads * BLOCK_TOKENS;
+        let of = |elements: &Elements| match elements {
+            Elements::F32(_) => slots * self.head_width * f32::BYTES,
+            Elements::F16(_) => slots * self.head_width * u16::BYTES,
+            Elements::Q8 { .. } => slots * (self.head_width + f32::BYTES),
+        };
+        heads * 2 * self.head_width * u16::BYTES + of(&self.keys) + of(&self.values)
+    }
+
+    /// Appends a block of `heads` heads.
+    pub(super) fn write(&self, heads: usize, block: usize, out: &mut Vec<u8>) {
+        let slots = heads * BLOCK_TOKENS;
+        put(&self.bounds, heads * 2 * self.head_width, block, out);
+        for elements in [&self.keys, &self.values] {
+            match elements {
+                Elements::F32(floats) => put(floats, slots * self.head_width, block, out),
+                Elements::F16(halves) => put(halves, slots * self.head_width, block, out),
+                Elements::Q8 { quants, scales } => {
+                    put(quants, slots * self.head_width, block, out);
+                    put(scales, slots, block, out);
+                }
+            }
+        }
+    }
+
+    /// Takes a block of `heads` heads off the front of `bytes`.
+    pub(super) fn read(&mut self, heads: usize, block: usize, bytes: &mut &[u8]) {
+        let slots = heads * BLOCK_TOKENS;
+        get(&mut self.bounds, heads * 2 * self.head_width, block, bytes);
+        for elements in [&mut self.keys, &mut self.values] {
+            match elements {
+                Elements::F32(floats) => get(floats, slots * self.head_width, block, bytes),
+                Elements::F16(halves) => get(halves, slots * self.head_width, block, bytes),
+                Elements::Q8 { quants, scales } => {
+                    get(quants, slots * self.head_width, block, bytes);
+                    get(scales, slots, block, bytes);
+                }
+            }
+        }
+    }
+}
+
 impl Elements {
     fn view(&self) -> KvElements<'_> {
         match self {
@@ -153,6 +199,26 @@ impl LatentLayer {
             latent: self.latent,
             rope: self.rope,
         }
+    }
+
+    fn block_elements(&self) -> usize {
+        BLOCK_TOKENS * (self.latent + self.rope)
+    }
+
+    /// Bytes of a block.
+    pub(super) fn block_bytes(&self) -> usize {
+        self.block_elements() * u16::BYTES
+    }
+
+    /// Appends a block.
+    pub(super) fn write(&self, block: usize, out: &mut Vec<u8>) {
+        put(&self.rows, self.block_elements(), block, out);
+    }
+
+    /// Takes a block off the front of `bytes`.
+    pub(super) fn read(&mut self, block: usize, bytes: &mut &[u8]) {
+        let len = self.block_elements();
+        get(&mut self.rows, len, block, bytes);
     }
 
     /// Copies a block over another one.

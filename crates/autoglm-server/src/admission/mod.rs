@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::ServerError;
+use crate::auth::Account;
 use crate::observe::Waits;
 
 /// How much is taken on.
@@ -71,6 +72,7 @@ pub struct Permit {
     /// None once there is nothing to give back.
     door: Option<Arc<Door>>,
     since: Instant,
+    payer: Option<Arc<Account>>,
 }
 
 impl Admission {
@@ -213,6 +215,20 @@ impl Permit {
         Self {
             door: Some(Arc::clone(door)),
             since: Instant::now(),
+            payer: None,
+        }
+    }
+
+    /// The same, with an account that its work is put down to.
+    pub(crate) fn paid_by(mut self, payer: Option<Arc<Account>>) -> Self {
+        self.payer = payer;
+        self
+    }
+
+    /// Puts tokens down to the account, and gives the permit back.
+    pub(crate) fn used(self, tokens: usize) {
+        if let Some(payer) = &self.payer {
+            payer.charge(tokens);
         }
     }
 }

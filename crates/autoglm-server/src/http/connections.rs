@@ -1,40 +1,44 @@
-//! Connections: how many there may be, how long a silent one may stay, and how they end.
+//! Connections: how many there may be, and how all of them end.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower::ServiceExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
+use super::connection::{Answering, Peer};
 use crate::metrics::{Metrics, OpenConnection};
+use crate::tls::Tls;
 
-/// Streams of one HTTP/2 connection at once; more wait in the client.
-const MOST_STREAMS: u32 = 128;
-/// Bytes of all headers of a request at most.
-const MOST_HEADER_BYTES: u32 = 64 << 10;
 /// How long to wait where the system has no descriptors left for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that the system has taken already are looked for when the server stops.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections at once; more wait in the system's queue.
     pub connections: usize,
+    /// How long making a connection secure may take.
+    pub handshake: Duration,
     /// How long the headers of a request may take, and how long a connection without a request
     /// stays open.
     pub headers: Duration,
-    /// How long requests may go on when the server stops.
+    /// How long a client may leave what is sent unread.
+    pub unread: Duration,
+    /// How long a connection with requests stays open while no piece of an answer goes; more than
+    /// a request may take, and than `headers`.
+    pub stalled: Duration,
+    /// How long connections are still taken when the server stops, so that whoever asks whether
+    /// it is ready notices first.
+    pub notice: Duration,
+    /// How long requests may go on then.
     pub grace: Duration,
 }
 
@@ -42,21 +46,19 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 1_024,
+            handshake: Duration::from_secs(10),
             headers: Duration::from_secs(30),
+            unread: Duration::from_secs(30),
+            stalled: Duration::from_mins(11),
+            notice: Duration::ZERO,
             grace: Duration::from_secs(30),
         }
     }
 }
 
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer {
-    pub(crate) address: IpAddr,
-}
-
 /// Answers connections until `stop` is done; then none are taken, and those that are open may end
-/// their requests within the time of grace. Says how many did not. `metrics` are those of the
-/// application behind the router, and count connections.
+/// their requests within the time of grace. Those that do not are cut; says how many.
+/// `metrics` are those of the application behind the router, and count connections.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -64,28 +66,78 @@ pub async fn serve(
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> usize {
+    answer_all(listener, None, (router, metrics, limits), stop).await
+}
+
+/// The same for connections that TLS makes secure; all others are refused.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Tls,
+    router: Router,
+    metrics: Arc<Metrics>,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    answer_all(listener, Some(tls), (router, metrics, limits), stop).await
+}
+
+async fn answer_all(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    (router, metrics, limits): (Router, Arc<Metrics>, ConnectionLimits),
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let (tell, stopping) = watch::channel(false);
+    let answering = Answering {
+        router,
+        limits,
+        stopping,
+    };
     let places = Arc::new(Semaphore::new(limits.connections));
-    let open = GracefulShutdown::new();
+    let mut open = JoinSet::new();
+    let stop = async {
+        stop.await;
+        sleep(limits.notice).await;
+    };
     tokio::pin!(stop);
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places, &metrics) => accepted,
+        tokio::select! {
+            accepted = accept(&listener, &places, &metrics) => match accepted {
+                Ok(accepted) => drop(open.spawn(run(accepted, tls.clone(), answering.clone()))),
+                Err(_) => sleep(PAUSE).await,
+            },
+            Some(_) = open.join_next() => {}
             () = &mut stop => break,
-        };
-        match accepted {
-            Ok((stream, address, place)) => {
-                // Small pieces of an answer must not wait for more of it.
-                let _ = stream.set_nodelay(true);
-                answer(stream, address, place, &router, limits, &open);
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+    tell.send_replace(true);
+    // Connections that the system has taken already are not to be lost with the socket.
+    let last = async {
+        while let Ok(accepted) = accept(&listener, &places, &metrics).await {
+            open.spawn(run(accepted, tls.clone(), answering.clone()));
+        }
+    };
+    let _ = timeout(LAST_LOOK, last).await;
     drop(listener);
-    let before = places.available_permits();
-    let ended = tokio::time::timeout(limits.grace, open.shutdown()).await;
-    let left = limits.connections - places.available_permits().max(before);
-    if ended.is_ok() { 0 } else { left }
+    end(open, limits.grace).await
+}
+
+/// Waits for connections to end, and cuts those that do not.
+async fn end(mut open: JoinSet<()>, grace: Duration) -> usize {
+    let all_ended = async { while open.join_next().await.is_some() {} };
+    if timeout(grace, all_ended).await.is_ok() {
+        return 0;
+    }
+    while open.try_join_next().is_some() {}
+    let cut = open.len();
+    open.shutdown().await;
+    cut
+}
+
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
 }
 
 /// What a connection holds while it is open.
@@ -98,7 +150,7 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     metrics: &Arc<Metrics>,
-) -> io::Result<(TcpStream, SocketAddr, Place)> {
+) -> io::Result<Accepted> {
     let place = Arc::clone(places).acquire_owned().await;
     let place = place.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
@@ -106,48 +158,34 @@ async fn accept(
         _permit: place,
         _open: OpenConnection::new(metrics),
     };
-    Ok((stream, address, place))
+    Ok(Accepted {
+        stream,
+        address,
+        place,
+    })
 }
 
-/// Answers the requests of one connection in a task of its own.
-fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    address: SocketAddr,
-    place: Place,
-    router: &Router,
-    limits: ConnectionLimits,
-    open: &GracefulShutdown,
-) {
-    let peer = Peer {
+/// One connection from its first byte to its last.
+async fn run(accepted: Accepted, tls: Option<Tls>, answering: Answering) {
+    let Accepted {
+        stream,
+        address,
+        place: _place,
+    } = accepted;
+    // Small pieces of an answer must not wait for more of it.
+    let _ = stream.set_nodelay(true);
+    let peer = |identity| Peer {
         address: address.ip(),
+        identity,
     };
-    let router = router.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
-    });
-    let builder = builder(limits);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let connection = open.watch(connection.into_owned());
-    tokio::spawn(async move {
-        // A client that breaks the protocol or leaves is no concern of anyone else.
-        let _ = connection.await;
-        drop(place);
-    });
-}
-
-fn builder(limits: ConnectionLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(MOST_HEADER_BYTES)
-        .keep_alive_interval(limits.headers)
-        .keep_alive_timeout(limits.headers);
-    builder
+    let Some(tls) = tls else {
+        return answering.answer(stream, peer(None)).await;
+    };
+    let made = tokio::select! {
+        made = tls.accept(stream, answering.limits.handshake) => made,
+        () = answering.farewell() => None,
+    };
+    if let Some((stream, identity)) = made {
+        answering.answer(stream, peer(identity)).await;
+    }
 }

@@ -7,8 +7,8 @@ use prometheus::{GaugeVec, IntCounterVec};
 use super::catalogue::{Catalogue, Named};
 use super::model::{ENGINE, ModelFamilies};
 use crate::admission::Admission;
-use crate::app::Served;
 use crate::backend::{Backend, Load, Skill};
+use crate::models::Version;
 
 /// A model that tells how busy it is.
 pub(crate) struct Source {
@@ -20,12 +20,12 @@ pub(crate) struct Source {
 
 impl Source {
     /// A model that writes; others have no cache and no queue to tell of.
-    pub(crate) fn of(served: &Served) -> Option<Self> {
-        let Skill::Write(backend) = &served.skill else {
+    pub(crate) fn of(version: &Version) -> Option<Self> {
+        let Skill::Write(backend) = &version.skill else {
             return None;
         };
         Some(Self {
-            model: served.name.clone(),
+            model: version.name.clone(),
             backend: Arc::clone(backend),
         })
     }

@@ -20,6 +20,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, Registry, TextEncoder};
 
 use crate::admission::Admission;
+use crate::models::{Models, Version};
 
 use catalogue::Catalogue;
 use engine::EngineFamilies;
@@ -49,16 +50,18 @@ pub struct Metrics {
     pub(crate) server: ServerMetrics,
     engine: EngineFamilies,
     vllm: ModelFamilies,
-    sources: Vec<Source>,
+    served: Arc<Models>,
     admission: Admission,
     models: BTreeMap<String, Arc<ModelMetrics>>,
 }
 
 impl Metrics {
-    /// Instruments for these models, of which those with a source tell how busy they are.
-    pub(crate) fn new(models: &[String], sources: Vec<Source>, admission: Admission) -> Self {
-        let contexts = sources.iter().map(|source| source.backend.facts());
-        let most_tokens = contexts.map(|facts| facts.context_tokens).max();
+    /// Instruments for these models, whose live versions tell how busy they are.
+    pub(crate) fn new(served: Arc<Models>, admission: Admission) -> Self {
+        let live = served.live();
+        let sources = live.iter().filter_map(|version| Source::of(version));
+        let contexts = sources.map(|source| source.backend.facts().context_tokens);
+        let most_tokens = contexts.max();
         let mut made = Catalogue::default();
         let vllm = ModelFamilies::new(&mut made, most_tokens.unwrap_or(1));
         let server = ServerMetrics::new(&mut made);
@@ -67,9 +70,9 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        let one = |model: &String| (model.clone(), Arc::new(vllm.of(model)));
+        let one = |version: &Arc<Version>| (version.name.clone(), Arc::new(vllm.of(&version.name)));
         Self {
-            models: models.iter().map(one).collect(),
+            models: live.iter().map(one).collect(),
             registry: made.registry,
             #[cfg(test)]
             described: made.described,
@@ -77,7 +80,7 @@ impl Metrics {
             server,
             engine,
             vllm,
-            sources,
+            served,
             admission,
         }
     }
@@ -109,8 +112,9 @@ impl Metrics {
     /// All that is counted, as it is now. Waits for the models to tell how busy they are.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        for source in &self.sources {
-            self.engine.read(source, &self.vllm);
+        let live = self.served.live();
+        for source in live.iter().filter_map(|version| Source::of(version)) {
+            self.engine.read(&source, &self.vllm);
         }
         self.engine.read_admission(&self.admission);
         self.registry.gather()

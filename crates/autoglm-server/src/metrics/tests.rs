@@ -1,15 +1,48 @@
 //! Tests of names, and of what is read from elsewhere.
 
 use super::*;
+use std::time::UNIX_EPOCH;
+
+use autoglm_spec::{Cancel, Embed, Embedding, EmbeddingSpace, EngineError, Similarity};
+
 use crate::admission::AdmissionLimits;
+use crate::backend::Skill;
+use crate::models::Loaded;
+
+/// A model that is never asked.
+struct Silent(EmbeddingSpace);
+
+impl Embed for Silent {
+    fn space(&self) -> &EmbeddingSpace {
+        &self.0
+    }
+
+    fn embed(&self, _texts: &[&str], _cancel: &Cancel) -> Vec<Result<Embedding, EngineError>> {
+        Vec::new()
+    }
+}
+
+fn version(name: &str) -> Version {
+    let space = EmbeddingSpace {
+        name: name.to_owned(),
+        dimensions: 1,
+        max_tokens: 1,
+        similarity: Similarity::Cosine,
+    };
+    let loaded = Loaded {
+        identity: name.to_owned(),
+        skill: Skill::Embed(Arc::new(Silent(space))),
+    };
+    Version::first(name, name, loaded, UNIX_EPOCH)
+}
 
 fn metrics(models: &[&str]) -> Metrics {
-    let models: Vec<String> = models.iter().map(|&name| name.to_owned()).collect();
+    let models = models.iter().map(|&name| version(name)).collect();
     let admission = Admission::new(AdmissionLimits {
         running: 3,
         waiting: 5,
     });
-    Metrics::new(&models, Vec::new(), admission)
+    Metrics::new(Arc::new(Models::new(models)), admission)
 }
 
 /// The table of the documentation, as the code has it.

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::Observer;
 use super::call::{Measured, Operation};
 use super::current::note_input;
-use crate::app::Served;
 use crate::backend::{Backend, Load, Reading, Skill, Talk};
+use crate::models::Version;
 
 /// A language model that measures its calls.
 struct MeasuredBackend {
@@ -27,28 +27,27 @@ struct MeasuredEmbedder {
     measured: Measured,
 }
 
-/// The model, with every call measured.
-pub(crate) fn measured(served: Served, observer: &Arc<Observer>) -> Served {
-    let Some(metrics) = observer.metrics.model(&served.name) else {
-        return served;
+/// What a version can do, with every call measured.
+pub(crate) fn measured(version: &Version, observer: &Arc<Observer>) -> Skill {
+    let Some(metrics) = observer.metrics.model(&version.name) else {
+        return version.skill.clone();
     };
     let measured = |weights: &str| Measured {
         observer: Arc::clone(observer),
-        model: served.name.clone(),
+        model: version.name.clone(),
         weights: weights.to_owned(),
         metrics: Arc::clone(metrics),
     };
-    let skill = match served.skill {
+    match &version.skill {
         Skill::Write(backend) => Skill::Write(Arc::new(MeasuredBackend {
             measured: measured(&backend.facts().name),
-            backend,
+            backend: Arc::clone(backend),
         })),
         Skill::Embed(embedder) => Skill::Embed(Arc::new(MeasuredEmbedder {
             measured: measured(&embedder.space().name),
-            embedder,
+            embedder: Arc::clone(embedder),
         })),
-    };
-    Served { skill, ..served }
+    }
 }
 
 impl Generate for MeasuredBackend {

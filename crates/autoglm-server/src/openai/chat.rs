@@ -21,8 +21,8 @@ use crate::backend::{Backend, Talk};
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::fields::Fields;
-use crate::http::json_response;
-use crate::work::{Running, Update, Work, blocking};
+use crate::http::{json_response, with_origin};
+use crate::work::{Plan, Running, Update, blocking};
 
 /// A request as its body has it.
 pub(super) struct ChatRequest {
@@ -45,24 +45,17 @@ pub(crate) async fn answer(
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
     let opened = Arc::clone(&app);
-    let chat = blocking(move || Chat::open(&opened, &request, ticket)).await?;
-    let permit = app.admission.admit(client.name()).await?;
-    let work = Work {
-        backend: Arc::clone(&chat.backend),
-        requests: chat.requests.clone(),
-        permit,
-        limits: app.settings.times,
-        deadline: ticket.deadline,
-        wants_pieces: stream.is_some(),
-    };
-    let running = work.start();
-    match stream {
+    let (chat, plan) = blocking(move || Chat::open(&opened, &request, ticket)).await?;
+    let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
+    let is_remembered = running.is_remembered;
+    let response = match stream {
         None => {
             let completions = running.completions().await?;
-            Ok(json_response(&chat.whole(&completions)))
+            json_response(&chat.whole(&completions))
         }
-        Some(stream) => Ok(chat.stream(running, stream.include_usage)),
-    }
+        Some(stream) => chat.stream(running, stream.include_usage),
+    };
+    Ok(with_origin(response, is_remembered))
 }
 
 impl ChatRequest {
@@ -187,12 +180,12 @@ struct Chat {
     ticket: Ticket,
     backend: Arc<dyn Backend>,
     parser: AnswerParser,
-    requests: Vec<GenerateRequest>,
+    choices: usize,
 }
 
 impl Chat {
-    fn open(app: &App, request: &ChatRequest, ticket: Ticket) -> Result<Self, ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+    fn open(app: &App, request: &ChatRequest, ticket: Ticket) -> Result<(Self, Plan), ServerError> {
+        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
         let reading = backend.read(&request.talk)?;
         let constraint = reading.constraint.or_else(|| request.format.clone());
         let max_tokens = app.answer_tokens(&*backend, reading.tokens.len(), request.max_tokens);
@@ -208,14 +201,20 @@ impl Chat {
             attention: AttentionPolicy::Full,
             adapter: None,
         };
-        Ok(Self {
+        let chat = Self {
             model: served.name.clone(),
             fingerprint: served.fingerprint(),
             ticket,
-            backend,
+            backend: Arc::clone(&backend),
             parser: reading.parser,
-            requests: (0..settings.choices).map(one).collect(),
-        })
+            choices: settings.choices,
+        };
+        let requests = (0..settings.choices).map(one).collect();
+        let repeatable = settings.is_repeatable();
+        Ok((
+            chat,
+            Plan::new(app, &served, backend, requests, repeatable)?,
+        ))
     }
 
     /// The whole answer.
@@ -275,7 +274,7 @@ impl Chat {
     }
 
     fn stream(self, running: Running, include_usage: bool) -> Response {
-        let choices = vec![ChoiceStream::of(&self.parser); self.requests.len()];
+        let choices = vec![ChoiceStream::of(&self.parser); self.choices];
         events(ChatStream {
             chat: self,
             running,

@@ -18,8 +18,8 @@ use crate::backend::Backend;
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::fields::Fields;
-use crate::http::json_response;
-use crate::work::{Running, Update, Work, blocking};
+use crate::http::{json_response, with_origin};
+use crate::work::{Plan, Running, Update, blocking};
 
 /// Prompts of one request at most.
 const MOST_PROMPTS: usize = 128;
@@ -48,33 +48,26 @@ pub(crate) async fn answer(
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
     let opened = Arc::clone(&app);
-    let work = blocking(move || Continuation::open(&opened, request, ticket)).await?;
-    let permit = app.admission.admit(client.name()).await?;
-    let running = Work {
-        backend: Arc::clone(&work.backend),
-        requests: work.requests.clone(),
-        permit,
-        limits: app.settings.times,
-        deadline: ticket.deadline,
-        wants_pieces: stream.is_some(),
-    }
-    .start();
-    match stream {
+    let (work, plan) = blocking(move || Continuation::open(&opened, &request, ticket)).await?;
+    let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
+    let is_remembered = running.is_remembered;
+    let response = match stream {
         None => {
             let completions = running.completions().await?;
-            Ok(json_response(&work.whole(&completions)))
+            json_response(&work.whole(&completions))
         }
         Some(stream) => {
             let offsets = work.echoed.iter().map(|text| text.chars().count());
-            Ok(events(TextStream {
+            events(TextStream {
                 offsets: offsets.collect(),
                 work,
                 running,
                 include_usage: stream.include_usage,
                 begun: false,
-            }))
+            })
         }
-    }
+    };
+    Ok(with_origin(response, is_remembered))
 }
 
 impl CompletionsRequest {
@@ -160,7 +153,6 @@ struct Continuation {
     fingerprint: String,
     ticket: Ticket,
     backend: Arc<dyn Backend>,
-    requests: Vec<GenerateRequest>,
     /// Choices of each prompt.
     choices: usize,
     /// What is told before each answer.
@@ -168,8 +160,12 @@ struct Continuation {
 }
 
 impl Continuation {
-    fn open(app: &App, request: CompletionsRequest, ticket: Ticket) -> Result<Self, ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+    fn open(
+        app: &App,
+        request: &CompletionsRequest,
+        ticket: Ticket,
+    ) -> Result<(Self, Plan), ServerError> {
+        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
         let settings = &request.settings;
         let mut requests = Vec::new();
         let mut echoed = Vec::new();
@@ -191,15 +187,19 @@ impl Continuation {
                 echoed.push(echo.clone().unwrap_or_default());
             }
         }
-        Ok(Self {
+        let work = Self {
             model: served.name.clone(),
             fingerprint: served.fingerprint(),
             ticket,
-            backend,
-            requests,
+            backend: Arc::clone(&backend),
             choices: settings.choices,
             echoed,
-        })
+        };
+        let repeatable = settings.is_repeatable();
+        Ok((
+            work,
+            Plan::new(app, &served, backend, requests, repeatable)?,
+        ))
     }
 
     fn whole(&self, completions: &[Completion]) -> Value {

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::chat::take_user;
 use crate::ServerError;
-use crate::app::{App, Served};
+use crate::app::App;
 use crate::client::Client;
 use crate::fields::Fields;
 use crate::http::json_response;
+use crate::models::Version;
 use crate::work::embed;
 
 /// Texts of one request at most, as OpenAI has it.
@@ -33,10 +34,10 @@ pub(crate) async fn answer(
     let dimensions = body.whole("dimensions", (1, 1 << 20))?;
     let user = take_user(&mut body)?;
     body.finish()?;
-    let (served, embedder) = app.embedder(model.as_deref())?;
+    let (served, embedder) = app.embedder(model.as_deref(), ticket)?;
     check_dimensions(dimensions, &*embedder)?;
     let client = client.with_user(user.as_deref());
-    let permit = app.admission.admit(client.name()).await?;
+    let permit = client.admit(&app.admission).await?;
     let embeddings = embed(
         embedder,
         texts,
@@ -45,7 +46,7 @@ pub(crate) async fn answer(
     )
     .await?;
     let in_base64 = format == Some("base64");
-    Ok(json_response(&told(served, &embeddings, in_base64)))
+    Ok(json_response(&told(&served, &embeddings, in_base64)))
 }
 
 fn check_dimensions(asked: Option<u64>, embedder: &dyn Embed) -> Result<(), ServerError> {
@@ -79,7 +80,7 @@ pub(super) fn take_texts(
     list.into_iter().map(text).collect()
 }
 
-fn told(served: &Served, embeddings: &[Embedding], in_base64: bool) -> Value {
+fn told(served: &Version, embeddings: &[Embedding], in_base64: bool) -> Value {
     let numbered = embeddings.iter().enumerate();
     let one = |(index, embedding): (usize, &Embedding)| {
         let vector = if in_base64 {

@@ -64,7 +64,7 @@ impl<'a> Told<'a> {
         if self.logprobs.is_empty() {
             return Value::Null;
         }
-        let text = |id| String::from_utf8_lossy(&backend.token_bytes(id)).into_owned();
+        let text = |id| text_of(&backend.token_bytes(id));
         let texts: Vec<String> = self.tokens.iter().map(|&id| text(id)).collect();
         let mut at = offset;
         let mut offsets = Vec::new();
@@ -88,10 +88,22 @@ impl<'a> Told<'a> {
 fn entry(backend: &dyn Backend, id: u32, logprob: f32) -> Value {
     let bytes = backend.token_bytes(id);
     json!({
-        "token": String::from_utf8_lossy(&bytes),
+        "token": text_of(&bytes),
         "logprob": finite(logprob),
         "bytes": bytes,
     })
+}
+
+/// A token's text; one that is a part of a character is told by its bytes, so that two of them are
+/// not taken for the same.
+fn text_of(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let bytes = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+            format!("bytes:{}", bytes.collect::<String>())
+        }
+    }
 }
 
 /// JSON has no infinity: an impossible token gets the number that OpenAI gives it.

@@ -8,6 +8,7 @@ mod logprobs;
 mod messages;
 pub(crate) mod models;
 pub(crate) mod rerank;
+pub(crate) mod responses;
 mod sampling;
 pub(crate) mod tokenize;
 mod tools;

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 
 use crate::ServerError;
 use crate::admission::Permit;
-use crate::app::{App, Served};
+use crate::app::App;
 use crate::backend::{Backend, Skill};
 use crate::client::Client;
 use crate::fields::Fields;
 use crate::http::json_response;
+use crate::models::Version;
 use crate::work::{TimeLimits, embed, score};
 
 /// Documents of one request at most.
@@ -36,21 +37,16 @@ pub(crate) async fn answer(
     let top = body.whole("top_n", (1, u64::MAX))?;
     let with_documents = body.flag("return_documents")?.unwrap_or(false);
     body.finish()?;
-    let served = app.model(model.as_deref(), |model| {
-        matches!(model.skill, Skill::Embed(_))
-    })?;
-    let permit = app.admission.admit(client.name()).await?;
+    let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
+    let served = app.version(model.as_deref(), ticket, embeds)?;
+    let permit = client.admit(&app.admission).await?;
     let limits = (ticket.deadline, app.settings.times);
-    let ranked = match &served.skill {
-        Skill::Embed(embedder) => {
-            by_nearness(Arc::clone(embedder), query, &documents, permit, limits).await?
-        }
-        Skill::Write(backend) => {
-            by_answers(Arc::clone(backend), &query, &documents, permit, limits).await?
-        }
+    let ranked = match app.skill(&served) {
+        Skill::Embed(embedder) => by_nearness(embedder, query, &documents, permit, limits).await?,
+        Skill::Write(backend) => by_answers(backend, &query, &documents, permit, limits).await?,
     };
     let order = Order {
-        served,
+        served: &served,
         documents: with_documents.then_some(documents),
         top: top.map_or(usize::MAX, |top| top as usize),
     };
@@ -148,7 +144,7 @@ fn question(backend: &dyn Backend, query: &str, document: &str) -> ScoreRequest 
 }
 
 struct Order<'a> {
-    served: &'a Served,
+    served: &'a Version,
     documents: Option<Vec<String>>,
     top: usize,
 }

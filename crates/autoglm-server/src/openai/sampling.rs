@@ -89,15 +89,17 @@ fn take_sampling(body: &mut Fields, seed: u64) -> Result<Sampling, ServerError> 
         let value = body.number(name, range)?;
         Ok::<f32, ServerError>(value.map_or(default, |value| value as f32))
     };
+    let temperature = number("temperature", (0.0, 2.0), 1.0)?;
     Ok(Sampling {
-        temperature: number("temperature", (0.0, 2.0), 1.0)?,
+        temperature,
         top_p: number("top_p", (0.0, 1.0), 1.0)?,
         min_p: number("min_p", (0.0, 1.0), 0.0)?,
         repetition_penalty: number("repetition_penalty", (0.01, 10.0), 1.0)?,
         presence_penalty: number("presence_penalty", (-2.0, 2.0), 0.0)?,
         frequency_penalty: number("frequency_penalty", (-2.0, 2.0), 0.0)?,
         top_k: body.whole("top_k", (0, 1_000_000))?.unwrap_or(0) as usize,
-        seed,
+        // Where nothing is left to chance, no two requests shall differ by it.
+        seed: if temperature > 0.0 { seed } else { 0 },
         ..Sampling::GREEDY
     })
 }

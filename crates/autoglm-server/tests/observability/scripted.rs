@@ -6,9 +6,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autoglm_server::{
-    AdmissionLimits, App, Backend, Clock, ConnectionLimits, Load, LogRecord, LogSink, OtlpSettings,
-    Reading, Served, Settings, Skill, Surroundings, Talk, Telemetry, TelemetrySettings, router,
-    serve,
+    AdmissionLimits, App, Backend, Clock, ConnectionLimits, Load, Loaded, LogRecord, LogSink,
+    OtlpSettings, Reading, Settings, Skill, Surroundings, Talk, Telemetry, TelemetrySettings,
+    Version, router, serve,
 };
 use autoglm_spec::{
     Cancel, Completion, Delta, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason,
@@ -305,13 +305,9 @@ fn space() -> EmbeddingSpace {
     }
 }
 
-fn served(name: &str, skill: Skill) -> Served {
-    Served {
-        name: name.to_owned(),
-        identity: name.to_owned(),
-        loaded: UNIX_EPOCH,
-        skill,
-    }
+fn served(name: &str, skill: Skill) -> Version {
+    let identity = name.to_owned();
+    Version::first(name, name, Loaded { identity, skill }, UNIX_EPOCH)
 }
 
 /// Time stands still by the calendar, and random numbers are 1, 2, 3, …, spread over all bits.
