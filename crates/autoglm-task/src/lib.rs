@@ -13,6 +13,7 @@ pub mod parse;
 pub mod records;
 pub mod report;
 pub mod run;
+pub mod select;
 pub mod store;
 pub mod strategy;
 

@@ -53,7 +53,7 @@ pub(crate) fn shared_words(one: &[String], other: &[String]) -> usize {
 }
 
 /// Whether a character belongs to a script that does not separate words: kana and CJK ideographs.
-fn stands_alone(c: char) -> bool {
+pub(crate) fn stands_alone(c: char) -> bool {
     matches!(u32::from(c),
         0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff)
 }

@@ -15,6 +15,7 @@ use crate::row::Raw;
 use crate::run::ask::scored;
 use crate::run::sample::generated;
 use crate::run::{Engine, hexadecimal};
+use crate::select::TokenCounter;
 use crate::store::{CallStore, StoredCall};
 
 /// Records whose labels are scored together: enough to fill the engine's batches, few enough that
@@ -56,9 +57,6 @@ impl From<TaskError> for Halt {
         Self::Failed(error)
     }
 }
-
-/// Counts a prompt's tokens, where the engine can.
-pub type TokenCounter<'a> = dyn Fn(&Prompt) -> Option<usize> + 'a;
 
 /// What the caller takes from outside.
 #[derive(Clone, Copy)]

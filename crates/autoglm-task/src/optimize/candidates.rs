@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use autoglm_spec::{Calibration, Output, Sampling};
+use autoglm_spec::{Calibration, Example, Output, Sampling};
 
 use super::Search;
 use super::calls::{Caller, Halt, Request};
-use super::example_sets::{ExampleSet, example_sets, hard_set};
+use super::example_sets::{ExampleSet, example, example_sets, hard_set};
 use super::race::Arm;
 use super::rewrite::{self, Failure};
 use super::split::identity;
@@ -15,6 +15,7 @@ use super::wordings::{answer_titles, wordings};
 use crate::eval::Labelled;
 use crate::judge::{Judge, Prior};
 use crate::row::Raw;
+use crate::select::{Nearness, Pool, Selection};
 use crate::strategy::{ExampleChoice, Strategy, check};
 
 /// Records on which failures of the start are looked for, at least and at most.
@@ -22,6 +23,11 @@ const PROBE_RECORDS: usize = 8;
 const MOST_PROBE_RECORDS: usize = 48;
 /// The share of the model's context that a prompt may fill.
 const CONTEXT_SHARE: f64 = 0.75;
+
+/// Records that examples are chosen from for each record at most: they are kept with the strategy.
+const MOST_POOL_RECORDS: usize = 500;
+/// How many are chosen for each record that are tried.
+const CHOSEN_COUNTS: [usize; 3] = [4, 2, 8];
 
 /// Finds what enters the race.
 pub(super) struct Candidates<'a> {
@@ -61,7 +67,9 @@ impl Candidates<'_> {
             sets.insert(2.min(sets.len()), hard);
         }
         let (written, writing) = self.written(caller, &failures, notes)?;
-        let by_sets = self.by_sets(&sets);
+        let mut by_sets = self.by_sets(&sets);
+        let behind = 1.min(by_sets.len());
+        by_sets.splice(behind..behind, self.by_selection());
         let by_wordings = self.by_wordings(&sets, written);
         let mut arms = Vec::new();
         let (mut one, mut other) = (by_sets.into_iter(), by_wordings.into_iter());
@@ -185,11 +193,35 @@ impl Candidates<'_> {
         let arm = |set: &ExampleSet| {
             let strategy = Strategy {
                 examples: ExampleChoice::Fixed(set.examples.clone()),
+                selection: None,
                 ..self.ground_strategy()
             };
             Arm::new(strategy, set.about.clone())
         };
         sets.iter().map(arm).collect()
+    }
+
+    /// Examples chosen for each record, for open answers.
+    fn by_selection(&self) -> Vec<Arm> {
+        if matches!(self.search.spec.output, Output::Labels { .. }) {
+            return Vec::new();
+        }
+        let pool = self.propose.iter().take(MOST_POOL_RECORDS);
+        let pool: Vec<Example> = pool.map(example).collect();
+        let arm = |count: usize| {
+            let strategy = Strategy {
+                examples: ExampleChoice::Fixed(Vec::new()),
+                selection: Some(Selection {
+                    by: Nearness::Words,
+                    count,
+                    tokens: None,
+                    pool: Pool::Fixed(pool.clone()),
+                }),
+                ..self.ground_strategy()
+            };
+            Arm::new(strategy, format!("the {count} nearest by words"))
+        };
+        CHOSEN_COUNTS.into_iter().map(arm).collect()
     }
 
     fn by_wordings(&self, sets: &[ExampleSet], written: Vec<String>) -> Vec<Arm> {

@@ -178,9 +178,9 @@ fn no_amount_of_tokens_overflows() {
     };
     let search = desk.search();
     let course = Course::new(&search).unwrap();
-    let trial = Trial::new(course.ground(), &desk.start).unwrap();
-    let requests: Vec<Request> = trial.all_requests(&desk.records[..2]);
     desk.with_hooks(|hooks| {
+        let trial = Trial::new(course.ground(&hooks), &desk.start).unwrap();
+        let requests: Vec<Request> = trial.all_requests(&desk.records[..2]);
         let source = Source::Nowhere(Survivors::Mixed);
         let caller = Caller::new(source, search.budget, outside(&search, &hooks));
         let most = caller.most(&requests, search.engine.facts());

@@ -143,7 +143,8 @@ fn in_turns(
     Some(examples)
 }
 
-fn example(labelled: &Labelled) -> Example {
+/// A labelled record as an example.
+pub(super) fn example(labelled: &Labelled) -> Example {
     Example {
         input: labelled.record.clone(),
         output: labelled.gold.clone(),

@@ -22,12 +22,13 @@ mod wordings;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use autoglm_spec::{Cancel, TaskSpec};
+use autoglm_spec::{Cancel, Example, TaskSpec};
 
 use crate::TaskError;
 use crate::eval::{Labelled, Paired, Worth};
 use crate::judge::agreement::Similar;
 use crate::run::{Engine, RunSettings, agreement_of};
+use crate::select::{Pool, TokenCounter};
 use crate::store::CallStore;
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyScores, StrategyStore, changes,
@@ -38,7 +39,6 @@ use race::{Arm, Race, measured};
 use trial::{Ground, Trial};
 
 pub use budget::{Budget, Spent};
-pub use calls::TokenCounter;
 pub use race::Rung;
 pub use report::{Decision, Ended, Estimate, Found, SearchReport};
 pub use split::{LEAST_RECORDS, Split};
@@ -69,6 +69,8 @@ pub struct Search<'a> {
     pub writer: Option<&'a dyn Engine>,
     /// The labelled records.
     pub records: Vec<Labelled>,
+    /// The labelled examples that the task has in the store, for strategies that choose from them.
+    pub library: &'a [Example],
     /// The cap on what is spent.
     pub budget: Budget,
     /// Decides all that is random.
@@ -247,12 +249,14 @@ impl<'a> Course<'a> {
         })
     }
 
-    fn ground(&self) -> Ground<'_> {
+    fn ground<'g>(&'g self, hooks: &SearchHooks<'g>) -> Ground<'g> {
         Ground {
             spec: self.search.spec,
             settings: self.search.settings,
             engine: self.search.engine,
             worth: &self.worth,
+            library: self.search.library,
+            tokens: hooks.tokens,
         }
     }
 
@@ -285,14 +289,14 @@ impl<'a> Course<'a> {
         let start = Arm::new(self.search.start.clone(), "the start".to_owned());
         let candidates = Candidates {
             search: self.search,
-            ground: self.ground(),
+            ground: self.ground(hooks),
             propose: &self.split.propose,
-            least_race: race::least(self.ground(), &self.split.select, &start, caller)?,
+            least_race: race::least(self.ground(hooks), &self.split.select, &start, caller)?,
             reserve,
         };
         let Gathered { arms, writing } =
             candidates.gather(caller, FAILURES_SHARE * limit, &mut report.notes)?;
-        let mut race = Race::new(self.ground(), &self.split.select, start, arms);
+        let mut race = Race::new(self.ground(hooks), &self.split.select, start, arms);
         let budget = caller.left() - reserve;
         race.fit(caller, budget, writing)?;
         report.strategies = race.size();
@@ -349,8 +353,8 @@ impl<'a> Course<'a> {
             None => winner.clone(),
         };
         let trials = [
-            Trial::new(self.ground(), &start.strategy)?,
-            Trial::new(self.ground(), &winner.strategy)?,
+            Trial::new(self.ground(hooks), &start.strategy)?,
+            Trial::new(self.ground(hooks), &winner.strategy)?,
         ];
         let count = self.affordable(caller, &trials);
         let best = measured(&winner).map(|measured| measured.value);
@@ -444,6 +448,11 @@ impl<'a> Course<'a> {
 fn with_all_examples(search: &Search<'_>) -> TaskSpec {
     let (mut all, _) = search.start.apply(search.spec, search.settings);
     all.examples.extend_from_slice(&search.spec.examples);
+    match search.start.selection.as_ref().map(|s| &s.pool) {
+        Some(Pool::Fixed(examples)) => all.examples.extend_from_slice(examples),
+        Some(Pool::Library) => all.examples.extend_from_slice(search.library),
+        None => {}
+    }
     all
 }
 

@@ -15,6 +15,9 @@ use super::calls::{Caller, Halt, Request, Survivors};
 use super::trial::{Graded, Ground, Trial};
 use crate::TaskError;
 use crate::eval::{Labelled, wilson_interval};
+use crate::run::RunSettings;
+use crate::run::ask::uses_both_orders;
+use crate::select::Selection;
 use crate::strategy::{ExampleChoice, Measured, Strategy, content_hash};
 
 /// A rung with fewer records says nothing.
@@ -45,6 +48,22 @@ impl Arm {
 
     fn merit(&self) -> f64 {
         self.graded.as_ref().map_or(0.0, Graded::merit)
+    }
+}
+
+/// The examples that a strategy shows, in all prompts and for each record.
+#[derive(PartialEq)]
+struct Shown {
+    examples: ExampleChoice,
+    selection: Option<Selection>,
+}
+
+impl Shown {
+    fn by(strategy: &Strategy) -> Self {
+        Self {
+            examples: strategy.examples.clone(),
+            selection: strategy.selection.clone(),
+        }
     }
 }
 
@@ -108,9 +127,10 @@ impl<'a> Race<'a> {
     fn identity(&self, strategy: &Strategy) -> String {
         let (spec, settings) = strategy.apply(self.ground.spec, self.ground.settings);
         let is_contextual = settings.calibration == Calibration::Contextual;
-        let both_orders = settings.both_orders && spec.examples.len() >= 2;
+        let both_orders = uses_both_orders(&spec, &settings);
         content_hash(&(
             spec,
+            settings.selection,
             both_orders,
             settings.sampling,
             &strategy.soft_prompt,
@@ -299,7 +319,7 @@ impl<'a> Race<'a> {
     /// Puts the best wordings together with the best sets of examples.
     fn recombine(&mut self) {
         let mut wordings: Vec<Strategy> = Vec::new();
-        let mut sets: Vec<ExampleChoice> = Vec::new();
+        let mut sets: Vec<Shown> = Vec::new();
         for arm in &self.ranking {
             let same = |other: &Strategy| {
                 other.instruction == arm.strategy.instruction
@@ -308,14 +328,16 @@ impl<'a> Race<'a> {
             if wordings.len() < RECOMBINED && !wordings.iter().any(same) {
                 wordings.push(arm.strategy.clone());
             }
-            if sets.len() < RECOMBINED && !sets.contains(&arm.strategy.examples) {
-                sets.push(arm.strategy.examples.clone());
+            let shown = Shown::by(&arm.strategy);
+            if sets.len() < RECOMBINED && !sets.contains(&shown) {
+                sets.push(shown);
             }
         }
         for wording in &wordings {
             for set in &sets {
                 let strategy = Strategy {
-                    examples: set.clone(),
+                    examples: set.examples.clone(),
+                    selection: set.selection.clone(),
                     ..wording.clone()
                 };
                 let about = self.about_both(wording, set);
@@ -324,7 +346,7 @@ impl<'a> Race<'a> {
         }
     }
 
-    fn about_both(&self, wording: &Strategy, set: &ExampleChoice) -> String {
+    fn about_both(&self, wording: &Strategy, set: &Shown) -> String {
         let part = |is_it: &dyn Fn(&Strategy) -> bool| {
             let arm = self.ranking.iter().find(|arm| is_it(&arm.strategy));
             arm.map(|arm| arm.about.clone()).unwrap_or_default()
@@ -333,7 +355,7 @@ impl<'a> Race<'a> {
             part(&|s| {
                 s.instruction == wording.instruction && s.answer_title == wording.answer_title
             }),
-            part(&|s| s.examples == *set),
+            part(&|s| Shown::by(s) == *set),
         );
         format!("[{words}] with the examples of [{examples}]")
     }
@@ -345,11 +367,15 @@ impl<'a> Race<'a> {
         }
         let finalists: Vec<Arm> = self.arms[1..].to_vec();
         for arm in finalists {
-            let (applied, _) = arm.strategy.apply(self.ground.spec, self.ground.settings);
+            let (applied, settings) = arm.strategy.apply(self.ground.spec, self.ground.settings);
             let mut enter = |about: &str, strategy: Strategy| {
                 self.enter(Arm::new(strategy, format!("{}, {about}", arm.about)));
             };
-            if applied.examples.len() >= 2 && !arm.strategy.both_orders {
+            let both = RunSettings {
+                both_orders: true,
+                ..settings
+            };
+            if uses_both_orders(&applied, &both) && !arm.strategy.both_orders {
                 let strategy = Strategy {
                     both_orders: true,
                     ..arm.strategy.clone()
@@ -445,7 +471,7 @@ mod tests {
 
     use super::*;
     use crate::eval::Worth;
-    use crate::run::{RunSettings, agreement_of};
+    use crate::run::agreement_of;
     use crate::scripted::{Script, Scripted, record, review_task};
 
     #[test]
@@ -461,6 +487,8 @@ mod tests {
             settings: &settings,
             engine: &engine,
             worth: &worth,
+            library: &[],
+            tokens: &|_| None,
         };
         let start = Strategy::as_written(&settings);
         let example = Example {

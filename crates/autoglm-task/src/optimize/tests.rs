@@ -58,6 +58,7 @@ impl Desk {
 
     pub(super) fn search(&self) -> Search<'_> {
         Search {
+            library: &[],
             spec: &self.spec,
             settings: &self.settings,
             start: &self.start,
@@ -403,4 +404,49 @@ fn a_winner_that_is_held_stays_a_candidate_and_the_report_says_why() {
     for part in ["note: runs answer with more", "candidate", &promote] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// Knows an open answer where an example before it shows it.
+fn looks_up(prompt: &str) -> Option<String> {
+    let asked = prompt.rsplit("Review: ").next()?;
+    let key = asked.split_whitespace().next()?.to_owned();
+    let shown = prompt.split("Review: ").find(|part| {
+        part.split_whitespace().next() == Some(key.as_str()) && !std::ptr::eq(*part, asked)
+    })?;
+    let answer = shown.rsplit("Answer: ").next()?;
+    Some(answer.split_whitespace().next()?.to_owned())
+}
+
+#[test]
+fn examples_chosen_for_each_record_win_where_the_nearest_tells_the_answer() {
+    let mut desk = Desk::new(
+        Script {
+            says: Some(looks_up),
+            ..Script::default()
+        },
+        0,
+        3_000,
+    );
+    desk.spec = crate::select::tests::question_task();
+    desk.spec.fields[0].title = "Review".to_owned();
+    let row = |i: usize| {
+        let key = i / 6;
+        record(&json!({"text": format!("key{key} word{i}"), "answer": format!("v{key}")}))
+    };
+    desk.records = labelled(&desk.spec, None, (0..240).map(row));
+    let mut store = store();
+    let report = desk.optimize(&mut store).unwrap();
+    let found = report.found.clone().unwrap();
+    let selection = found.strategy.selection.clone().unwrap();
+    assert_eq!(found.decision, Decision::Promoted, "{report}");
+    assert!(found.scores.untouched.unwrap().second > 0.8, "{report}");
+    // The version brings along what it chooses from, and says so.
+    match selection.pool {
+        Pool::Fixed(pool) => assert_eq!(pool.len(), report.parts[0]),
+        Pool::Library => panic!("{selection:?}"),
+    }
+    assert!(
+        report.to_string().contains("nearest by words of 80"),
+        "{report}"
+    );
 }

@@ -60,6 +60,7 @@ fn answer(store: &mut SqliteStore, spec: &TaskSpec, records: &[Value]) -> (RunId
     let mut items = Records::new(input.as_bytes(), InputFormat::Jsonl, "text");
     let job = Job {
         spec,
+        choosing: None,
         engine: &engine,
         taught: None,
         settings: RunSettings::default(),

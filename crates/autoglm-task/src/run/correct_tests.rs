@@ -34,6 +34,7 @@ fn run_all(
     let spec = review_task();
     let job = Job {
         spec: &spec,
+        choosing: None,
         engine: &engine,
         taught: None,
         similar: None,

@@ -5,6 +5,9 @@
 
 mod answer;
 pub(crate) mod ask;
+mod choose;
+#[cfg(test)]
+mod choose_tests;
 mod correct;
 #[cfg(test)]
 mod correct_tests;
@@ -35,6 +38,7 @@ pub(crate) use answer::without_line;
 use answer::{Answerer, Numbered, Stop};
 
 pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};
+pub use choose::Choosing;
 pub use correct::Correction;
 pub(crate) use job::agreement_of;
 use job::plan_of;
@@ -322,7 +326,7 @@ impl<'a> Runner<'a> {
     /// Estimates the prior on the rows that wait for it, judges and writes them.
     fn settle(&mut self) -> Result<(), Stop> {
         let scores: Vec<Vec<f32>> = self.waiting.iter().filter_map(scores_of).collect();
-        let has_examples = !self.job.spec.examples.is_empty();
+        let has_examples = !self.job.spec.examples.is_empty() || self.job.choosing.is_some();
         self.freeze(Prior::batch(&scores, has_examples))?;
         let rows = std::mem::take(&mut self.waiting);
         self.judge_and_write(rows)

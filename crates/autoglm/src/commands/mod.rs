@@ -25,6 +25,7 @@ pub mod run;
 pub mod runs;
 mod sampling;
 pub mod score;
+mod select;
 pub mod strategy;
 mod task;
 mod teach;

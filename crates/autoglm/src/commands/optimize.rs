@@ -16,6 +16,7 @@ use autoglm_task::optimize::{
     Budget, Ended, Search, SearchHooks, SearchProgress, SearchReport, estimate, optimize,
 };
 use autoglm_task::run::{Engine, RunSettings};
+use autoglm_task::select::{Nearness, Selection};
 use autoglm_task::store::{Feedback, FeedbackStore as _, SqliteStore};
 use autoglm_task::strategy::{Strategy, StrategyVersion};
 use clap::Args;
@@ -25,6 +26,7 @@ use super::choice::StrategyArgs;
 use super::records::readable;
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, need, store_path};
+use super::teach::Lesson;
 use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -165,6 +167,13 @@ impl Desk<'_> {
         let start = self.start(&settings);
         let records = readable(&args.data, &self.task.spec)?;
         let origin = self.origin();
+        let by_words = |s: &Selection| s.by == Nearness::Words;
+        anyhow::ensure!(
+            start.selection.as_ref().is_none_or(by_words),
+            "the search compares examples for each record by words alone\n\
+             hint: --strategy none starts from the task as it is written"
+        );
+        let lesson = Lesson::of_any_task(self.task.spec.clone(), store, &[])?;
         let hold = hold(&self.task.spec, &settings, self.engine.facts().chat, store)?;
         let search = Search {
             spec: &self.task.spec,
@@ -174,6 +183,7 @@ impl Desk<'_> {
             engine: self.engine,
             writer: self.writer(),
             records: labelled(&self.task.spec, args.gold.as_deref(), records),
+            library: &lesson.rows,
             budget: args.budget.budget,
             seed: args.seed,
             scope: &self.scope,

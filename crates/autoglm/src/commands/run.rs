@@ -12,7 +12,7 @@ use autoglm_spec::{Calibration, Cancel, TaskSpec};
 use autoglm_task::file::{TaskFile, TaskSettings};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{
-    Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
+    Choosing, Engine, Hooks, Job, Resume, RunReport, RunSettings, Taught, run as run_job,
 };
 use autoglm_task::store::{RunId, RunStatus, SqliteStore, Store};
 use autoglm_task::strategy::Strategy;
@@ -23,6 +23,7 @@ use super::choice::StrategyArgs;
 use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::sampling::DecodingArgs;
+use super::select::{self, SelectArgs, choosing, counter, open_selector};
 use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::EngineArgs;
@@ -104,6 +105,8 @@ pub(crate) struct CalibrationArgs {
     agreement: AgreementArgs,
     #[command(flatten)]
     decoding: DecodingArgs,
+    #[command(flatten)]
+    select: SelectArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -117,10 +120,15 @@ enum CalibrationChoice {
 }
 
 impl CalibrationArgs {
-    /// Whether the command line says how label bias is removed or examples are ordered, which
-    /// a taught judge does in its own way.
+    /// Whether the command line says how label bias is removed, or which examples stand in prompts
+    /// and in which order, which a taught judge does in its own way.
     pub(crate) fn is_given(&self) -> bool {
-        self.calibration.is_some() || self.one_order
+        self.calibration.is_some() || self.one_order || self.select.is_on()
+    }
+
+    /// Whether the command line wants examples for each record.
+    pub(crate) fn selects(&self) -> bool {
+        self.select.is_on()
     }
 
     /// A task and the settings of its run by a strategy, or as it is written; what the command
@@ -135,6 +143,7 @@ impl CalibrationArgs {
             Some(strategy) => strategy.apply(&task.spec, &settings),
             None => (task.spec.clone(), settings),
         };
+        let settings = self.select.settings(settings);
         let calibration = match self.calibration {
             None => settings.calibration,
             Some(CalibrationChoice::None) => Calibration::None,
@@ -158,7 +167,8 @@ impl CalibrationArgs {
             stop: task.stop.clone(),
             ..RunSettings::default()
         };
-        self.agreement.settings(task, settings)
+        self.select
+            .settings(self.agreement.settings(task, settings))
     }
 
     /// The measure of nearness for open answers, where one is needed.
@@ -212,15 +222,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     };
     let input = args.input.open(&spec.fields)?;
     let teacher = Teacher::new(&engine, &engine_args, home, &cancel);
-    let lesson_spec = TaskSpec {
-        examples: task.spec.examples.clone(),
-        ..spec.clone()
-    };
-    let lesson = if args.teach.is_off() || args.calibration.is_given() {
-        Lesson::none(lesson_spec)
-    } else {
-        Lesson::stored(lesson_spec, &store, &[])?
-    };
+    let lesson = lesson(args, &task.spec, &spec, &store)?;
     let ensemble = teacher.teach(&lesson, args.teach.settings(), &mut store)?;
     let purpose = Purpose {
         spec: &task.spec,
@@ -232,7 +234,15 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
         cancel: &cancel,
     };
     let learning = args.learning.open(&purpose, &mut store)?;
+    let selector = if ensemble.is_none() {
+        let library = select::Library::Stored(&[]);
+        open_selector(&spec, &settings, &library, &teacher, &mut store)?
+    } else {
+        None
+    };
+    let tokens = counter(&engine);
     let work = Work {
+        choosing: choosing(selector.as_ref(), &teacher, &tokens),
         spec: &spec,
         engine: &engine,
         taught: ensemble.as_ref().map(|e| teacher.taught(e)),
@@ -249,11 +259,29 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// What the store has to teach, unless the command line says otherwise.
+fn lesson(
+    args: &RunArgs,
+    task: &TaskSpec,
+    planned: &TaskSpec,
+    store: &SqliteStore,
+) -> anyhow::Result<Lesson> {
+    let spec = TaskSpec {
+        examples: task.examples.clone(),
+        ..planned.clone()
+    };
+    if args.teach.is_off() || args.calibration.is_given() {
+        return Ok(Lesson::none(spec));
+    }
+    Lesson::stored(spec, store, &[])
+}
+
 /// What is run.
 struct Work<'a> {
     spec: &'a TaskSpec,
     engine: &'a dyn Engine,
     taught: Option<Taught<'a>>,
+    choosing: Option<Choosing<'a>>,
     learning: Option<&'a Learning<'a>>,
     settings: RunSettings,
     similar: Option<Arc<dyn Similar>>,
@@ -277,6 +305,7 @@ fn answer(
         spec: work.spec,
         engine: work.engine,
         taught: work.taught,
+        choosing: work.choosing,
         settings: work.settings,
         similar: work.similar,
         source: input.source,

@@ -10,6 +10,7 @@ use autoglm_spec::{Embed, Generate, Vote};
 use autoglm_task::eval::{Evaluation, Report, table};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Again, Replay, Shown, replay, show};
+use autoglm_task::select::Chosen;
 use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
 use autoglm_task::{Sample, utc};
 use clap::{Args, Subcommand};
@@ -266,6 +267,11 @@ fn record_text(shown: &Shown) -> String {
     let mut text = format!("record {} (line {})\n", row.index, row.line);
     if let Some(input) = &row.input {
         let _ = writeln!(text, "input      {}", json_text(input));
+    }
+    for chosen in &row.examples {
+        let Chosen { example, score } = chosen;
+        let input = json_text(&example.input);
+        let _ = writeln!(text, "example    {score:.4} {} ← {input}", example.output);
     }
     if let Some(prompt) = &shown.prompt {
         let same = if shown.same_prompt {

@@ -12,10 +12,9 @@ use autoglm_spec::{Cancel, Embed, Example, Language, Record, TaskSpec};
 use autoglm_task::ensemble::{
     Engines, Ensemble, FitProgress, FitReport, FitSettings, Fitting, View, ViewReport, fit, key,
 };
-use autoglm_task::library::{Ensembles, Entry, Library, task_fields};
+use autoglm_task::library::{Ensembles, Entry, Library, identity, task_fields};
 use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
-use serde_json::json;
 
 use super::task::need;
 use crate::engine::EngineArgs;
@@ -110,23 +109,33 @@ impl Lesson {
         store: &dyn Library,
         held_out: &[Record],
     ) -> anyhow::Result<Self> {
-        let entries = if spec.output.labels().is_empty() {
-            Vec::new()
-        } else {
-            store.examples(&spec.name)?
-        };
-        let text = |record: &Record| json!(record).to_string();
-        let of_task = |record: &Record| task_fields(&spec, record).ok();
-        let held_out = held_out.iter().filter_map(of_task);
-        let held_out: BTreeSet<String> = held_out.map(|record| text(&record)).collect();
+        if spec.output.labels().is_empty() {
+            return Ok(Self::none(spec));
+        }
+        Self::of_any_task(spec, store, held_out)
+    }
+
+    /// As [`Lesson::stored`], for tasks with open answers, too.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn of_any_task(
+        spec: TaskSpec,
+        store: &dyn Library,
+        held_out: &[Record],
+    ) -> anyhow::Result<Self> {
+        let entries = store.examples(&spec.name)?;
+        let text = |record: &Record| identity(&spec.fields, record);
+        let held_out: BTreeSet<String> = held_out.iter().map(text).collect();
         let (mut rows, mut unfit) = (Vec::new(), 0);
         for Entry { example, .. } in entries {
             let labels = spec.output.labels();
-            let is_label = labels.iter().any(|label| label.name == example.output);
-            match of_task(&example.input).filter(|_| is_label) {
-                Some(input) if held_out.contains(&text(&input)) => {}
-                Some(_) => rows.push(example),
-                None => unfit += 1,
+            let is_known = labels.iter().any(|label| label.name == example.output);
+            match task_fields(&spec, &example.input) {
+                Ok(_) if !labels.is_empty() && !is_known => unfit += 1,
+                Ok(input) if held_out.contains(&text(&input)) => {}
+                Ok(_) => rows.push(example),
+                Err(_) => unfit += 1,
             }
         }
         if unfit > 0 {
@@ -233,11 +242,28 @@ impl<'a> Teacher<'a> {
         Ok(self.embedder.get_or_init(|| open))
     }
 
+    /// The model for vectors of a task's records.
+    ///
+    /// # Errors
+    /// A task in a language that it does not know, a model that cannot be opened.
+    pub(crate) fn embedder_for(&self, spec: &TaskSpec) -> anyhow::Result<&LocalEngine> {
+        anyhow::ensure!(
+            spec.language == Language::English,
+            "the model for vectors knows English alone\nhint: --select words chooses by words"
+        );
+        self.embedder()
+    }
+
+    /// The model for vectors, where it was opened.
+    pub(crate) fn open_embedder(&self) -> Option<&dyn Embed> {
+        self.embedder.get().map(|embedder| embedder as &dyn Embed)
+    }
+
     /// The judge with what it needs.
     pub(crate) fn taught<'t>(&'t self, ensemble: &'t Ensemble) -> Taught<'t> {
         Taught {
             ensemble,
-            embedder: self.embedder.get().map(|e| e as &dyn Embed),
+            embedder: self.open_embedder(),
         }
     }
 }
