@@ -28,7 +28,7 @@ pub(crate) struct TeachArgs {
     /// --calibration and --one-order) and what labelled answers tell of how sure open ones are.
     #[arg(long)]
     untaught: bool,
-    /// Views that take part: scores, states, vectors; all when not given.
+    /// Views that take part: scores, states, vectors, anchors; the first three when not given.
     #[arg(
         long,
         value_name = "VIEWS",
@@ -50,6 +50,8 @@ enum ViewName {
     States,
     /// A probe on the records' own vectors.
     Vectors,
+    /// The labelled records whose scores are spread alike.
+    Anchors,
 }
 
 impl From<ViewName> for View {
@@ -58,6 +60,7 @@ impl From<ViewName> for View {
             ViewName::Scores => Self::Scores,
             ViewName::States => Self::States,
             ViewName::Vectors => Self::Vectors,
+            ViewName::Anchors => Self::Anchors,
         }
     }
 }
@@ -303,6 +306,7 @@ fn summary(report: &FitReport) -> String {
             View::Scores => "scores",
             View::States => "states",
             View::Vectors => "vectors",
+            View::Anchors => "anchors",
         };
         format!("{name} {:.3} × {:.2}", view.accuracy, view.weight)
     };
