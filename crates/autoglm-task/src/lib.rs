@@ -32,3 +32,4 @@ pub use error::TaskError;
 pub use moment::utc;
 pub use remark::{Remark, Severity};
 pub use row::{Raw, Row, Sample};
+pub use words::file_name;

@@ -9,12 +9,13 @@ use super::calls::{Caller, Halt, Request};
 use super::example_sets::{ExampleSet, example, example_sets, hard_set};
 use super::race::Arm;
 use super::rewrite::{self, Failure};
-use super::split::identity;
 use super::trial::{Ground, Trial};
 use super::wordings::{answer_titles, wordings};
 use crate::eval::Labelled;
 use crate::judge::{Judge, Prior};
+use crate::library::{identity, record_text};
 use crate::row::Raw;
+use crate::run::Engine;
 use crate::select::{Nearness, Pool, Selection};
 use crate::strategy::{ExampleChoice, Strategy, check};
 
@@ -61,7 +62,7 @@ impl Candidates<'_> {
         let mut sets = example_sets(self.search.spec, self.propose, seed);
         let wrong: BTreeSet<String> = failures
             .iter()
-            .map(|f| identity(self.search.spec, &f.labelled.record))
+            .map(|f| identity(&self.search.spec.fields, &f.labelled.record))
             .collect();
         if let Some(hard) = hard_set(self.search.spec, self.propose, &wrong, seed) {
             sets.insert(2.min(sets.len()), hard);
@@ -148,13 +149,43 @@ impl Candidates<'_> {
         if !failures.is_empty() {
             requests.extend(rewrite::requests(spec, self.propose, failures, seed));
         }
-        let cost = caller.price(&requests, writer.facts());
-        if caller.left() - self.reserve < self.least_race + cost {
+        caller.with_writer(writer.scope, |caller| {
+            self.read_written(caller, (writer.engine, &requests), notes)
+        })
+    }
+
+    /// What a writer answers, as far as the rest of the search can do without what that costs.
+    fn read_written(
+        &self,
+        caller: &mut Caller<'_>,
+        (writer, requests): (&dyn Engine, &[Request]),
+        notes: &mut Vec<String>,
+    ) -> Result<(Vec<String>, f64), Halt> {
+        let cost = caller.price(requests, writer.facts());
+        let kept = self.reserve + self.least_race;
+        if caller.left() - kept < cost {
             return Err(Halt::TooLittle(self.least_race + cost));
         }
-        let outcomes = caller.ask(writer, &requests)?;
+        let mut outcomes = Vec::new();
+        while outcomes.len() < requests.len() {
+            let rest = &requests[outcomes.len()..];
+            let count = caller.count_within(caller.left() - kept, rest, writer.facts());
+            if count == 0 {
+                notes.push(format!(
+                    "{} of {} instructions were written: more would have taken what the \
+                     comparisons need",
+                    outcomes.len(),
+                    requests.len()
+                ));
+                break;
+            }
+            outcomes.extend(caller.ask(writer, &rest[..count])?);
+        }
         if caller.is_dry() {
-            let likely = |i: usize| format!("{} ({i})", spec.instruction);
+            let own = (self.search.start)
+                .apply(self.search.spec, self.search.settings)
+                .0;
+            let likely = |i: usize| format!("{} ({i})", own.instruction);
             return Ok(((0..outcomes.len()).map(likely).collect(), cost));
         }
         let texts = outcomes.iter().filter_map(|outcome| match outcome {
@@ -300,7 +331,7 @@ impl Candidates<'_> {
         let longest = self
             .propose
             .iter()
-            .max_by_key(|l| identity(self.search.spec, &l.record).len());
+            .max_by_key(|l| record_text(&self.search.spec.fields, &l.record).len());
         let room = model.context_tokens as f64 * CONTEXT_SHARE;
         let (mut unsafe_ones, mut long_ones) = (0, 0);
         let mut kept = Vec::new();

@@ -19,6 +19,7 @@ mod tests;
 mod trial;
 mod wordings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,7 +29,7 @@ use crate::TaskError;
 use crate::eval::{Labelled, Paired, Worth};
 use crate::judge::agreement::Similar;
 use crate::run::{Engine, RunSettings, agreement_of};
-use crate::select::{Pool, TokenCounter};
+use crate::select::TokenCounter;
 use crate::store::CallStore;
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyScores, StrategyStore, changes,
@@ -65,8 +66,8 @@ pub struct Search<'a> {
     pub parent: Option<StrategyId>,
     /// The engine that answers.
     pub engine: &'a dyn Engine,
-    /// The engine that writes instructions; none where no model can.
-    pub writer: Option<&'a dyn Engine>,
+    /// Who writes instructions; none where no model can.
+    pub writer: Option<Writer<'a>>,
     /// The labelled records.
     pub records: Vec<Labelled>,
     /// The labelled examples that the task has in the store, for strategies that choose from them.
@@ -83,6 +84,15 @@ pub struct Search<'a> {
     pub similar: Option<Arc<dyn Similar>>,
     /// Why the winner stays a candidate whatever its scores; none where it may go live.
     pub hold: Option<&'a str>,
+}
+
+/// A model that writes instructions.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    /// The engine.
+    pub engine: &'a dyn Engine,
+    /// What else than model and request determines its answer.
+    pub scope: &'a str,
 }
 
 impl Search<'_> {
@@ -392,11 +402,13 @@ impl<'a> Course<'a> {
     fn affordable(&self, caller: &Caller<'_>, trials: &[Trial<'_>; 2]) -> usize {
         let mut left = caller.left();
         let mut count = 0;
+        // Records without content, by which some are calibrated, are asked once.
+        let mut counted = BTreeSet::new();
         let most = MOST_UNTOUCHED.min(self.split.untouched.len());
         for record in &self.split.untouched[..most] {
             let one = std::slice::from_ref(record);
             let requests: Vec<_> = trials.iter().flat_map(|t| t.all_requests(one)).collect();
-            left -= caller.most(&requests, self.search.engine.facts());
+            left -= caller.most_beyond(&requests, self.search.engine.facts(), &mut counted);
             if left < 0.0 {
                 break;
             }
@@ -430,7 +442,13 @@ impl<'a> Course<'a> {
             },
             at,
         )?;
-        let decision = decide(winner.scores.untouched.as_ref(), self.search.hold.is_some());
+        let rival = self.uncompared(store, &key, version)?;
+        let held = if self.search.hold.is_some() {
+            Some(Decision::Held)
+        } else {
+            rival.map(|_| Decision::NotCompared)
+        };
+        let decision = decide(winner.scores.untouched.as_ref(), held);
         if decision == Decision::Promoted {
             store.promote(&key, Some(version), at)?;
         }
@@ -440,28 +458,41 @@ impl<'a> Course<'a> {
             changes,
             scores: winner.scores,
             decision,
+            live: rival.filter(|_| decision == Decision::NotCompared),
         })
+    }
+
+    /// The live version, where the search did not start from it and runs of some model use it with
+    /// the task's instruction: nobody knows whether the winner is better than that.
+    fn uncompared<S: StrategyStore>(
+        &self,
+        store: &S,
+        key: &StrategyKey,
+        winner: StrategyId,
+    ) -> Result<Option<StrategyId>, TaskError> {
+        let Some(live) = store.live_strategy(key)? else {
+            return Ok(None);
+        };
+        let is_start = Some(live.id) == self.search.parent;
+        let is_used = live.made_for == self.search.spec.instruction;
+        let is_rival = is_used && !is_start && live.id != winner;
+        Ok(is_rival.then_some(live.id))
     }
 }
 
-/// The task with its own examples and the start's: what stands in prompts must not be measured on.
+/// The task with its own examples and the start's: what stands in all prompts must not be measured on.
+/// What is chosen for each record never is the record itself.
 fn with_all_examples(search: &Search<'_>) -> TaskSpec {
     let (mut all, _) = search.start.apply(search.spec, search.settings);
     all.examples.extend_from_slice(&search.spec.examples);
-    match search.start.selection.as_ref().map(|s| &s.pool) {
-        Some(Pool::Fixed(examples)) => all.examples.extend_from_slice(examples),
-        Some(Pool::Library) => all.examples.extend_from_slice(search.library),
-        None => {}
-    }
     all
 }
 
-/// The rule of promotion.
-fn decide(untouched: Option<&Paired>, is_held: bool) -> Decision {
+/// The rule of promotion; `held` is what becomes of a winner that may not go live.
+fn decide(untouched: Option<&Paired>, held: Option<Decision>) -> Decision {
     match untouched.filter(|paired| paired.rows >= LEAST_UNTOUCHED) {
         None => Decision::TooFewRecords,
         Some(paired) if !paired.is_better() => Decision::NotBetter,
-        Some(_) if is_held => Decision::Held,
-        Some(_) => Decision::Promoted,
+        Some(_) => held.unwrap_or(Decision::Promoted),
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Race<'a> {
     }
 
     fn enter(&mut self, arm: Arm) {
-        let is_start = arm.strategy == self.arms[0].strategy;
+        let is_start = self.ways(&arm.strategy).is_empty();
         if !is_start && self.tried.insert(self.identity(&arm.strategy)) {
             self.arms.push(arm);
         }
@@ -236,6 +236,24 @@ impl<'a> Race<'a> {
         Ok(())
     }
 
+    /// How another strategy than the start may be calibrated: what asks the same as the start must
+    /// not be calibrated as it is, or it would be the start again.
+    fn ways(&self, strategy: &Strategy) -> Vec<Calibration> {
+        let start = &self.arms[0].strategy;
+        let is_twin = self.identity(strategy) == self.identity(start);
+        let is_open = !matches!(self.ground.spec.output, Output::Labels { .. });
+        let ways: &[Calibration] = match strategy.calibration {
+            // Open answers are not calibrated.
+            _ if is_open => &[start.calibration],
+            Calibration::Contextual => &[Calibration::Contextual],
+            Calibration::Batch | Calibration::None | Calibration::Fitted => {
+                &[Calibration::Batch, Calibration::None]
+            }
+        };
+        let differs = |way: &&Calibration| !is_twin || **way != start.calibration;
+        ways.iter().filter(differs).copied().collect()
+    }
+
     /// The arm with its answers graded. Whether it is calibrated by the batch is decided here, for
     /// that takes no request: it is, unless it is surely better without, for a rung is a small batch
     /// and runs have larger ones. The start stays as it is.
@@ -247,14 +265,12 @@ impl<'a> Race<'a> {
         of_start: bool,
     ) -> Result<Arm, Halt> {
         let mut best: Option<Arm> = None;
-        let ways: &[Calibration] = match arm.strategy.calibration {
-            _ if of_start => &[arm.strategy.calibration],
-            Calibration::Contextual => &[Calibration::Contextual],
-            Calibration::Batch | Calibration::None | Calibration::Fitted => {
-                &[Calibration::Batch, Calibration::None]
-            }
+        let ways = if of_start {
+            vec![arm.strategy.calibration]
+        } else {
+            self.ways(&arm.strategy)
         };
-        for &calibration in ways {
+        for calibration in ways {
             let strategy = Strategy {
                 calibration,
                 ..arm.strategy.clone()
@@ -475,6 +491,33 @@ mod tests {
     use crate::scripted::{Script, Scripted, record, review_task};
 
     #[test]
+    fn no_twin_of_the_start_enters_a_race_of_open_answers() {
+        let (spec, settings) = (
+            crate::select::tests::question_task(),
+            RunSettings::default(),
+        );
+        let agreement = agreement_of(&spec, &settings, None);
+        let ground = Ground {
+            spec: &spec,
+            settings: &settings,
+            engine: &Scripted::new(Script::default()),
+            worth: &Worth::new(&spec.output, agreement, []),
+            library: &[],
+            tokens: &|_| None,
+        };
+        let start = Strategy::as_written(&settings);
+        let twin = Strategy {
+            examples: ExampleChoice::Fixed(Vec::new()),
+            calibration: Calibration::None,
+            both_orders: false,
+            ..start.clone()
+        };
+        let arm = |strategy: Strategy| Arm::new(strategy, String::new());
+        let race = Race::new(ground, &[], arm(start), vec![arm(twin)]);
+        assert_eq!(race.size(), 1);
+    }
+
+    #[test]
     fn no_twin_of_a_strategy_enters_the_race() {
         let (spec, settings) = (review_task(), RunSettings::default());
         let (engine, agreement) = (
@@ -513,6 +556,9 @@ mod tests {
         let others = vec![arm(&shown), arm(&none), arm(&by_task), arm(&start)];
         let mut race = Race::new(ground, &[], arm(&start), others);
         assert_eq!(race.size(), 3);
+        // What asks the same as the start is calibrated otherwise.
+        assert_eq!(race.ways(&none), [Calibration::None]);
+        assert_eq!(race.ways(&shown), [Calibration::Batch, Calibration::None]);
         // A rung has chosen not to calibrate these two.
         let chosen = |strategy: &Strategy| {
             arm(&Strategy {

@@ -252,17 +252,29 @@ impl<'a> Runner<'a> {
             self.waiting.extend(rows);
             return Ok(());
         }
-        if rows.iter().all(Row::is_final) {
+        let is_done = |row: &Row| row.is_final() && !self.awaits_correction(row);
+        if rows.iter().all(is_done) {
             return self.write(&rows);
         }
         self.judge_and_write(rows)
+    }
+
+    /// Whether a row was judged, and feedback has not taken part though it shall.
+    fn awaits_correction(&self, row: &Row) -> bool {
+        let verdict = row.verdict.as_ref();
+        self.job.correction.is_some() && verdict.is_some_and(|verdict| verdict.learnt.is_none())
     }
 
     /// Judges rows, stores them, and then writes them.
     fn judge_and_write(&mut self, rows: Vec<Row>) -> Result<(), Stop> {
         let (mut rows, failed) = self.judged(rows);
         if let Some(correction) = &self.job.correction {
-            correction.apply(&mut rows, self.parts.hooks.cancel)?;
+            let corrected = correction.apply(&mut rows, self.parts.hooks.cancel);
+            if let Err(stop) = corrected {
+                // What was answered is kept, and corrected when the run goes on.
+                self.parts.store.put_rows(self.run, &rows)?;
+                return Err(stop);
+            }
         }
         for row in &mut rows {
             row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));

@@ -23,7 +23,9 @@ use crate::row::{Raw, Row};
 use crate::select::SelectionKey;
 
 pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
-pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
+pub use evaluations::{
+    EvaluationScores, EvaluationStore, NewEvaluation, RunKind, StoredEvaluation,
+};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 

@@ -4,6 +4,7 @@ use autoglm_spec::{Calibration, Example, Sampling};
 
 use super::{ExampleChoice, Strategy};
 use crate::select::{Nearness, Pool};
+use crate::words::cut_to;
 
 /// Characters of a wording that are shown.
 const SHOWN_CHARACTERS: usize = 300;
@@ -39,11 +40,7 @@ fn wording(strategy: &Strategy) -> String {
 
 fn shortened(text: &str) -> String {
     let line = text.lines().collect::<Vec<_>>().join(" / ");
-    if line.chars().count() <= SHOWN_CHARACTERS {
-        return line;
-    }
-    let kept: String = line.chars().take(SHOWN_CHARACTERS).collect();
-    format!("{kept}…")
+    cut_to(SHOWN_CHARACTERS, &line)
 }
 
 fn answer_title(strategy: &Strategy) -> String {

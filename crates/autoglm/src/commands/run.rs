@@ -102,11 +102,45 @@ pub(crate) struct CalibrationArgs {
     #[arg(long)]
     one_order: bool,
     #[command(flatten)]
+    written: WrittenArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// What no strategy says of how a task is run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WrittenArgs {
+    #[command(flatten)]
     agreement: AgreementArgs,
     #[command(flatten)]
     decoding: DecodingArgs,
-    #[command(flatten)]
-    select: SelectArgs,
+}
+
+impl WrittenArgs {
+    /// The settings as the task has them.
+    pub(crate) fn settings(&self, task: &TaskSettings) -> RunSettings {
+        let settings = RunSettings {
+            calibration: task.calibration,
+            sampling: task.sampling,
+            decoding: self.decoding.decoding(task.decoding),
+            stop: task.stop.clone(),
+            ..RunSettings::default()
+        };
+        self.agreement.settings(task, settings)
+    }
+
+    /// The measure of nearness for open answers, where one is needed.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub(crate) fn similar(
+        &self,
+        home: &Path,
+        task: &TaskFile,
+        run: &RunSettings,
+    ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+        self.agreement.similar(home, task, run)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,7 +172,7 @@ impl CalibrationArgs {
         task: &TaskFile,
         strategy: Option<&Strategy>,
     ) -> (TaskSpec, RunSettings) {
-        let settings = self.task_settings(&task.settings);
+        let settings = self.select.settings(self.written.settings(&task.settings));
         let (spec, settings) = match strategy {
             Some(strategy) => strategy.apply(&task.spec, &settings),
             None => (task.spec.clone(), settings),
@@ -158,19 +192,6 @@ impl CalibrationArgs {
         (spec, settings)
     }
 
-    /// The settings as the task has them.
-    pub(crate) fn task_settings(&self, task: &TaskSettings) -> RunSettings {
-        let settings = RunSettings {
-            calibration: task.calibration,
-            sampling: task.sampling,
-            decoding: self.decoding.decoding(task.decoding),
-            stop: task.stop.clone(),
-            ..RunSettings::default()
-        };
-        self.select
-            .settings(self.agreement.settings(task, settings))
-    }
-
     /// The measure of nearness for open answers, where one is needed.
     ///
     /// # Errors
@@ -181,7 +202,7 @@ impl CalibrationArgs {
         task: &TaskFile,
         run: &RunSettings,
     ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
-        self.agreement.similar(home, task, run)
+        self.written.similar(home, task, run)
     }
 }
 

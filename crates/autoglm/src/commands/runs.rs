@@ -12,7 +12,7 @@ use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Again, Replay, Shown, replay, show};
 use autoglm_task::select::Chosen;
 use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
-use autoglm_task::{Sample, utc};
+use autoglm_task::{Sample, file_name, utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -393,12 +393,4 @@ fn json_text(value: &impl Serialize) -> String {
 
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
-}
-
-fn file_name(source: &str) -> String {
-    let name = Path::new(source).file_name();
-    name.map_or_else(
-        || source.to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }
