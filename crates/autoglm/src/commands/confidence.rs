@@ -75,9 +75,9 @@ impl Confidence<'_> {
         store: &mut SqliteStore,
     ) -> anyhow::Result<()> {
         let basis = self.basis()?;
-        let now = store.calibrator(&self.spec.name, &basis)?;
-        let now = now.as_ref().map(|fitted| &fitted.calibrator);
-        let Some(fitted) = evaluation.calibrator(rows, now)? else {
+        let present = store.calibrator(&self.spec.name, &basis)?;
+        let present = present.as_ref().map(|fitted| &fitted.calibrator);
+        let Some(fitted) = evaluation.calibrator(rows, present)? else {
             say("note: confidences stay as they are: there are too few labelled answers, want 40");
             return Ok(());
         };
