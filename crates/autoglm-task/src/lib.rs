@@ -13,6 +13,7 @@ pub mod parse;
 pub mod records;
 pub mod report;
 pub mod run;
+pub mod select;
 pub mod store;
 pub mod strategy;
 
@@ -31,3 +32,4 @@ pub use error::TaskError;
 pub use moment::utc;
 pub use remark::{Remark, Severity};
 pub use row::{Raw, Row, Sample};
+pub use words::file_name;

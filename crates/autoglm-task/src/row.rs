@@ -3,6 +3,8 @@
 use autoglm_spec::{FinishReason, Record, Usage, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::select::Chosen;
+
 /// What an engine said to one record, before it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -105,6 +107,9 @@ pub struct Row {
     pub input: Option<Record>,
     /// The first 128 bits of the prompt's SHA-256 in hexadecimal.
     pub prompt_hash: Option<String>,
+    /// The examples that were chosen for it, the nearest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Chosen>,
     /// What the engine said.
     pub raw: Option<Raw>,
     /// The judged answer.
@@ -126,6 +131,7 @@ impl Row {
             line,
             input,
             prompt_hash: None,
+            examples: Vec::new(),
             raw: None,
             verdict: None,
             error: Some(error),

@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) too_long: Option<&'static str>,
     /// The text that is generated; an echo of the hash where there is none.
     pub(crate) text: Option<&'static str>,
+    /// What is generated behind a prompt; as the others say where it does not.
+    pub(crate) says: Option<fn(&str) -> Option<String>>,
     /// How many different texts samples of a prompt may be; the one text of the prompt where 0.
     pub(crate) variety: u8,
     /// Which option is the most likely behind a prompt; by the hash where it does not say.
@@ -151,10 +153,12 @@ impl Generate for Scripted {
             if is_cut {
                 cancel.cancel();
             }
-            let text = match (self.script.text, self.script.variety) {
-                (Some(text), _) => text.to_owned(),
-                (None, 0) => format!("text {}", hash[0]),
-                (None, variety) => sampled_text(&prompt, &request.sampling, variety),
+            let said = self.script.says.and_then(|says| says(&prompt));
+            let text = match (said, self.script.text, self.script.variety) {
+                (Some(said), ..) => said,
+                (None, Some(text), _) => text.to_owned(),
+                (None, None, 0) => format!("text {}", hash[0]),
+                (None, None, variety) => sampled_text(&prompt, &request.sampling, variety),
             };
             on_delta(index, &Delta::of_text(text.as_str()));
             Ok(Completion {

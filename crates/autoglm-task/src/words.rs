@@ -1,6 +1,7 @@
 //! Words of texts in any script, and how many of them two texts share.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Words as question answering compares them: punctuation is deleted, articles are left out.
 pub(crate) fn answer_words(text: &str) -> Vec<String> {
@@ -53,7 +54,36 @@ pub(crate) fn shared_words(one: &[String], other: &[String]) -> usize {
 }
 
 /// Whether a character belongs to a script that does not separate words: kana and CJK ideographs.
-fn stands_alone(c: char) -> bool {
+pub(crate) fn stands_alone(c: char) -> bool {
     matches!(u32::from(c),
         0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff)
+}
+
+/// A text, or so many characters of a longer one.
+pub(crate) fn cut_to(characters: usize, text: &str) -> String {
+    match text.char_indices().nth(characters) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// The last part of a path, as people are shown it.
+pub fn file_name(source: &str) -> String {
+    let name = Path::new(source).file_name();
+    name.map_or(source.to_owned(), |name| {
+        name.to_string_lossy().into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters_and_paths_to_their_last_part() {
+        assert_eq!(cut_to(2, "质量很好"), "质量…");
+        assert_eq!(cut_to(4, "质量很好"), "质量很好");
+        assert_eq!(file_name("/data/评论.jsonl"), "评论.jsonl");
+        assert_eq!(file_name("-"), "-");
+    }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
 
+#[path = "remote_tasks/mod.rs"]
+mod remote_tasks;
 #[path = "../../autoglm-engine/tests/scripted_server/mod.rs"]
 mod scripted_server;
 mod support;

@@ -65,7 +65,7 @@ pub struct Composed {
 }
 
 /// What every prompt of the task begins with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Opening {
     /// The finished turns; none for models that continue text.
     turns: Vec<Segment>,
@@ -107,25 +107,44 @@ impl Composer {
     /// # Errors
     /// When the record lacks a field of the task.
     pub fn compose(&self, record: &Record) -> Result<Composed, ComposeError> {
+        self.compose_behind(&[], record)
+    }
+
+    /// As [`Composer::compose`], with examples of this record's own between what is the same for all
+    /// records and the record.
+    ///
+    /// # Errors
+    /// When the record or an example lacks a field of the task, or an example's answer is no label.
+    pub fn compose_behind(
+        &self,
+        examples: &[Example],
+        record: &Record,
+    ) -> Result<Composed, ComposeError> {
         let texts = self
             .texts(record)
             .map_err(|field| ComposeError::MissingField {
                 field,
                 present: record.keys().cloned().collect(),
             })?;
-        Ok(self.compose_texts(&texts))
+        let mut opening = self.opening.clone();
+        for (index, example) in examples.iter().enumerate() {
+            self.show(example, index + 1, &mut opening)?;
+        }
+        Ok(self.compose_texts(&texts, &opening))
     }
 
     /// Prompts of records without content: what the model says to them is its bias.
     pub fn content_free(&self) -> Vec<Composed> {
-        let prompt_of =
-            |blank: &String| self.compose_texts(&vec![blank.clone(); self.fields.len()]);
+        let prompt_of = |blank: &String| {
+            let texts = vec![blank.clone(); self.fields.len()];
+            self.compose_texts(&texts, &self.opening)
+        };
         self.wording.blanks.iter().map(prompt_of).collect()
     }
 
     /// What every prompt's display text begins with, whatever the record.
     pub fn stable_prefix(&self) -> String {
-        match self.prompt(&self.opening.text, None) {
+        match self.prompt(&self.opening.turns, &self.opening.text, None) {
             Prompt::Plain(text) => text,
             other => other.display_text(),
         }
@@ -142,11 +161,11 @@ impl Composer {
         &self.version
     }
 
-    fn compose_texts(&self, texts: &[String]) -> Composed {
-        let mut text = self.opening.text.clone();
+    fn compose_texts(&self, texts: &[String], opening: &Opening) -> Composed {
+        let mut text = opening.text.clone();
         text.push_str(&self.question(texts));
         Composed {
-            prompt: self.prompt(&text, self.answer_opening()),
+            prompt: self.prompt(&opening.turns, &text, self.answer_opening()),
             options: self.options.clone(),
             stop: self.stop(),
             constraint: match &self.output {
@@ -157,11 +176,11 @@ impl Composer {
         }
     }
 
-    fn prompt(&self, text: &str, answer_opening: Option<String>) -> Prompt {
+    fn prompt(&self, turns: &[Segment], text: &str, answer_opening: Option<String>) -> Prompt {
         if !self.chat {
             return Prompt::Plain(text.to_owned());
         }
-        let mut turns = self.opening.turns.clone();
+        let mut turns = turns.to_vec();
         turns.push(segment(Role::User, text.to_owned()));
         turns.extend(answer_opening.map(|text| segment(Role::Assistant, text)));
         Prompt::Chat(turns)
@@ -252,25 +271,35 @@ impl Composer {
             text: self.heading(spec),
         };
         for (index, example) in spec.examples.iter().enumerate() {
-            let number = index + 1;
-            let texts = self
-                .texts(&example.input)
-                .map_err(|field| ComposeError::ExampleField {
-                    number,
-                    field,
-                    present: example.input.keys().cloned().collect(),
-                })?;
-            let answer = self.answer(example, number)?;
-            opening.text.push_str(&self.question(&texts));
-            if self.chat {
-                let asked = std::mem::take(&mut opening.text);
-                opening.turns.push(segment(Role::User, asked));
-                opening.turns.push(segment(Role::Assistant, answer));
-            } else {
-                let _ = write!(opening.text, "{answer}\n\n");
-            }
+            self.show(example, index + 1, &mut opening)?;
         }
         Ok(opening)
+    }
+
+    /// Appends an example.
+    fn show(
+        &self,
+        example: &Example,
+        number: usize,
+        opening: &mut Opening,
+    ) -> Result<(), ComposeError> {
+        let texts = self
+            .texts(&example.input)
+            .map_err(|field| ComposeError::ExampleField {
+                number,
+                field,
+                present: example.input.keys().cloned().collect(),
+            })?;
+        let answer = self.answer(example, number)?;
+        opening.text.push_str(&self.question(&texts));
+        if self.chat {
+            let asked = std::mem::take(&mut opening.text);
+            opening.turns.push(segment(Role::User, asked));
+            opening.turns.push(segment(Role::Assistant, answer));
+        } else {
+            let _ = write!(opening.text, "{answer}\n\n");
+        }
+        Ok(())
     }
 
     /// An example's answer as it stands behind the question.

@@ -6,11 +6,12 @@ use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Example, TaskSpec};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::anchors::{Anchors, NEIGHBOURS, Seen};
 use super::discriminant::Discriminant;
 use super::halves::{LabelledRow, can_be_checked, deal, examples, labelled, most_of_a_label};
 use super::panel::{Engines, Panel, PromptEvidence};
 use super::pool::{Opinions, Pool, accuracy, losses, scaled_loss};
-use super::trial::{Trial, most_within_an_error};
+use super::trial::{Trial, is_surely_above_zero, most_within_an_error};
 use super::view::{Centre, View, Views, depths};
 use super::{Ensemble, FitReport, ViewReport};
 use crate::TaskError;
@@ -154,6 +155,24 @@ impl Fitted {
     fn pool(&self) -> Pool {
         Pool::fit(&self.views.list(), &self.opinions, &self.labels)
     }
+
+    /// What is fitted, without the anchors where the pool is not better with them by more than the
+    /// standard error of the difference: they look at what the scores look at, too.
+    fn without_idle_anchors(mut self) -> Self {
+        if self.views.anchors.is_none() || self.opinions.len() == 1 {
+            return self;
+        }
+        let of = |fitted: &Self| losses(&fitted.pool().opinions(&fitted.opinions), &fitted.labels);
+        let with = of(&self);
+        let (anchors, opinion) = (self.views.anchors.take(), self.opinions.pop());
+        let without = of(&self);
+        let gains: Vec<f64> = without.iter().zip(with).map(|(a, b)| a - b).collect();
+        if is_surely_above_zero(&gains) {
+            self.views.anchors = anchors;
+            self.opinions.extend(opinion);
+        }
+        self
+    }
 }
 
 impl<'a> Work<'a> {
@@ -225,7 +244,8 @@ impl<'a> Work<'a> {
     fn best_shots(&mut self, tried: &[usize]) -> Result<usize, TaskError> {
         let rows: Vec<&LabelledRow> = self.rows.iter().take(TRIAL_ROWS).collect();
         // Without a view of what stands behind prompts, their examples do not matter.
-        let sees_prompts = self.tries(View::Scores) || self.tries(View::States);
+        let of_prompts = [View::Scores, View::States, View::Anchors];
+        let sees_prompts = of_prompts.into_iter().any(|view| self.tries(view));
         if tried.len() == 1 || !sees_prompts {
             return Ok(tried[0]);
         }
@@ -324,8 +344,8 @@ impl<'a> Work<'a> {
         let labels: Vec<usize> = told.iter().map(|told| told.row.label).collect();
         let centres = centres(told);
         let centre = |told: &Told<'_>| &centres[told.set];
-        let has_scores =
-            self.tries(View::Scores) && told.iter().all(|told| !told.evidence.logprobs.is_empty());
+        let is_scored = told.iter().all(|told| !told.evidence.logprobs.is_empty());
+        let has_scores = self.tries(View::Scores) && is_scored;
         let mut opinions: Vec<Opinions> = Vec::new();
         if has_scores {
             opinions.push(told.iter().map(|t| centre(t).scores(&t.evidence)).collect());
@@ -339,21 +359,53 @@ impl<'a> Work<'a> {
             }
         }
         let vectors = vectors.map(|vectors| self.probe(vectors, &labels, &mut opinions));
+        let sees_anchors = self.tries(View::Anchors) && is_scored;
+        let anchors = sees_anchors.then(|| self.anchors(told, &centres, &mut opinions));
         if opinions.is_empty() {
             return None;
         }
         let checked = self.checked(&labels);
         let only = |view: &Opinions| keep(view, &checked);
-        Some(Fitted {
+        let fitted = Fitted {
             views: Views {
                 centres,
                 has_scores,
                 states,
                 vectors,
+                anchors,
             },
             opinions: opinions.iter().map(only).collect(),
             labels: keep(&labels, &checked),
-        })
+        };
+        Some(fitted.without_idle_anchors())
+    }
+
+    /// The rows as anchors; what the others of each prompt say of each row is added to the
+    /// opinions. How many neighbours are asked is what has the least log loss on these.
+    fn anchors(
+        &self,
+        told: &[Told<'_>],
+        centres: &[Centre],
+        opinions: &mut Vec<Opinions>,
+    ) -> Anchors {
+        let mut rows = Vec::with_capacity(told.len());
+        for Told { row, set, evidence } in told {
+            let (set, label) = (*set, row.label);
+            rows.push(Seen {
+                set,
+                label,
+                evidence,
+            });
+        }
+        let of = |&count: &usize| Anchors::new(&rows, centres, (self.label_count, count));
+        let mut tried: Vec<Anchors> = NEIGHBOURS.iter().map(of).collect();
+        let unseen = tried
+            .iter()
+            .map(|t| t.opinions_without_each(&rows, centres));
+        let labels: Vec<usize> = rows.iter().map(|row| row.label).collect();
+        let (best, opinion) = least_loss(unseen.collect(), &labels);
+        opinions.push(opinion);
+        tried.swap_remove(best)
     }
 
     /// A probe on all rows; what probes on the other parts say of each part is added to the

@@ -6,7 +6,7 @@ use autoglm_spec::{Example, TaskSpec};
 
 use crate::TaskError;
 use crate::eval::ticket;
-use crate::library::task_fields;
+use crate::library::{identity, task_fields};
 
 /// A labelled row.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,7 @@ pub(super) fn labelled(
             continue;
         };
         let (ticket, label) = (ticket(0, &input), place(example)?);
-        if seen.insert(ticket) {
+        if seen.insert(identity(&spec.fields, &input)) {
             let output = example.output.clone();
             tickets.push((ticket, Example { input, output }, label));
         }

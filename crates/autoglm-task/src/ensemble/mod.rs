@@ -7,6 +7,7 @@
 //! answer. What the model says behind a prompt is seen twice, as the labels' scores and as the
 //! hidden state, on which a linear probe is fitted; a vector of the record itself is a third view.
 
+mod anchors;
 mod discriminant;
 #[cfg(test)]
 mod fakes;

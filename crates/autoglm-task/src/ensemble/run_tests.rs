@@ -42,6 +42,7 @@ impl<'a> Bench<'a> {
         let spec = spec();
         let job = Job {
             spec: &spec,
+            choosing: None,
             engine: self.engine,
             taught: Some(Taught {
                 ensemble,

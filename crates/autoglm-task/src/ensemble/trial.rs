@@ -34,6 +34,12 @@ pub(super) fn most_within_an_error(trials: &[Trial]) -> Option<usize> {
     trials.iter().filter(within).map(|trial| trial.shots).max()
 }
 
+/// Whether the mean of some differences is above 0 by more than its standard error.
+pub(super) fn is_surely_above_zero(differences: &[f64]) -> bool {
+    let trial = Trial::new(0, differences);
+    trial.loss > trial.error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +59,14 @@ mod tests {
         assert_eq!(of(&[(0, 0.5), (1, 0.4), (2, 0.45), (4, 0.49)]), Some(4));
         assert_eq!(of(&[(0, 0.3), (1, 0.6), (2, 0.39), (4, 0.41)]), Some(2));
         assert_eq!(of(&[(0, 0.2), (8, 0.9)]), Some(0));
+    }
+
+    #[test]
+    fn differences_by_chance_are_not_surely_above_zero() {
+        assert!(is_surely_above_zero(&[0.1, 0.2, 0.1, 0.2]));
+        assert!(!is_surely_above_zero(&[0.5, -0.4, 0.1, -0.2]));
+        assert!(!is_surely_above_zero(&[0.0; 6]));
+        assert!(!is_surely_above_zero(&[]));
     }
 
     #[test]

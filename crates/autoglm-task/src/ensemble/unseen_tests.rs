@@ -198,3 +198,67 @@ fn other_rows_scopes_and_settings_have_other_keys_and_the_order_of_rows_has_not(
         first
     );
 }
+
+fn with_anchors() -> FitSettings {
+    FitSettings {
+        views: BTreeSet::from([View::Scores, View::States, View::Vectors, View::Anchors]),
+        shots: Some(0),
+    }
+}
+
+/// The labels' scores lie on a line: red in the middle, green on both sides of it.
+fn folded() -> Fake {
+    Fake::new(|heard| {
+        let side = match heard.number % 4 {
+            0 | 2 => 0.0,
+            1 => 3.0,
+            _ => -3.0,
+        };
+        Ok(Said {
+            logprobs: vec![side + 0.2 * heard.noise(1), 0.0, -9.0],
+            states: Vec::new(),
+        })
+    })
+}
+
+fn folded_rows(numbers: std::ops::Range<usize>) -> Vec<Example> {
+    let row = |number: usize| Example {
+        input: record(number),
+        output: LABELS[number % 2].to_owned(),
+    };
+    numbers.map(row).collect()
+}
+
+#[test]
+fn anchors_tell_labels_that_scores_cannot_tell() {
+    let kinds = |ensemble: &Ensemble| -> Vec<View> {
+        ensemble.report().views.iter().map(|v| v.view).collect()
+    };
+    let with = fitted(&folded(), &folded_rows(0..80), with_anchors()).unwrap();
+    assert_eq!(kinds(&with), [View::Scores, View::Anchors]);
+    assert!(with.report().accuracy > 0.95, "{:?}", with.report());
+    let without = fitted(&folded(), &folded_rows(0..80), with_shots(0)).unwrap();
+    assert!(without.report().accuracy < 0.8, "{:?}", without.report());
+    // New records are judged as well as those of the report.
+    let (spec, engine) = (spec(), folded());
+    let panel = Panel::new(&spec, with.sets(), &engine).unwrap();
+    let is_right = |number: &usize| {
+        let prompts = panel.prompts(&record(*number)).unwrap();
+        let prompts: Vec<_> = prompts.iter().collect();
+        let told = panel.ask(&prompts, &Cancel::default()).unwrap();
+        let evidence = Evidence {
+            prompts: told.into_iter().map(Result::unwrap).collect(),
+            vector: None,
+        };
+        with.verdict(spec.output.labels(), &evidence).answer == LABELS[number % 2]
+    };
+    assert!((1000..1100).filter(is_right).count() > 95);
+}
+
+#[test]
+fn anchors_that_bring_nothing_change_nothing() {
+    let engine = Fake::leaning(true);
+    let with = fitted(&engine, &rows(0..60), with_anchors()).unwrap();
+    let without = fitted(&engine, &rows(0..60), with_shots(0)).unwrap();
+    assert_eq!(with, without);
+}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::anchors::Anchors;
 use super::discriminant::Discriminant;
 use super::panel::{Evidence, PromptEvidence};
 use super::pool::Opinions;
@@ -20,6 +21,9 @@ pub enum View {
     States,
     /// A probe on the record's own vector.
     Vectors,
+    /// The labelled rows whose scores are spread most like the record's. It takes part where it earns
+    /// that.
+    Anchors,
 }
 
 /// The views of an ensemble.
@@ -31,6 +35,8 @@ pub(super) struct Views {
     /// One a depth.
     pub(super) states: Vec<Discriminant>,
     pub(super) vectors: Option<Discriminant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) anchors: Option<Anchors>,
 }
 
 /// What the evidence behind one prompt has in common, whatever the record.
@@ -125,7 +131,9 @@ impl Views {
         let scores = self.has_scores.then_some(View::Scores);
         let states = self.states.iter().map(|_| View::States);
         let vectors = self.vectors.as_ref().map(|_| View::Vectors);
-        scores.into_iter().chain(states).chain(vectors).collect()
+        let anchors = self.anchors.as_ref().map(|_| View::Anchors);
+        let probes = scores.into_iter().chain(states);
+        probes.chain(vectors).chain(anchors).collect()
     }
 
     /// One opinion a view: the mean over the prompts, where it looks at what stands behind them.
@@ -150,6 +158,12 @@ impl Views {
             let vector = evidence.vector.as_ref();
             let vector = vector.expect("an ensemble with vectors is asked with an embedder");
             opinions.push(probe.log_probabilities(vector));
+        }
+        if let Some(anchors) = &self.anchors {
+            let of_prompt = |(set, (centre, e)): (usize, (&Centre, &PromptEvidence))| {
+                anchors.opinion(set, centre, e)
+            };
+            opinions.push(mean(&behind().enumerate().map(of_prompt).collect()));
         }
         opinions
     }

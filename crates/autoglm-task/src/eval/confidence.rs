@@ -114,15 +114,19 @@ fn cross_fitted(pairs: &[(f32, bool)]) -> Option<Vec<(f32, bool)>> {
     let half = |parity: usize| -> Vec<(f32, bool)> {
         pairs.iter().skip(parity).step_by(2).copied().collect()
     };
-    let fits = [Calibrator::fit(&half(1))?, Calibrator::fit(&half(0))?];
+    let fit = |half: &[(f32, bool)]| Calibrator::fit_as_for(pairs.len(), half);
+    let fits = [fit(&half(1))?, fit(&half(0))?];
     let numbered = pairs.iter().enumerate();
     let fitted = numbered.map(|(place, (p, right))| (fits[place % 2].apply(*p), *right));
     Some(fitted.collect())
 }
 
-/// A calibrator for the claims' confidences, and what it brings on rows that it has not seen.
-pub(super) fn fitted(claims: &[Claim]) -> Option<FittedConfidence> {
+/// A calibrator for the claims' confidences, and what it brings on rows that it has not seen, beside
+/// what corrects them now.
+pub(super) fn fitted(claims: &[Claim], now: Option<&Calibrator>) -> Option<FittedConfidence> {
     let pairs = pairs(claims);
+    let corrected = |&(p, right): &(f32, bool)| (now.map_or(p, |now| now.apply(p)), right);
+    let before: Vec<(f32, bool)> = pairs.iter().map(corrected).collect();
     let by_others = cross_fitted(&pairs)?;
     let merits = |pairs: &[(f32, bool)]| -> Vec<f64> {
         let merit =
@@ -132,8 +136,8 @@ pub(super) fn fitted(claims: &[Claim]) -> Option<FittedConfidence> {
     Some(FittedConfidence {
         calibrator: Calibrator::fit(&pairs)?,
         rows: pairs.len(),
-        gain: Paired::of(&merits(&pairs), &merits(&by_others), SEED),
-        calibration_error: [calibration_error(&pairs), calibration_error(&by_others)],
+        gain: Paired::of(&merits(&before), &merits(&by_others), SEED),
+        calibration_error: [calibration_error(&before), calibration_error(&by_others)],
     })
 }
 
@@ -253,7 +257,7 @@ mod tests {
         let fit = |tenths: &[(f32, usize)]| {
             let of_ten = |&(p, right): &(f32, usize)| (0..10).map(move |i| (p, i < right));
             let rows: Vec<(f32, bool)> = tenths.iter().flat_map(of_ten).collect();
-            fitted(&claims(&rows.repeat(5)))
+            fitted(&claims(&rows.repeat(5)), None)
         };
         let boastful = fit(&[(0.95, 6), (0.8, 2)]).unwrap();
         assert!(boastful.gain.is_better(), "{}", boastful.gain);
@@ -262,7 +266,48 @@ mod tests {
         assert!((boastful.calibrator.apply(0.95) - 0.6).abs() < 0.1);
         let honest = fit(&[(0.9, 9), (0.5, 5)]).unwrap();
         assert!(!honest.gain.is_better(), "{}", honest.gain);
-        assert_eq!(fitted(&claims(&[(0.9, true); 39])), None);
+        assert_eq!(fitted(&claims(&[(0.9, true); 39]), None), None);
+    }
+
+    /// Of 0.95 six of ten are right, of 0.8 two.
+    fn boastful(times: usize) -> Vec<Claim> {
+        let of_ten = |(p, right): (f32, usize)| (0..10).map(move |i| (p, i < right));
+        let rows: Vec<(f32, bool)> = [(0.95, 6), (0.8, 2)].into_iter().flat_map(of_ten).collect();
+        claims(&rows.repeat(times))
+    }
+
+    #[test]
+    fn a_calibrator_is_compared_with_the_one_that_corrects_now() {
+        let first = fitted(&boastful(10), None).unwrap();
+        assert!(first.gain.is_better(), "{}", first.gain);
+        let second = fitted(&boastful(12), Some(&first.calibrator)).unwrap();
+        assert!(!second.gain.is_better(), "{}", second.gain);
+        let [before, after] = second.calibration_error;
+        assert!(before < 0.1 && after < 0.1, "{before} {after}");
+        // One that corrects the wrong way is replaced.
+        let wrong = Calibrator::Logistic {
+            slope: 1.0,
+            offset: 4.0,
+        };
+        let third = fitted(&boastful(10), Some(&wrong)).unwrap();
+        assert!(third.gain.is_better(), "{}", third.gain);
+    }
+
+    #[test]
+    fn what_is_tested_on_halves_is_of_the_kind_that_is_kept() {
+        // 400 rows keep a staircase; of a hump no slope and offset can tell anything.
+        let row = |i: usize| {
+            let p = [0.2f32, 0.5, 0.8][i % 3];
+            let right = if i.is_multiple_of(3) { 1 } else { 6 };
+            (p, i % 10 < right)
+        };
+        let rows: Vec<(f32, bool)> = (0..400).map(row).collect();
+        let found = fitted(&claims(&rows), None).unwrap();
+        assert!(matches!(found.calibrator, Calibrator::Isotonic { .. }));
+        let half: Vec<(f32, bool)> = rows.iter().skip(1).step_by(2).copied().collect();
+        let staircase = Calibrator::isotonic(&half).unwrap();
+        let tested = cross_fitted(&rows).unwrap();
+        assert_eq!(tested[0].0, staircase.apply(rows[0].0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use autoglm_spec::{Example, Output, Record, TaskSpec};
 use sha2::{Digest, Sha256};
 
 use crate::TaskError;
-use crate::library::{example_of, task_fields};
+use crate::library::{example_of, identity};
 
 /// How examples are drawn.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ struct Candidate {
     example: Example,
 }
 
-/// Draws examples from `pool`, none whose task fields equal those of a record in `held_out`.
+/// Draws examples from `pool`, none that is a record in `held_out` by its [`identity`].
 ///
 /// Each record gets a ticket, the SHA-256 of the seed in decimal, a line feed and its task fields
 /// as JSON; the lowest tickets of each label are drawn. So the draw depends on nothing but seed and
@@ -79,17 +79,15 @@ fn candidates(
 ) -> BTreeMap<String, Vec<Candidate>> {
     let closed = matches!(spec.output, Output::Labels { .. });
     let ticket_of = |input: &Record| ticket(draw.seed, input);
-    let mut taken: BTreeSet<[u8; 32]> = held_out
-        .iter()
-        .filter_map(|record| Some(ticket_of(&task_fields(spec, record).ok()?)))
-        .collect();
+    let of = |record: &Record| identity(&spec.fields, record);
+    let mut taken: BTreeSet<String> = held_out.iter().map(of).collect();
     let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     for record in pool {
         let Ok(example) = example_of(spec, draw.gold_field, &record) else {
             continue;
         };
         let ticket = ticket_of(&example.input);
-        if !taken.insert(ticket) {
+        if !taken.insert(of(&example.input)) {
             continue;
         }
         let group = if closed {

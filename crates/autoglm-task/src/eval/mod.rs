@@ -11,6 +11,7 @@ mod paired;
 mod render;
 mod report;
 mod samples;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -23,7 +24,7 @@ use autoglm_spec::{Calibration, Output, TaskSpec};
 
 use crate::TaskError;
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
-use crate::judge::{Judge, Prior};
+use crate::judge::{Calibrator, Judge, Prior};
 use crate::row::{Raw, Row};
 use crate::store::FittedConfidence;
 use closed::{Answer, Closed};
@@ -42,6 +43,7 @@ pub use report::{
     ClosedQuality, ConfidenceBin, ConfidenceQuality, Confusion, LabelQuality, Majority, MeanScores,
     OpenQuality, Quality, Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
+pub use summary::{Headline, Summary};
 pub use value::{Labelled, Measure, Worth, labelled};
 
 /// What is evaluated.
@@ -123,14 +125,19 @@ impl Evaluation<'_> {
         Ok((worth.measure(), values?))
     }
 
-    /// A calibrator for how sure open answers are, from those whose right answer is known; none
-    /// where they are too few.
+    /// A calibrator for how sure open answers are, from those whose right answer is known, compared
+    /// with the one that corrects them now; none where they are too few. The rows' confidences are
+    /// those that nothing has corrected.
     ///
     /// # Errors
     /// When answers cannot be compared by meaning.
-    pub fn calibrator(&self, rows: &[Row]) -> Result<Option<FittedConfidence>, TaskError> {
+    pub fn calibrator(
+        &self,
+        rows: &[Row],
+        now: Option<&Calibrator>,
+    ) -> Result<Option<FittedConfidence>, TaskError> {
         let sorted = gold::sort(self.spec, self.gold_field, rows);
-        Ok(confidence::fitted(&self.quality(&sorted)?.1))
+        Ok(confidence::fitted(&self.quality(&sorted)?.1, now))
     }
 
     fn agreement(&self) -> Agreement {

@@ -68,9 +68,15 @@ impl Calibrator {
     /// What suits so many answers: nothing below 20, a slope and an offset below 300, the staircase
     /// from there on.
     pub fn fit(answers: &[(f32, bool)]) -> Option<Self> {
+        Self::fit_as_for(answers.len(), answers)
+    }
+
+    /// As [`Calibrator::fit`], of the kind that suits `count` answers, for which these stand: what is
+    /// tested on parts of them must be what is kept.
+    pub fn fit_as_for(count: usize, answers: &[(f32, bool)]) -> Option<Self> {
         match answers.len() {
             0..FEW_ANSWERS => None,
-            FEW_ANSWERS..MANY_ANSWERS => Self::platt(answers),
+            _ if count < MANY_ANSWERS => Self::platt(answers),
             _ => Self::isotonic(answers),
         }
     }

@@ -8,9 +8,10 @@ use super::FeedbackReport;
 use super::learner::{Learner, Observation, log, softmax};
 use super::lens::Lens;
 use super::pins::Pins;
-use super::reader::{Reader, Told, identity};
+use super::reader::{Reader, Told};
 use super::school::School;
 use crate::TaskError;
+use crate::library::identity;
 use crate::store::Feedback;
 
 /// Corrects verdicts by what feedback has taught. The same feedback gives the same corrector: it

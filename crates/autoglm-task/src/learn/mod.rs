@@ -27,7 +27,7 @@ pub use learner::Observation;
 pub use pins::Overruled;
 pub use report::{Drift, FeedbackReport, Stretch, SuspiciousBatch};
 pub use router::{Annealing, Router};
-pub use sift::{leave_out, only_opinions_of};
+pub use sift::{leave_out, only_opinions_of, only_present_opinions};
 pub use validation::{Validation, ValidationPoint, ValidationReport};
 pub(crate) use vectors::vectors_of;
 pub use vectors::vectors_of_feedback;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use autoglm_spec::{Field, Output, Record, TaskSpec};
-use serde_json::{Value, json};
 
 use super::features::Featurizer;
 use super::learner::{Lesson, Observation, Shape};
@@ -119,10 +118,4 @@ impl Reader {
             opinion: opinion.and_then(|opinion| self.opinion(opinion)),
         })
     }
-}
-
-/// What tells records of a task apart: the values of its fields.
-pub(super) fn identity(fields: &[Field], record: &Record) -> String {
-    let values = fields.iter().map(|field| record.get(&field.name));
-    json!(values.collect::<Vec<Option<&Value>>>()).to_string()
 }

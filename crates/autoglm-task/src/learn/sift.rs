@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use autoglm_spec::{Record, TaskSpec};
 
-use super::reader::identity;
 use crate::TaskError;
-use crate::store::{Feedback, RunId, Store};
+use crate::library::identity;
+use crate::store::{EvaluationStore, Feedback, RunId, RunKind, Store};
 
 /// Leaves out what was said of records that are held out to be measured on.
 pub fn leave_out(spec: &TaskSpec, feedback: &mut Vec<Feedback>, held_out: &[Record]) {
@@ -24,10 +24,10 @@ pub fn leave_out(spec: &TaskSpec, feedback: &mut Vec<Feedback>, held_out: &[Reco
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn only_opinions_of(
+pub fn only_opinions_of<S: Store + ?Sized>(
     (model, ensemble): (&str, Option<&str>),
     feedback: &mut [Feedback],
-    store: &dyn Store,
+    store: &S,
 ) -> Result<(), TaskError> {
     let mut known: BTreeMap<RunId, bool> = BTreeMap::new();
     for row in feedback {
@@ -44,10 +44,27 @@ pub fn only_opinions_of(
     Ok(())
 }
 
-fn is_run_of(
+/// Forgets the opinions that are not those of the model and judge of the task's latest run that
+/// measured nothing: what answers now.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn only_present_opinions<S: Store + EvaluationStore + ?Sized>(
+    task: &str,
+    feedback: &mut [Feedback],
+    store: &S,
+) -> Result<(), TaskError> {
+    let Some(present) = store.latest_run(task, RunKind::Answering)? else {
+        return Ok(());
+    };
+    let (model, ensemble) = (&present.key.model.name, &present.key.ensemble);
+    only_opinions_of((model, ensemble.as_deref()), feedback, store)
+}
+
+fn is_run_of<S: Store + ?Sized>(
     (model, ensemble): (&str, Option<&str>),
     run: RunId,
-    store: &dyn Store,
+    store: &S,
 ) -> Result<bool, TaskError> {
     match store.run(run) {
         Ok(run) => Ok(run.key.model.name == model && run.key.ensemble.as_deref() == ensemble),

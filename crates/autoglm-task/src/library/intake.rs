@@ -1,7 +1,7 @@
 //! Records with right answers as a file holds them, made into labelled records of a task.
 
 use autoglm_spec::{Example, Field, Record, TaskSpec};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::eval::{gold_text, known_answer};
 use crate::records::{NumberedRecord, RecordError};
@@ -109,4 +109,15 @@ pub(crate) fn record_text(fields: &[Field], record: &Record) -> String {
             value => Some(value.to_string()),
         });
     values.collect::<Vec<String>>().join("\n")
+}
+
+/// What tells records of a task apart: the values of its fields as text, so that a record of CSV
+/// is the same as one of JSON that has numbers.
+pub fn identity(fields: &[Field], record: &Record) -> String {
+    let text = |field: &Field| match record.get(&field.name)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        value => Some(value.to_string()),
+    };
+    json!(fields.iter().map(text).collect::<Vec<Option<String>>>()).to_string()
 }

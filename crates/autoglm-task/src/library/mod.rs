@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use autoglm_spec::Example;
 use serde::{Deserialize, Serialize};
 
-pub use intake::{Intake, Refused, labelled, take_in, task_fields};
+pub use intake::{Intake, Refused, identity, labelled, take_in, task_fields};
 pub(crate) use intake::{example_of, record_text};
 
 use crate::TaskError;

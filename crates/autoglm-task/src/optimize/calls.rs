@@ -15,6 +15,7 @@ use crate::row::Raw;
 use crate::run::ask::scored;
 use crate::run::sample::generated;
 use crate::run::{Engine, hexadecimal};
+use crate::select::TokenCounter;
 use crate::store::{CallStore, StoredCall};
 
 /// Records whose labels are scored together: enough to fill the engine's batches, few enough that
@@ -57,9 +58,6 @@ impl From<TaskError> for Halt {
     }
 }
 
-/// Counts a prompt's tokens, where the engine can.
-pub type TokenCounter<'a> = dyn Fn(&Prompt) -> Option<usize> + 'a;
-
 /// What the caller takes from outside.
 #[derive(Clone, Copy)]
 pub(super) struct Outside<'a> {
@@ -93,12 +91,16 @@ pub(super) enum Source<'a> {
 pub(super) struct Caller<'a> {
     source: Source<'a>,
     outside: Outside<'a>,
+    /// What else than the request determines the answer of the engine at hand.
+    scope: String,
     budget: Budget,
     known: BTreeMap<String, Outcome>,
     spent: Spent,
     started: SystemTime,
     scored: Pace,
     generated: Pace,
+    /// That of the writer of instructions, which is another model or writes more at a time.
+    written: Pace,
 }
 
 /// How long requests of one kind have taken.
@@ -128,13 +130,50 @@ impl<'a> Caller<'a> {
         Self {
             source,
             outside,
+            scope: outside.scope.to_owned(),
             budget,
             known: BTreeMap::new(),
             spent: Spent::default(),
             started: (outside.now)(),
             scored: Pace::default(),
             generated: Pace::default(),
+            written: Pace::default(),
         }
+    }
+
+    /// Does work with the writer of instructions, whose answers depend on `scope` and whose pace
+    /// says nothing of the other engine's.
+    pub(super) fn with_writer<T>(&mut self, scope: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let own = std::mem::replace(&mut self.scope, scope.to_owned());
+        std::mem::swap(&mut self.generated, &mut self.written);
+        let done = work(self);
+        std::mem::swap(&mut self.generated, &mut self.written);
+        self.scope = own;
+        done
+    }
+
+    /// How many of the requests can surely be made for `amount`; one where it is not known yet how
+    /// long one takes.
+    pub(super) fn count_within(
+        &self,
+        amount: f64,
+        requests: &[Request],
+        model: &ModelFacts,
+    ) -> usize {
+        let is_timed = matches!(self.budget, Budget::Time(_));
+        let Some(first) = requests.first() else {
+            return 0;
+        };
+        if is_timed && self.pace(first).requests == 0 {
+            return usize::from(amount > 0.0);
+        }
+        let mut counted = BTreeSet::new();
+        let mut left = amount;
+        let fits = requests.iter().take_while(|request| {
+            left -= self.most_beyond(std::slice::from_ref(request), model, &mut counted);
+            left >= 0.0
+        });
+        fits.count()
     }
 
     /// Whether it only counts.
@@ -179,7 +218,7 @@ impl<'a> Caller<'a> {
                 r.constraint
             ]),
         };
-        let identity = json!([self.outside.scope, model, identity]).to_string();
+        let identity = json!([self.scope, model, identity]).to_string();
         hexadecimal(&Sha256::digest(identity)[..16])
     }
 
@@ -201,9 +240,19 @@ impl<'a> Caller<'a> {
     }
 
     /// What requests take of the budget at most.
+    #[cfg(test)]
     pub(super) fn most(&self, requests: &[Request], model: &ModelFacts) -> f64 {
-        let mut counted = BTreeSet::new();
-        let fresh = self.fresh(requests, model, &mut counted);
+        self.most_beyond(requests, model, &mut BTreeSet::new())
+    }
+
+    /// What requests take of the budget at most, and nothing for those that are counted already.
+    pub(super) fn most_beyond(
+        &self,
+        requests: &[Request],
+        model: &ModelFacts,
+        counted: &mut BTreeSet<String>,
+    ) -> f64 {
+        let fresh = self.fresh(requests, model, counted);
         fresh.map(|request| self.bound(request)).sum()
     }
 

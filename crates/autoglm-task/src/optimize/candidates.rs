@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use autoglm_spec::{Calibration, Output, Sampling};
+use autoglm_spec::{Calibration, Example, Output, Sampling};
 
 use super::Search;
 use super::calls::{Caller, Halt, Request};
-use super::example_sets::{ExampleSet, example_sets, hard_set};
+use super::example_sets::{ExampleSet, example, example_sets, hard_set};
 use super::race::Arm;
 use super::rewrite::{self, Failure};
-use super::split::identity;
 use super::trial::{Ground, Trial};
 use super::wordings::{answer_titles, wordings};
 use crate::eval::Labelled;
 use crate::judge::{Judge, Prior};
+use crate::library::{identity, record_text};
 use crate::row::Raw;
+use crate::run::Engine;
+use crate::select::{Nearness, Pool, Selection};
 use crate::strategy::{ExampleChoice, Strategy, check};
 
 /// Records on which failures of the start are looked for, at least and at most.
@@ -22,6 +24,11 @@ const PROBE_RECORDS: usize = 8;
 const MOST_PROBE_RECORDS: usize = 48;
 /// The share of the model's context that a prompt may fill.
 const CONTEXT_SHARE: f64 = 0.75;
+
+/// Records that examples are chosen from for each record at most: they are kept with the strategy.
+const MOST_POOL_RECORDS: usize = 500;
+/// How many are chosen for each record that are tried.
+const CHOSEN_COUNTS: [usize; 3] = [4, 2, 8];
 
 /// Finds what enters the race.
 pub(super) struct Candidates<'a> {
@@ -55,13 +62,15 @@ impl Candidates<'_> {
         let mut sets = example_sets(self.search.spec, self.propose, seed);
         let wrong: BTreeSet<String> = failures
             .iter()
-            .map(|f| identity(self.search.spec, &f.labelled.record))
+            .map(|f| identity(&self.search.spec.fields, &f.labelled.record))
             .collect();
         if let Some(hard) = hard_set(self.search.spec, self.propose, &wrong, seed) {
             sets.insert(2.min(sets.len()), hard);
         }
         let (written, writing) = self.written(caller, &failures, notes)?;
-        let by_sets = self.by_sets(&sets);
+        let mut by_sets = self.by_sets(&sets);
+        let behind = 1.min(by_sets.len());
+        by_sets.splice(behind..behind, self.by_selection());
         let by_wordings = self.by_wordings(&sets, written);
         let mut arms = Vec::new();
         let (mut one, mut other) = (by_sets.into_iter(), by_wordings.into_iter());
@@ -140,13 +149,43 @@ impl Candidates<'_> {
         if !failures.is_empty() {
             requests.extend(rewrite::requests(spec, self.propose, failures, seed));
         }
-        let cost = caller.price(&requests, writer.facts());
-        if caller.left() - self.reserve < self.least_race + cost {
+        caller.with_writer(writer.scope, |caller| {
+            self.read_written(caller, (writer.engine, &requests), notes)
+        })
+    }
+
+    /// What a writer answers, as far as the rest of the search can do without what that costs.
+    fn read_written(
+        &self,
+        caller: &mut Caller<'_>,
+        (writer, requests): (&dyn Engine, &[Request]),
+        notes: &mut Vec<String>,
+    ) -> Result<(Vec<String>, f64), Halt> {
+        let cost = caller.price(requests, writer.facts());
+        let kept = self.reserve + self.least_race;
+        if caller.left() - kept < cost {
             return Err(Halt::TooLittle(self.least_race + cost));
         }
-        let outcomes = caller.ask(writer, &requests)?;
+        let mut outcomes = Vec::new();
+        while outcomes.len() < requests.len() {
+            let rest = &requests[outcomes.len()..];
+            let count = caller.count_within(caller.left() - kept, rest, writer.facts());
+            if count == 0 {
+                notes.push(format!(
+                    "{} of {} instructions were written: more would have taken what the \
+                     comparisons need",
+                    outcomes.len(),
+                    requests.len()
+                ));
+                break;
+            }
+            outcomes.extend(caller.ask(writer, &rest[..count])?);
+        }
         if caller.is_dry() {
-            let likely = |i: usize| format!("{} ({i})", spec.instruction);
+            let own = (self.search.start)
+                .apply(self.search.spec, self.search.settings)
+                .0;
+            let likely = |i: usize| format!("{} ({i})", own.instruction);
             return Ok(((0..outcomes.len()).map(likely).collect(), cost));
         }
         let texts = outcomes.iter().filter_map(|outcome| match outcome {
@@ -185,11 +224,35 @@ impl Candidates<'_> {
         let arm = |set: &ExampleSet| {
             let strategy = Strategy {
                 examples: ExampleChoice::Fixed(set.examples.clone()),
+                selection: None,
                 ..self.ground_strategy()
             };
             Arm::new(strategy, set.about.clone())
         };
         sets.iter().map(arm).collect()
+    }
+
+    /// Examples chosen for each record, for open answers.
+    fn by_selection(&self) -> Vec<Arm> {
+        if matches!(self.search.spec.output, Output::Labels { .. }) {
+            return Vec::new();
+        }
+        let pool = self.propose.iter().take(MOST_POOL_RECORDS);
+        let pool: Vec<Example> = pool.map(example).collect();
+        let arm = |count: usize| {
+            let strategy = Strategy {
+                examples: ExampleChoice::Fixed(Vec::new()),
+                selection: Some(Selection {
+                    by: Nearness::Words,
+                    count,
+                    tokens: None,
+                    pool: Pool::Fixed(pool.clone()),
+                }),
+                ..self.ground_strategy()
+            };
+            Arm::new(strategy, format!("the {count} nearest by words"))
+        };
+        CHOSEN_COUNTS.into_iter().map(arm).collect()
     }
 
     fn by_wordings(&self, sets: &[ExampleSet], written: Vec<String>) -> Vec<Arm> {
@@ -268,7 +331,7 @@ impl Candidates<'_> {
         let longest = self
             .propose
             .iter()
-            .max_by_key(|l| identity(self.search.spec, &l.record).len());
+            .max_by_key(|l| record_text(&self.search.spec.fields, &l.record).len());
         let room = model.context_tokens as f64 * CONTEXT_SHARE;
         let (mut unsafe_ones, mut long_ones) = (0, 0);
         let mut kept = Vec::new();

@@ -69,14 +69,21 @@ fn time_is_not_estimated_and_nothing_is_asked() {
 }
 
 /// Writes instructions, each of which takes some time.
-struct Writer<'a> {
+struct Slow<'a> {
     engine: Scripted,
     clock: &'a AtomicU64,
     request_ms: u64,
     windows: Mutex<Vec<usize>>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> Slow<'a> {
+    fn of(&'a self, scope: &'a str) -> Writer<'a> {
+        Writer {
+            engine: self,
+            scope,
+        }
+    }
+
     fn new(clock: &'a AtomicU64, request_ms: u64) -> Self {
         Self {
             engine: Scripted::new(Script {
@@ -91,7 +98,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Generate for Writer<'_> {
+impl Generate for Slow<'_> {
     fn facts(&self) -> &ModelFacts {
         self.engine.facts()
     }
@@ -109,7 +116,7 @@ impl Generate for Writer<'_> {
     }
 }
 
-impl Score for Writer<'_> {
+impl Score for Slow<'_> {
     fn score(
         &self,
         requests: &[ScoreRequest],
@@ -123,9 +130,9 @@ impl Score for Writer<'_> {
 fn the_budget_that_is_wanted_pays_for_the_writer_and_too_small_a_one_asks_it_nothing() {
     let found = |calls| {
         let desk = Desk::new(keen(), 300, calls);
-        let writer = Writer::new(&desk.clock, 1);
+        let writer = Slow::new(&desk.clock, 1);
         let mut search = desk.search();
-        search.writer = Some(&writer);
+        search.writer = Some(writer.of("writer"));
         let found = desk.with_hooks(|hooks| optimize(&search, &mut store(), hooks));
         (found, writer.engine.requests())
     };
@@ -145,9 +152,9 @@ fn the_budget_that_is_wanted_pays_for_the_writer_and_too_small_a_one_asks_it_not
 fn a_slow_writer_does_not_make_scores_look_slow() {
     let mut desk = Desk::new(keen(), 300, 0);
     desk.budget = Budget::Time(Duration::from_mins(1));
-    let writer = Writer::new(&desk.clock, 2_000);
+    let writer = Slow::new(&desk.clock, 2_000);
     let mut search = desk.search();
-    search.writer = Some(&writer);
+    search.writer = Some(writer.of("writer"));
     let report = desk
         .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
         .unwrap();
@@ -158,7 +165,7 @@ fn a_slow_writer_does_not_make_scores_look_slow() {
 #[test]
 fn answers_are_generated_in_small_windows() {
     let desk = Desk::new(keen(), 90, 300);
-    let writer = Writer::new(&desk.clock, 1);
+    let writer = Slow::new(&desk.clock, 1);
     let mut spec = desk.spec.clone();
     spec.output = autoglm_spec::Output::Text { max_tokens: 4 };
     let mut search = desk.search();
@@ -178,9 +185,9 @@ fn no_amount_of_tokens_overflows() {
     };
     let search = desk.search();
     let course = Course::new(&search).unwrap();
-    let trial = Trial::new(course.ground(), &desk.start).unwrap();
-    let requests: Vec<Request> = trial.all_requests(&desk.records[..2]);
     desk.with_hooks(|hooks| {
+        let trial = Trial::new(course.ground(&hooks), &desk.start).unwrap();
+        let requests: Vec<Request> = trial.all_requests(&desk.records[..2]);
         let source = Source::Nowhere(Survivors::Mixed);
         let caller = Caller::new(source, search.budget, outside(&search, &hooks));
         let most = caller.most(&requests, search.engine.facts());
@@ -195,4 +202,77 @@ fn no_time_at_all_asks_nothing() {
     desk.budget = Budget::Time(Duration::ZERO);
     let report = desk.optimize(&mut store()).unwrap();
     assert_eq!((report.ended, report.spent.calls), (Ended::BudgetSpent, 0));
+}
+
+#[test]
+fn a_slow_writer_does_not_make_open_answers_look_slow() {
+    let mut desk = Desk::new(keen(), 300, 0);
+    desk.budget = Budget::Time(Duration::from_mins(1));
+    desk.spec.output = autoglm_spec::Output::Text { max_tokens: 4 };
+    let writer = Slow::new(&desk.clock, 2_000);
+    let mut search = desk.search();
+    search.writer = Some(writer.of("writer"));
+    let report = desk
+        .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
+        .unwrap();
+    assert!(report.spent.calls > 1_000, "{report}");
+}
+
+#[test]
+fn a_writer_does_not_spend_what_the_comparisons_need() {
+    let mut desk = Desk::new(keen(), 300, 0);
+    desk.budget = Budget::Time(Duration::from_mins(1));
+    // All that it is asked for would take longer than the whole budget.
+    let writer = Slow::new(&desk.clock, 9_000);
+    let mut search = desk.search();
+    search.writer = Some(writer.of("writer"));
+    let report = desk
+        .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
+        .unwrap();
+    assert!((1..=3).contains(&writer.engine.requests()), "{report}");
+    assert!(
+        report.to_string().contains("instructions were written"),
+        "{report}"
+    );
+    let found = report.found.clone().unwrap();
+    assert!(
+        found.scores.untouched.unwrap().rows >= LEAST_UNTOUCHED,
+        "{report}"
+    );
+}
+
+#[test]
+fn what_one_writer_wrote_is_not_taken_for_another_s() {
+    let mut store = store();
+    let mut written_by = |scope: &str| {
+        let desk = Desk::new(keen(), 300, 1_000);
+        let writer = Slow::new(&desk.clock, 1);
+        let mut search = desk.search();
+        search.writer = Some(writer.of(scope));
+        desk.with_hooks(|hooks| optimize(&search, &mut store, hooks))
+            .unwrap();
+        writer.engine.requests()
+    };
+    let first = written_by("one address");
+    assert!(first > 0);
+    assert_eq!(written_by("one address"), 0);
+    assert_eq!(written_by("another address"), first);
+}
+
+#[test]
+fn blanks_of_contextual_calibration_are_paid_once() {
+    let mut desk = Desk::new(keen(), 300, 300);
+    desk.start.calibration = autoglm_spec::Calibration::Contextual;
+    let search = desk.search();
+    let course = Course::new(&search).unwrap();
+    desk.with_hooks(|hooks| {
+        let source = Source::Nowhere(Survivors::Mixed);
+        let caller = Caller::new(source, Budget::Calls(60), outside(&search, &hooks));
+        let trial = || Trial::new(course.ground(&hooks), &desk.start).unwrap();
+        // Both ask the same: as many records as there are calls besides the blanks.
+        let blanks = trial().all_requests(&desk.records[..1]).len() - 1;
+        assert!(blanks > 0);
+        let count = course.affordable(&caller, &[trial(), trial()]);
+        assert_eq!(count, 60 - blanks);
+    });
 }

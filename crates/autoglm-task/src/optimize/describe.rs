@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use autoglm_spec::{Label, TaskSpec};
 
 use super::calls::is_wide;
-use super::split::identity;
 use crate::eval::Labelled;
+use crate::library::record_text;
 
 /// Words that describe a label.
 const WORDS: usize = 6;
@@ -56,7 +56,7 @@ impl Counted {
         for labelled in records {
             *counted.sizes.entry(labelled.gold.clone()).or_default() += 1;
             let of_label = counted.by_label.entry(labelled.gold.clone()).or_default();
-            for word in words(&identity(spec, &labelled.record)) {
+            for word in words(&record_text(&spec.fields, &labelled.record)) {
                 *of_label.entry(word.clone()).or_default() += 1;
                 *counted.all.entry(word).or_default() += 1;
             }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use autoglm_spec::{Example, Output, TaskSpec};
 
 use super::describe::words;
-use super::split::identity;
 use crate::chance::Chance;
 use crate::eval::Labelled;
+use crate::library::{identity, record_text};
 
 /// Examples of a set at most: beyond, small models get worse and every prompt longer.
 const MOST_EXAMPLES: usize = 48;
@@ -65,7 +65,7 @@ pub(super) fn hard_set(
     let mut chance = Chance::new(seed);
     for group in groups.values_mut() {
         chance.shuffle(group);
-        group.sort_by_key(|labelled| !wrong.contains(&identity(spec, &labelled.record)));
+        group.sort_by_key(|labelled| !wrong.contains(&identity(&spec.fields, &labelled.record)));
     }
     let per_label = if groups.len() * 4 <= MOST_EXAMPLES {
         4
@@ -96,7 +96,7 @@ fn groups<'a>(spec: &TaskSpec, pool: &'a [Labelled]) -> BTreeMap<&'a str, Vec<&'
         groups.entry(group).or_default().push(labelled);
     }
     for group in groups.values_mut() {
-        group.sort_by_key(|labelled| identity(spec, &labelled.record));
+        group.sort_by_key(|labelled| identity(&spec.fields, &labelled.record));
     }
     groups
 }
@@ -143,7 +143,8 @@ fn in_turns(
     Some(examples)
 }
 
-fn example(labelled: &Labelled) -> Example {
+/// A labelled record as an example.
+pub(super) fn example(labelled: &Labelled) -> Example {
     Example {
         input: labelled.record.clone(),
         output: labelled.gold.clone(),
@@ -168,7 +169,7 @@ fn diverse(
         group.truncate(DIVERSE_POOL);
         let bags: Vec<BTreeSet<String>> = group
             .iter()
-            .map(|labelled| words(&identity(spec, &labelled.record)))
+            .map(|labelled| words(&record_text(&spec.fields, &labelled.record)))
             .collect();
         let order = spread_out(&bags, 2 * per_label);
         *group = order.into_iter().map(|place| group[place]).collect();
@@ -258,13 +259,13 @@ mod tests {
         let spec = review_task();
         let wrong: BTreeSet<String> = pool()[10..16]
             .iter()
-            .map(|l| identity(&spec, &l.record))
+            .map(|l| identity(&spec.fields, &l.record))
             .collect();
         let set = hard_set(&spec, &pool(), &wrong, 1).unwrap();
         let hard = set
             .examples
             .iter()
-            .filter(|e| wrong.contains(&identity(&spec, &e.input)));
+            .filter(|e| wrong.contains(&identity(&spec.fields, &e.input)));
         assert_eq!((hard.count(), set.examples.len()), (6, 8));
         assert_eq!(hard_set(&spec, &pool(), &BTreeSet::new(), 1), None);
     }

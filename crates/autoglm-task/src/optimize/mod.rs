@@ -19,15 +19,17 @@ mod tests;
 mod trial;
 mod wordings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use autoglm_spec::{Cancel, TaskSpec};
+use autoglm_spec::{Cancel, Example, TaskSpec};
 
 use crate::TaskError;
 use crate::eval::{Labelled, Paired, Worth};
 use crate::judge::agreement::Similar;
 use crate::run::{Engine, RunSettings, agreement_of};
+use crate::select::TokenCounter;
 use crate::store::CallStore;
 use crate::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyScores, StrategyStore, changes,
@@ -38,7 +40,6 @@ use race::{Arm, Race, measured};
 use trial::{Ground, Trial};
 
 pub use budget::{Budget, Spent};
-pub use calls::TokenCounter;
 pub use race::Rung;
 pub use report::{Decision, Ended, Estimate, Found, SearchReport};
 pub use split::{LEAST_RECORDS, Split};
@@ -65,10 +66,12 @@ pub struct Search<'a> {
     pub parent: Option<StrategyId>,
     /// The engine that answers.
     pub engine: &'a dyn Engine,
-    /// The engine that writes instructions; none where no model can.
-    pub writer: Option<&'a dyn Engine>,
+    /// Who writes instructions; none where no model can.
+    pub writer: Option<Writer<'a>>,
     /// The labelled records.
     pub records: Vec<Labelled>,
+    /// The labelled examples that the task has in the store, for strategies that choose from them.
+    pub library: &'a [Example],
     /// The cap on what is spent.
     pub budget: Budget,
     /// Decides all that is random.
@@ -81,6 +84,15 @@ pub struct Search<'a> {
     pub similar: Option<Arc<dyn Similar>>,
     /// Why the winner stays a candidate whatever its scores; none where it may go live.
     pub hold: Option<&'a str>,
+}
+
+/// A model that writes instructions.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    /// The engine.
+    pub engine: &'a dyn Engine,
+    /// What else than model and request determines its answer.
+    pub scope: &'a str,
 }
 
 impl Search<'_> {
@@ -247,12 +259,14 @@ impl<'a> Course<'a> {
         })
     }
 
-    fn ground(&self) -> Ground<'_> {
+    fn ground<'g>(&'g self, hooks: &SearchHooks<'g>) -> Ground<'g> {
         Ground {
             spec: self.search.spec,
             settings: self.search.settings,
             engine: self.search.engine,
             worth: &self.worth,
+            library: self.search.library,
+            tokens: hooks.tokens,
         }
     }
 
@@ -285,14 +299,14 @@ impl<'a> Course<'a> {
         let start = Arm::new(self.search.start.clone(), "the start".to_owned());
         let candidates = Candidates {
             search: self.search,
-            ground: self.ground(),
+            ground: self.ground(hooks),
             propose: &self.split.propose,
-            least_race: race::least(self.ground(), &self.split.select, &start, caller)?,
+            least_race: race::least(self.ground(hooks), &self.split.select, &start, caller)?,
             reserve,
         };
         let Gathered { arms, writing } =
             candidates.gather(caller, FAILURES_SHARE * limit, &mut report.notes)?;
-        let mut race = Race::new(self.ground(), &self.split.select, start, arms);
+        let mut race = Race::new(self.ground(hooks), &self.split.select, start, arms);
         let budget = caller.left() - reserve;
         race.fit(caller, budget, writing)?;
         report.strategies = race.size();
@@ -349,8 +363,8 @@ impl<'a> Course<'a> {
             None => winner.clone(),
         };
         let trials = [
-            Trial::new(self.ground(), &start.strategy)?,
-            Trial::new(self.ground(), &winner.strategy)?,
+            Trial::new(self.ground(hooks), &start.strategy)?,
+            Trial::new(self.ground(hooks), &winner.strategy)?,
         ];
         let count = self.affordable(caller, &trials);
         let best = measured(&winner).map(|measured| measured.value);
@@ -388,11 +402,13 @@ impl<'a> Course<'a> {
     fn affordable(&self, caller: &Caller<'_>, trials: &[Trial<'_>; 2]) -> usize {
         let mut left = caller.left();
         let mut count = 0;
+        // Records without content, by which some are calibrated, are asked once.
+        let mut counted = BTreeSet::new();
         let most = MOST_UNTOUCHED.min(self.split.untouched.len());
         for record in &self.split.untouched[..most] {
             let one = std::slice::from_ref(record);
             let requests: Vec<_> = trials.iter().flat_map(|t| t.all_requests(one)).collect();
-            left -= caller.most(&requests, self.search.engine.facts());
+            left -= caller.most_beyond(&requests, self.search.engine.facts(), &mut counted);
             if left < 0.0 {
                 break;
             }
@@ -426,7 +442,13 @@ impl<'a> Course<'a> {
             },
             at,
         )?;
-        let decision = decide(winner.scores.untouched.as_ref(), self.search.hold.is_some());
+        let rival = self.uncompared(store, &key, version)?;
+        let held = if self.search.hold.is_some() {
+            Some(Decision::Held)
+        } else {
+            rival.map(|_| Decision::NotCompared)
+        };
+        let decision = decide(winner.scores.untouched.as_ref(), held);
         if decision == Decision::Promoted {
             store.promote(&key, Some(version), at)?;
         }
@@ -436,23 +458,41 @@ impl<'a> Course<'a> {
             changes,
             scores: winner.scores,
             decision,
+            live: rival.filter(|_| decision == Decision::NotCompared),
         })
+    }
+
+    /// The live version, where the search did not start from it and runs of some model use it with
+    /// the task's instruction: nobody knows whether the winner is better than that.
+    fn uncompared<S: StrategyStore>(
+        &self,
+        store: &S,
+        key: &StrategyKey,
+        winner: StrategyId,
+    ) -> Result<Option<StrategyId>, TaskError> {
+        let Some(live) = store.live_strategy(key)? else {
+            return Ok(None);
+        };
+        let is_start = Some(live.id) == self.search.parent;
+        let is_used = live.made_for == self.search.spec.instruction;
+        let is_rival = is_used && !is_start && live.id != winner;
+        Ok(is_rival.then_some(live.id))
     }
 }
 
-/// The task with its own examples and the start's: what stands in prompts must not be measured on.
+/// The task with its own examples and the start's: what stands in all prompts must not be measured on.
+/// What is chosen for each record never is the record itself.
 fn with_all_examples(search: &Search<'_>) -> TaskSpec {
     let (mut all, _) = search.start.apply(search.spec, search.settings);
     all.examples.extend_from_slice(&search.spec.examples);
     all
 }
 
-/// The rule of promotion.
-fn decide(untouched: Option<&Paired>, is_held: bool) -> Decision {
+/// The rule of promotion; `held` is what becomes of a winner that may not go live.
+fn decide(untouched: Option<&Paired>, held: Option<Decision>) -> Decision {
     match untouched.filter(|paired| paired.rows >= LEAST_UNTOUCHED) {
         None => Decision::TooFewRecords,
         Some(paired) if !paired.is_better() => Decision::NotBetter,
-        Some(_) if is_held => Decision::Held,
-        Some(_) => Decision::Promoted,
+        Some(_) => held.unwrap_or(Decision::Promoted),
     }
 }

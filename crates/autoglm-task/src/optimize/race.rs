@@ -15,6 +15,9 @@ use super::calls::{Caller, Halt, Request, Survivors};
 use super::trial::{Graded, Ground, Trial};
 use crate::TaskError;
 use crate::eval::{Labelled, wilson_interval};
+use crate::run::RunSettings;
+use crate::run::ask::uses_both_orders;
+use crate::select::Selection;
 use crate::strategy::{ExampleChoice, Measured, Strategy, content_hash};
 
 /// A rung with fewer records says nothing.
@@ -45,6 +48,22 @@ impl Arm {
 
     fn merit(&self) -> f64 {
         self.graded.as_ref().map_or(0.0, Graded::merit)
+    }
+}
+
+/// The examples that a strategy shows, in all prompts and for each record.
+#[derive(PartialEq)]
+struct Shown {
+    examples: ExampleChoice,
+    selection: Option<Selection>,
+}
+
+impl Shown {
+    fn by(strategy: &Strategy) -> Self {
+        Self {
+            examples: strategy.examples.clone(),
+            selection: strategy.selection.clone(),
+        }
     }
 }
 
@@ -97,7 +116,7 @@ impl<'a> Race<'a> {
     }
 
     fn enter(&mut self, arm: Arm) {
-        let is_start = arm.strategy == self.arms[0].strategy;
+        let is_start = self.ways(&arm.strategy).is_empty();
         if !is_start && self.tried.insert(self.identity(&arm.strategy)) {
             self.arms.push(arm);
         }
@@ -108,9 +127,10 @@ impl<'a> Race<'a> {
     fn identity(&self, strategy: &Strategy) -> String {
         let (spec, settings) = strategy.apply(self.ground.spec, self.ground.settings);
         let is_contextual = settings.calibration == Calibration::Contextual;
-        let both_orders = settings.both_orders && spec.examples.len() >= 2;
+        let both_orders = uses_both_orders(&spec, &settings);
         content_hash(&(
             spec,
+            settings.selection,
             both_orders,
             settings.sampling,
             &strategy.soft_prompt,
@@ -216,6 +236,24 @@ impl<'a> Race<'a> {
         Ok(())
     }
 
+    /// How another strategy than the start may be calibrated: what asks the same as the start must
+    /// not be calibrated as it is, or it would be the start again.
+    fn ways(&self, strategy: &Strategy) -> Vec<Calibration> {
+        let start = &self.arms[0].strategy;
+        let is_twin = self.identity(strategy) == self.identity(start);
+        let is_open = !matches!(self.ground.spec.output, Output::Labels { .. });
+        let ways: &[Calibration] = match strategy.calibration {
+            // Open answers are not calibrated.
+            _ if is_open => &[start.calibration],
+            Calibration::Contextual => &[Calibration::Contextual],
+            Calibration::Batch | Calibration::None | Calibration::Fitted => {
+                &[Calibration::Batch, Calibration::None]
+            }
+        };
+        let differs = |way: &&Calibration| !is_twin || **way != start.calibration;
+        ways.iter().filter(differs).copied().collect()
+    }
+
     /// The arm with its answers graded. Whether it is calibrated by the batch is decided here, for
     /// that takes no request: it is, unless it is surely better without, for a rung is a small batch
     /// and runs have larger ones. The start stays as it is.
@@ -227,14 +265,12 @@ impl<'a> Race<'a> {
         of_start: bool,
     ) -> Result<Arm, Halt> {
         let mut best: Option<Arm> = None;
-        let ways: &[Calibration] = match arm.strategy.calibration {
-            _ if of_start => &[arm.strategy.calibration],
-            Calibration::Contextual => &[Calibration::Contextual],
-            Calibration::Batch | Calibration::None | Calibration::Fitted => {
-                &[Calibration::Batch, Calibration::None]
-            }
+        let ways = if of_start {
+            vec![arm.strategy.calibration]
+        } else {
+            self.ways(&arm.strategy)
         };
-        for &calibration in ways {
+        for calibration in ways {
             let strategy = Strategy {
                 calibration,
                 ..arm.strategy.clone()
@@ -299,7 +335,7 @@ impl<'a> Race<'a> {
     /// Puts the best wordings together with the best sets of examples.
     fn recombine(&mut self) {
         let mut wordings: Vec<Strategy> = Vec::new();
-        let mut sets: Vec<ExampleChoice> = Vec::new();
+        let mut sets: Vec<Shown> = Vec::new();
         for arm in &self.ranking {
             let same = |other: &Strategy| {
                 other.instruction == arm.strategy.instruction
@@ -308,14 +344,16 @@ impl<'a> Race<'a> {
             if wordings.len() < RECOMBINED && !wordings.iter().any(same) {
                 wordings.push(arm.strategy.clone());
             }
-            if sets.len() < RECOMBINED && !sets.contains(&arm.strategy.examples) {
-                sets.push(arm.strategy.examples.clone());
+            let shown = Shown::by(&arm.strategy);
+            if sets.len() < RECOMBINED && !sets.contains(&shown) {
+                sets.push(shown);
             }
         }
         for wording in &wordings {
             for set in &sets {
                 let strategy = Strategy {
-                    examples: set.clone(),
+                    examples: set.examples.clone(),
+                    selection: set.selection.clone(),
                     ..wording.clone()
                 };
                 let about = self.about_both(wording, set);
@@ -324,7 +362,7 @@ impl<'a> Race<'a> {
         }
     }
 
-    fn about_both(&self, wording: &Strategy, set: &ExampleChoice) -> String {
+    fn about_both(&self, wording: &Strategy, set: &Shown) -> String {
         let part = |is_it: &dyn Fn(&Strategy) -> bool| {
             let arm = self.ranking.iter().find(|arm| is_it(&arm.strategy));
             arm.map(|arm| arm.about.clone()).unwrap_or_default()
@@ -333,7 +371,7 @@ impl<'a> Race<'a> {
             part(&|s| {
                 s.instruction == wording.instruction && s.answer_title == wording.answer_title
             }),
-            part(&|s| s.examples == *set),
+            part(&|s| Shown::by(s) == *set),
         );
         format!("[{words}] with the examples of [{examples}]")
     }
@@ -345,11 +383,15 @@ impl<'a> Race<'a> {
         }
         let finalists: Vec<Arm> = self.arms[1..].to_vec();
         for arm in finalists {
-            let (applied, _) = arm.strategy.apply(self.ground.spec, self.ground.settings);
+            let (applied, settings) = arm.strategy.apply(self.ground.spec, self.ground.settings);
             let mut enter = |about: &str, strategy: Strategy| {
                 self.enter(Arm::new(strategy, format!("{}, {about}", arm.about)));
             };
-            if applied.examples.len() >= 2 && !arm.strategy.both_orders {
+            let both = RunSettings {
+                both_orders: true,
+                ..settings
+            };
+            if uses_both_orders(&applied, &both) && !arm.strategy.both_orders {
                 let strategy = Strategy {
                     both_orders: true,
                     ..arm.strategy.clone()
@@ -445,8 +487,35 @@ mod tests {
 
     use super::*;
     use crate::eval::Worth;
-    use crate::run::{RunSettings, agreement_of};
+    use crate::run::agreement_of;
     use crate::scripted::{Script, Scripted, record, review_task};
+
+    #[test]
+    fn no_twin_of_the_start_enters_a_race_of_open_answers() {
+        let (spec, settings) = (
+            crate::select::tests::question_task(),
+            RunSettings::default(),
+        );
+        let agreement = agreement_of(&spec, &settings, None);
+        let ground = Ground {
+            spec: &spec,
+            settings: &settings,
+            engine: &Scripted::new(Script::default()),
+            worth: &Worth::new(&spec.output, agreement, []),
+            library: &[],
+            tokens: &|_| None,
+        };
+        let start = Strategy::as_written(&settings);
+        let twin = Strategy {
+            examples: ExampleChoice::Fixed(Vec::new()),
+            calibration: Calibration::None,
+            both_orders: false,
+            ..start.clone()
+        };
+        let arm = |strategy: Strategy| Arm::new(strategy, String::new());
+        let race = Race::new(ground, &[], arm(start), vec![arm(twin)]);
+        assert_eq!(race.size(), 1);
+    }
 
     #[test]
     fn no_twin_of_a_strategy_enters_the_race() {
@@ -461,6 +530,8 @@ mod tests {
             settings: &settings,
             engine: &engine,
             worth: &worth,
+            library: &[],
+            tokens: &|_| None,
         };
         let start = Strategy::as_written(&settings);
         let example = Example {
@@ -485,6 +556,9 @@ mod tests {
         let others = vec![arm(&shown), arm(&none), arm(&by_task), arm(&start)];
         let mut race = Race::new(ground, &[], arm(&start), others);
         assert_eq!(race.size(), 3);
+        // What asks the same as the start is calibrated otherwise.
+        assert_eq!(race.ways(&none), [Calibration::None]);
+        assert_eq!(race.ways(&shown), [Calibration::Batch, Calibration::None]);
         // A rung has chosen not to calibrate these two.
         let chosen = |strategy: &Strategy| {
             arm(&Strategy {

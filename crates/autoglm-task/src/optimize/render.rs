@@ -77,6 +77,16 @@ impl fmt::Display for Found {
                  your own judgement",
                 self.version.0
             ),
+            Decision::NotCompared => {
+                let live = self.live.map_or(0, |live| live.0);
+                writeln!(
+                    f,
+                    "it is better than the start, but strategy {live} is live, which it was not \
+                     compared with: kept as a candidate\nhint: `autoglm eval TASK --data FILE \
+                     --compare {live} {}` tells which is better",
+                    self.version.0
+                )
+            }
             Decision::NotBetter => writeln!(
                 f,
                 "it is not surely better on untouched records: kept as a candidate, the start \

@@ -27,6 +27,9 @@ pub enum Decision {
     /// It is better on untouched records, and stays a candidate all the same: runs answer with more
     /// than the search did.
     Held,
+    /// It is better than the start on untouched records, and stays a candidate: another version is
+    /// live, which it was not compared with.
+    NotCompared,
     /// It is not surely better, and stays a candidate.
     NotBetter,
     /// There are too few untouched records to tell; it stays a candidate.
@@ -46,6 +49,9 @@ pub struct Found {
     pub scores: StrategyScores,
     /// What was decided.
     pub decision: Decision,
+    /// The live version that it was not compared with, where that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<StrategyId>,
 }
 
 /// What a search came to.

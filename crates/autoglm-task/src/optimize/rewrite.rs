@@ -6,8 +6,8 @@ use autoglm_spec::{
 };
 
 use super::calls::{Request, is_wide};
-use super::split::identity;
 use crate::eval::Labelled;
+use crate::library::record_text;
 
 /// Instructions that are asked for from the task's text, and again from failures.
 pub(super) const WRITTEN: usize = 4;
@@ -124,7 +124,7 @@ fn ask_text(spec: &TaskSpec, shown: &[String], wrong: bool) -> String {
 fn example_lines(spec: &TaskSpec, labelled: &Labelled) -> String {
     format!(
         "{}\n→ {}",
-        shortened(&identity(spec, &labelled.record)),
+        shortened(&record_text(&spec.fields, &labelled.record)),
         labelled.gold
     )
 }
@@ -132,7 +132,7 @@ fn example_lines(spec: &TaskSpec, labelled: &Labelled) -> String {
 fn failure_lines(spec: &TaskSpec, failure: &Failure) -> String {
     format!(
         "{}\n→ {} (✗ {})",
-        shortened(&identity(spec, &failure.labelled.record)),
+        shortened(&record_text(&spec.fields, &failure.labelled.record)),
         failure.labelled.gold,
         shortened(&failure.given)
     )

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use autoglm_spec::{Output, Record, TaskSpec};
-use serde_json::Value;
+use autoglm_spec::{Output, TaskSpec};
 
 use crate::TaskError;
 use crate::chance::Chance;
 use crate::eval::Labelled;
+use crate::library::identity;
 
 /// Fewer records than this cannot be parted into thirds that say anything.
 pub const LEAST_RECORDS: usize = 24;
@@ -52,22 +52,11 @@ impl Split {
     }
 }
 
-/// The task's fields of a record as text.
-pub(super) fn identity(spec: &TaskSpec, record: &Record) -> String {
-    let values = spec.fields.iter().map(|field| record.get(&field.name));
-    let text = |value: Option<&Value>| match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-        None => String::new(),
-    };
-    values.map(text).collect::<Vec<String>>().join("\n")
-}
-
 fn distinct(spec: &TaskSpec, records: Vec<Labelled>) -> Vec<Labelled> {
     let examples = spec.examples.iter();
-    let mut seen: BTreeSet<String> = examples.map(|e| identity(spec, &e.input)).collect();
+    let mut seen: BTreeSet<String> = examples.map(|e| identity(&spec.fields, &e.input)).collect();
     let mut kept = records;
-    kept.retain(|labelled| seen.insert(identity(spec, &labelled.record)));
+    kept.retain(|labelled| seen.insert(identity(&spec.fields, &labelled.record)));
     kept
 }
 
@@ -78,7 +67,7 @@ fn dealt(spec: &TaskSpec, records: Vec<Labelled>, seed: u64) -> [Vec<Labelled>; 
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     let mut next = 0;
     for mut group in by_label(spec, records).into_values() {
-        group.sort_by_key(|labelled| identity(spec, &labelled.record));
+        group.sort_by_key(|labelled| identity(&spec.fields, &labelled.record));
         chance.shuffle(&mut group);
         let size = group.len() as f64;
         for (turn, labelled) in group.into_iter().enumerate() {

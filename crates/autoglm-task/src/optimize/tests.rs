@@ -8,6 +8,7 @@ use super::*;
 use crate::eval::{Measure, labelled};
 use crate::judge::agreement::Compare;
 use crate::scripted::{Script, Scripted, record, review_task};
+use crate::select::Pool;
 use crate::store::SqliteStore;
 use crate::strategy::{ExampleChoice, StrategyState};
 
@@ -58,6 +59,7 @@ impl Desk {
 
     pub(super) fn search(&self) -> Search<'_> {
         Search {
+            library: &[],
             spec: &self.spec,
             settings: &self.settings,
             start: &self.start,
@@ -319,7 +321,10 @@ fn a_writer_s_instructions_enter_the_race() {
         ..Script::default()
     });
     let mut search = desk.search();
-    search.writer = Some(&writer);
+    search.writer = Some(Writer {
+        engine: &writer,
+        scope: "writer",
+    });
     let report = desk
         .with_hooks(|hooks| optimize(&search, &mut store(), hooks))
         .unwrap();
@@ -403,4 +408,94 @@ fn a_winner_that_is_held_stays_a_candidate_and_the_report_says_why() {
     for part in ["note: runs answer with more", "candidate", &promote] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// Knows an open answer where an example before it shows it.
+fn looks_up(prompt: &str) -> Option<String> {
+    let asked = prompt.rsplit("Review: ").next()?;
+    let key = asked.split_whitespace().next()?.to_owned();
+    let shown = prompt.split("Review: ").find(|part| {
+        part.split_whitespace().next() == Some(key.as_str()) && !std::ptr::eq(*part, asked)
+    })?;
+    let answer = shown.rsplit("Answer: ").next()?;
+    Some(answer.split_whitespace().next()?.to_owned())
+}
+
+#[test]
+fn examples_chosen_for_each_record_win_where_the_nearest_tells_the_answer() {
+    let mut desk = Desk::new(
+        Script {
+            says: Some(looks_up),
+            ..Script::default()
+        },
+        0,
+        3_000,
+    );
+    desk.spec = crate::select::tests::question_task();
+    desk.spec.fields[0].title = "Review".to_owned();
+    let row = |i: usize| {
+        let key = i / 6;
+        record(&json!({"text": format!("key{key} word{i}"), "answer": format!("v{key}")}))
+    };
+    desk.records = labelled(&desk.spec, None, (0..240).map(row));
+    let mut store = store();
+    let report = desk.optimize(&mut store).unwrap();
+    let found = report.found.clone().unwrap();
+    let selection = found.strategy.selection.clone().unwrap();
+    assert_eq!(found.decision, Decision::Promoted, "{report}");
+    assert!(found.scores.untouched.unwrap().second > 0.8, "{report}");
+    // The version brings along what it chooses from, and says so.
+    match selection.pool {
+        Pool::Fixed(pool) => assert_eq!(pool.len(), report.parts[0]),
+        Pool::Library => panic!("{selection:?}"),
+    }
+    assert!(
+        report.to_string().contains("nearest by words of 80"),
+        "{report}"
+    );
+}
+
+/// A search that starts from the task as it is written, while another version is live.
+fn beside_a_live_one(made_for: &str, model: &str) -> SearchReport {
+    let desk = Desk::new(keen(), 300, 1_500);
+    let mut store = store();
+    let key = StrategyKey::of(&desk.spec);
+    let live = Strategy {
+        answer_title: Some("Opinion".to_owned()),
+        ..desk.start.clone()
+    };
+    let version = NewStrategy {
+        key: key.clone(),
+        parent: None,
+        strategy: live,
+        changes: Vec::new(),
+        scores: None,
+        calls: 0,
+        usage: autoglm_spec::Usage::default(),
+        origin: "test".to_owned(),
+        model: model.to_owned(),
+        made_for: made_for.to_owned(),
+    };
+    let id = store.add_strategy(&version, UNIX_EPOCH).unwrap();
+    store.promote(&key, Some(id), UNIX_EPOCH).unwrap();
+    let report = desk.optimize(&mut store).unwrap();
+    let found = report.found.as_ref().unwrap();
+    let after = store.live_strategy(&key).unwrap().unwrap();
+    let is_live = found.decision == Decision::Promoted;
+    assert_eq!(after.id, if is_live { found.version } else { id });
+    report
+}
+
+#[test]
+fn a_live_version_that_the_winner_was_not_compared_with_stays_live() {
+    let instruction = crate::scripted::review_task().instruction;
+    for model in ["scripted", "another model"] {
+        let report = beside_a_live_one(&instruction, model);
+        let found = report.found.clone().unwrap();
+        assert_eq!(found.decision, Decision::NotCompared, "{report}");
+        assert!(report.to_string().contains("--compare 1 2"), "{report}");
+    }
+    // What was made for another instruction does not run, and is no rival.
+    let report = beside_a_live_one("Another instruction.", "scripted");
+    assert_eq!(report.found.unwrap().decision, Decision::Promoted);
 }

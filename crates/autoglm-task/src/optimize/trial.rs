@@ -1,6 +1,8 @@
 //! One strategy on some labelled records: which requests it takes, and how good the answers are.
 
-use autoglm_spec::{Calibration, Output, TaskSpec};
+use std::sync::Arc;
+
+use autoglm_spec::{Calibration, Example, Output, TaskSpec};
 
 use super::calls::{Caller, Halt, Outcome, Request};
 use crate::TaskError;
@@ -9,7 +11,8 @@ use crate::eval::{Labelled, Worth};
 use crate::judge::{Judge, Prior};
 use crate::row::Raw;
 use crate::run::ask::{Asker, score_request};
-use crate::run::{Engine, RunSettings};
+use crate::run::{Choosing, Engine, RunSettings};
+use crate::select::{Selector, TokenCounter};
 use crate::strategy::Strategy;
 
 /// What all trials of a search have in common.
@@ -19,6 +22,9 @@ pub(super) struct Ground<'a> {
     pub(super) settings: &'a RunSettings,
     pub(super) engine: &'a dyn Engine,
     pub(super) worth: &'a Worth,
+    /// What strategies may choose from that choose from the store.
+    pub(super) library: &'a [Example],
+    pub(super) tokens: &'a TokenCounter<'a>,
 }
 
 /// A strategy made ready to ask.
@@ -63,6 +69,14 @@ impl<'a> Trial<'a> {
     pub(super) fn new(ground: Ground<'a>, strategy: &Strategy) -> Result<Self, TaskError> {
         let (spec, settings) = strategy.apply(ground.spec, ground.settings);
         let asker = Asker::of(&spec, ground.engine, &settings)?;
+        let asker = match &settings.selection {
+            Some(selection) => asker.choosing(Choosing {
+                selector: Arc::new(Selector::new(&spec, selection, ground.library)),
+                embedder: None,
+                tokens: Some(ground.tokens),
+            }),
+            None => asker,
+        };
         Ok(Self {
             ground,
             strategy: strategy.clone(),
@@ -73,9 +87,9 @@ impl<'a> Trial<'a> {
 
     /// The requests for a record, one an order of the examples.
     fn requests(&self, labelled: &Labelled) -> Vec<Request> {
-        let prompts = self.asker.prompts(&labelled.record);
-        let prompts = prompts.expect("the records of a search have the task's fields");
-        prompts.iter().map(|p| self.request(p)).collect()
+        let prompted = self.asker.prompts(&labelled.record, None);
+        let prompted = prompted.expect("the records of a search have the task's fields");
+        prompted.prompts.iter().map(|p| self.request(p)).collect()
     }
 
     fn request(&self, composed: &Composed) -> Request {
@@ -173,7 +187,9 @@ impl<'a> Trial<'a> {
         let closed = matches!(self.spec.output, Output::Labels { .. });
         match self.strategy.calibration {
             Calibration::Batch if closed => {
-                Prior::batch(&scores(answers), !self.spec.examples.is_empty())
+                let has_own = self.strategy.selection.is_some();
+                let has_examples = has_own || !self.spec.examples.is_empty();
+                Prior::batch(&scores(answers), has_examples)
             }
             Calibration::Contextual if closed => Prior::contextual(&scores(blanks)),
             Calibration::None

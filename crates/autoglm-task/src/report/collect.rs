@@ -8,12 +8,15 @@ use autoglm_spec::TaskSpec;
 use super::facts::{
     DataGroup, LiveStrategy, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore,
 };
-use super::records::{Chosen, choose, cut, cut_to};
+use super::records::{Chosen, choose, cut};
 use crate::TaskError;
-use crate::eval::{Quality, Report};
-use crate::learn::{Corrector, FeedbackReport, Stretch};
-use crate::store::{EvaluationStore, FeedbackStore, RunId, RunInfo, Store, StoredEvaluation};
+use crate::eval::{Headline, Majority};
+use crate::learn::{Corrector, FeedbackReport, Stretch, only_present_opinions};
+use crate::store::{
+    EvaluationScores, EvaluationStore, FeedbackStore, RunId, RunInfo, RunKind, Store,
+};
 use crate::strategy::{StrategyKey, StrategyStore, StrategyVersion};
+use crate::words::cut_to;
 
 /// Evaluations that are looked at.
 const EVALUATIONS: usize = 60;
@@ -48,7 +51,7 @@ pub struct Wanted<'a> {
 /// When the store cannot be read, or the run does not exist or is another task's.
 pub fn collect(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<TaskReport, TaskError> {
     let spec = wanted.spec;
-    let evaluations = store.evaluations(&spec.name, EVALUATIONS)?;
+    let evaluations = store.evaluation_scores(&spec.name, EVALUATIONS)?;
     let key = StrategyKey::of(spec);
     let live = store.live_strategy(&key)?;
     let strategies = store.strategies(Some(&spec.name))?.into_iter();
@@ -71,7 +74,7 @@ pub fn collect(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<TaskReport, Tas
             model: version.model,
         }),
         groups: groups(&evaluations),
-        newest: evaluations.into_iter().next(),
+        newest: store.evaluations(&spec.name, 1)?.pop(),
         strategies: strategies.take(STRATEGIES).map(strategy_facts).collect(),
         learning: learning(store, spec)?,
         run,
@@ -107,8 +110,7 @@ fn strategy_facts(version: StrategyVersion) -> StrategyFacts {
 fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, TaskError> {
     let name = &wanted.spec.name;
     let Some(id) = wanted.run else {
-        let mut runs = store.runs()?.into_iter();
-        return Ok(runs.find(|run| run.spec.name == *name && run.records > 0));
+        return store.latest_run(name, RunKind::Any);
     };
     let info = store.run(id)?;
     if info.spec.name != *name {
@@ -122,7 +124,7 @@ fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, T
 }
 
 /// Where the right answers of a run's records stand, if an evaluation has said so.
-fn gold_field(evaluations: &[StoredEvaluation], run: RunId) -> Option<&str> {
+fn gold_field(evaluations: &[EvaluationScores], run: RunId) -> Option<&str> {
     let of_run = evaluations.iter().find(|evaluation| evaluation.run == run);
     of_run?.gold_field.as_deref()
 }
@@ -141,27 +143,27 @@ fn run_facts(info: RunInfo, chosen: &Chosen) -> RunFacts {
 }
 
 /// Evaluations by what they looked at and what they measured, in the order of the latest of each.
-fn groups(evaluations: &[StoredEvaluation]) -> Vec<DataGroup> {
+fn groups(evaluations: &[EvaluationScores]) -> Vec<DataGroup> {
     let mut groups: Vec<DataGroup> = Vec::new();
     for evaluation in evaluations {
-        let (measure, accuracy, interval) = headline(&evaluation.report);
+        let measure = evaluation.summary.headline().measure.to_string();
         let is_same = |group: &&mut DataGroup| {
             // Other labels may make other rows usable.
-            let is_as_large = group.rows == evaluation.report.rows;
+            let is_as_large = group.rows == evaluation.rows;
             group.data_hash == evaluation.data_hash && group.measure == measure && is_as_large
         };
-        let score = version_score(evaluation, accuracy, interval);
+        let score = version_score(evaluation);
         match groups.iter_mut().find(is_same) {
             Some(group) => group.versions.insert(0, score),
             None => groups.push(DataGroup {
                 data_hash: evaluation.data_hash.clone(),
                 source: evaluation.source.clone(),
-                rows: evaluation.report.rows,
+                rows: evaluation.rows,
                 measure,
-                majority: match &evaluation.report.quality {
-                    Quality::Closed(closed) => Some(closed.majority.clone()),
-                    Quality::Open(_) => None,
-                },
+                majority: evaluation.summary.majority().map(|majority| Majority {
+                    label: cut(&majority.label),
+                    ..*majority
+                }),
                 versions: vec![score],
             }),
         }
@@ -169,37 +171,24 @@ fn groups(evaluations: &[StoredEvaluation]) -> Vec<DataGroup> {
     groups
 }
 
-/// What a report measures first of all, its value and its 95 % interval.
-pub(super) fn headline(report: &Report) -> (String, f64, [f64; 2]) {
-    match &report.quality {
-        Quality::Closed(closed) => (
-            "accuracy".to_owned(),
-            closed.scores.accuracy,
-            closed.accuracy_interval,
-        ),
-        Quality::Open(open) => {
-            let compare = serde_json::to_string(&open.compare).unwrap_or_default();
-            let measure = format!("same {}", compare.trim_matches('"'));
-            (measure, open.same_value, open.same_value_interval)
-        }
-    }
-}
-
-fn version_score(evaluation: &StoredEvaluation, accuracy: f64, interval: [f64; 2]) -> VersionScore {
+fn version_score(evaluation: &EvaluationScores) -> VersionScore {
+    let Headline {
+        value, interval, ..
+    } = evaluation.summary.headline();
     VersionScore {
         evaluation: evaluation.id,
         run: evaluation.run,
         at_ms: evaluation.at_ms,
         model: evaluation.model.clone(),
         strategy: evaluation.strategy,
-        examples: evaluation.report.examples,
-        taught: evaluation.taught.is_some(),
+        examples: evaluation.summary.examples,
+        taught: evaluation.taught,
         feedback: evaluation.feedback,
         task_hash: evaluation.task_hash.clone(),
-        accuracy,
+        accuracy: value,
         interval,
-        calibration_error: evaluation.report.confidence.calibration_error,
-        seconds: evaluation.report.seconds,
+        calibration_error: evaluation.summary.calibration_error(),
+        seconds: evaluation.summary.seconds,
     }
 }
 
@@ -212,7 +201,9 @@ fn learning(store: &dyn Shelf, spec: &TaskSpec) -> Result<Option<FeedbackReport>
         Some(space) => store.vectors(&spec.name, &space)?,
         None => BTreeMap::new(),
     };
-    let learnt = Corrector::learn(spec, &store.feedback(&spec.name)?, &vectors)?;
+    let mut feedback = store.feedback(&spec.name)?;
+    only_present_opinions(&spec.name, &mut feedback, store)?;
+    let learnt = Corrector::learn(spec, &feedback, &vectors)?;
     Ok(learnt.map(|(_, report)| FeedbackReport {
         curve: thinned(&report.curve),
         ..report

@@ -10,6 +10,7 @@ use crate::TaskError;
 use crate::eval::{gold_text, known_answer};
 use crate::row::Row;
 use crate::store::{RunId, RunInfo, Store};
+use crate::words::cut_to;
 
 /// Records of a kind at most: more than anyone reads, few enough for a page.
 const RECORDS: usize = 50;
@@ -161,12 +162,4 @@ fn fields(spec: &TaskSpec, input: &Record) -> Vec<(String, String)> {
 /// A text, or the beginning of a long one.
 pub(super) fn cut(text: &str) -> String {
     cut_to(TEXT_CHARACTERS, text)
-}
-
-/// A text, or so many characters of a longer one.
-pub(super) fn cut_to(characters: usize, text: &str) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
 }

@@ -47,6 +47,15 @@ impl RowSink for Kept {
 /// Runs a task over records; the model prefers the second label for texts with `bad`, and longer
 /// texts cost more.
 fn answer(store: &mut SqliteStore, spec: &TaskSpec, records: &[Value]) -> (RunId, Vec<Row>) {
+    answer_with(store, spec, records, RunSettings::default())
+}
+
+fn answer_with(
+    store: &mut SqliteStore,
+    spec: &TaskSpec,
+    records: &[Value],
+    settings: RunSettings,
+) -> (RunId, Vec<Row>) {
     let engine = Scripted::new(Script {
         counts_tokens: true,
         prefers: Some(|prompt| {
@@ -60,9 +69,10 @@ fn answer(store: &mut SqliteStore, spec: &TaskSpec, records: &[Value]) -> (RunId
     let mut items = Records::new(input.as_bytes(), InputFormat::Jsonl, "text");
     let job = Job {
         spec,
+        choosing: None,
         engine: &engine,
         taught: None,
-        settings: RunSettings::default(),
+        settings,
         similar: None,
         source: "/data/labelled.jsonl".to_owned(),
         survey: None,
@@ -498,4 +508,96 @@ fn a_page_is_bounded_however_much_there_is() {
     assert!(text(&read, "#overview .labels").contains("and 300 more"));
     assert!(all(&read, ".confusion").is_empty());
     assert_eq!(all(&read, "#confusion > .scroll tbody tr").len(), 30);
+}
+
+#[test]
+fn wrong_and_withheld_answers_and_a_named_field_of_right_ones_are_shown() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    // The model takes `bad` for negative, whatever is right.
+    let records = [
+        json!({"text": "bad but loved", "truth": "positive", "label": "no label"}),
+        json!({"text": "good", "truth": "positive"}),
+    ];
+    let (run, rows) = answer_with(
+        &mut store,
+        &spec,
+        &records,
+        RunSettings {
+            min_confidence: Some(0.9999),
+            ..RunSettings::default()
+        },
+    );
+    let evaluation = Evaluation {
+        spec: &spec,
+        model: "scripted",
+        gold_field: Some("truth"),
+        plan: SamplingPlan::default(),
+        compare: None,
+        similar: None,
+        elapsed: Duration::from_secs(2),
+    };
+    let kept = NewEvaluation {
+        run,
+        strategy: None,
+        gold_field: Some("truth"),
+        data_hash: data_hash(Some("truth"), &rows),
+        report: &evaluation.of(&rows).unwrap(),
+    };
+    store.put_evaluation(&kept, at(100)).unwrap();
+    let report = gather(&store, &spec);
+    let shown = |index: u64| {
+        let found = report.least_sure.iter().find(|r| r.index == index).unwrap();
+        (found.gold.as_deref(), found.is_right, found.abstained)
+    };
+    let withheld = |index: usize| rows[index].abstained.is_some();
+    assert_eq!(shown(0), (Some("positive"), Some(false), withheld(0)));
+    assert_eq!(shown(1), (Some("positive"), Some(true), withheld(1)));
+    assert!(withheld(0) || withheld(1), "{rows:?}");
+    let read = read(&page(&report, "task.toml"));
+    assert_eq!(text(&read, "#least-sure strong.wrong"), "negative");
+    let marks = text(&read, "#least-sure .mark");
+    for mark in ["withheld", "right answer: positive"] {
+        assert!(marks.contains(mark), "{mark} in {marks}");
+    }
+}
+
+#[test]
+fn scores_without_tables_are_those_of_the_reports() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    evaluate(&mut store, &spec, &labelled(20), None);
+    let open = TaskSpec {
+        output: Output::Text { max_tokens: 9 },
+        ..review_task()
+    };
+    evaluate(&mut store, &open, &labelled(6), None);
+    let full = store.evaluations(&spec.name, 9).unwrap();
+    let brief = store.evaluation_scores(&spec.name, 9).unwrap();
+    assert_eq!((full.len(), brief.len()), (2, 2));
+    for (full, brief) in full.iter().zip(&brief) {
+        assert_eq!(full.report.quality.headline(), brief.summary.headline());
+        assert_eq!((full.id, full.report.rows), (brief.id, brief.rows));
+        assert_eq!(
+            full.report.confidence.calibration_error,
+            brief.summary.calibration_error()
+        );
+    }
+}
+
+#[test]
+fn very_long_labels_are_cut() {
+    let label = |c: &str| Label {
+        name: c.repeat(2_000),
+        word: c.to_owned(),
+    };
+    let spec = TaskSpec {
+        output: Output::Labels {
+            labels: vec![label("x"), label("y")],
+        },
+        ..review_task()
+    };
+    let mut store = SqliteStore::in_memory().unwrap();
+    let record = json!({"text": "good", "label": "x".repeat(2_000)});
+    evaluate(&mut store, &spec, &[record], None);
+    let html = page(&gather(&store, &spec), "task.toml");
+    assert!(!html.contains(&"x".repeat(301)) && html.contains(&"x".repeat(300)));
 }

@@ -3,6 +3,7 @@
 use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Record, Verdict};
 
 use super::ask::{Answer, Asked, Asker, prompt_hash};
+use super::choose::{Choosing, Prompted};
 use super::taught::{Question, TaughtAsker};
 use super::{Hooks, Job, Step};
 use crate::TaskError;
@@ -35,6 +36,7 @@ pub(super) struct Answerer<'a> {
     asker: Asker<'a>,
     /// Asks in place of it where labelled records have taught a judge.
     taught: Option<TaughtAsker<'a>>,
+    choosing: Option<Choosing<'a>>,
     strict: bool,
 }
 
@@ -46,6 +48,7 @@ impl<'a> Answerer<'a> {
                 .taught
                 .map(|taught| TaughtAsker::new(job.spec, job.engine, taught))
                 .transpose()?,
+            choosing: job.choosing.clone(),
             strict: job.settings.strict,
         })
     }
@@ -82,7 +85,13 @@ impl<'a> Answerer<'a> {
             return (Vec::new(), Some(Stop::Cancelled));
         }
         (hooks.step)(Step::Compose);
-        let drafts: Vec<Draft> = window.into_iter().map(|n| self.draft(n)).collect();
+        let vectors = match self.vectors(&window, hooks.cancel) {
+            Ok(vectors) => vectors,
+            Err(stop) => return (Vec::new(), Some(stop)),
+        };
+        let window = window.into_iter().zip(&vectors);
+        let drafts = window.map(|(n, vector)| self.draft(n, vector.as_deref()));
+        let drafts: Vec<Draft> = drafts.collect();
         let asked = |draft: &Draft| !draft.prompts.is_empty();
         (hooks.step)(Step::Ask);
         let mut answers = match self.ask(&drafts, hooks.cancel) {
@@ -127,14 +136,30 @@ impl<'a> Answerer<'a> {
         Ok(answers.map(|answer| (answer, None)).collect())
     }
 
-    fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
+    /// The vector of each record, where examples are chosen by them.
+    fn vectors(&self, window: &[Numbered], cancel: &Cancel) -> Result<Vec<Option<Vec<f32>>>, Stop> {
+        let Some(choosing) = self.choosing.as_ref().filter(|_| self.taught.is_none()) else {
+            return Ok(vec![None; window.len()]);
+        };
+        let read = window.iter().filter_map(|n| n.item.as_ref().ok());
+        let records: Vec<&Record> = read.map(|item| &item.record).collect();
+        let made = choosing.vectors(&records, cancel).map_err(stop_of)?;
+        let mut made = made.into_iter();
+        let of_item = |n: &Numbered| n.item.as_ref().ok().and_then(|_| made.next().flatten());
+        Ok(window.iter().map(of_item).collect())
+    }
+
+    fn prompts(&self, record: &Record, vector: Option<&[f32]>) -> Result<Prompted, ComposeError> {
         match &self.taught {
-            Some(taught) => taught.prompts(record),
-            None => self.asker.prompts(record),
+            Some(taught) => Ok(Prompted {
+                prompts: taught.prompts(record)?,
+                examples: Vec::new(),
+            }),
+            None => self.asker.prompts(record, vector),
         }
     }
 
-    fn draft(&self, numbered: Numbered) -> Draft {
+    fn draft(&self, numbered: Numbered, vector: Option<&[f32]>) -> Draft {
         let Numbered { index, item } = numbered;
         let NumberedRecord { line, record } = match item {
             Ok(record) => record,
@@ -143,11 +168,12 @@ impl<'a> Answerer<'a> {
                 return Draft::failed(Row::failed(index, error.line(), None, message));
             }
         };
-        match self.prompts(&record) {
+        match self.prompts(&record, vector) {
             Err(error) => Draft::failed(Row::failed(index, line, Some(record), chain(&error))),
-            Ok(prompts) => Draft {
+            Ok(Prompted { prompts, examples }) => Draft {
                 row: Row {
                     prompt_hash: prompts.first().map(prompt_hash),
+                    examples,
                     error: None,
                     ..Row::failed(index, line, Some(record), String::new())
                 },
@@ -185,6 +211,14 @@ impl<'a> Answerer<'a> {
             .into()),
             _ => Ok(row),
         }
+    }
+}
+
+/// An engine's failure as the end of the work.
+fn stop_of(error: EngineError) -> Stop {
+    match error {
+        EngineError::Cancelled => Stop::Cancelled,
+        source => Stop::Failed(TaskError::Engine { line: 0, source }),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Prompts of records to what the engine says to them.
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Decoding, EngineError, GenerateRequest, Normalise, Output, Record,
-    ScoreRequest, Scoring, TaskSpec, Usage,
+    AttentionPolicy, Cancel, Decoding, EngineError, Example, GenerateRequest, Normalise, Output,
+    Record, ScoreRequest, Scoring, TaskSpec, Usage,
 };
 use sha2::{Digest, Sha256};
 
+use super::choose::{Chooser, Choosing, Prompted};
 use super::sample::Sampler;
 use super::survey::hexadecimal;
 use super::{Engine, Job, RunSettings, agreement_of, plan_of};
@@ -32,6 +33,8 @@ pub(crate) struct Asker<'a> {
     engine: &'a dyn Engine,
     /// One a way to order the examples, at least one.
     composers: Vec<Composer>,
+    /// Where each record has examples of its own.
+    chooser: Option<Chooser<'a>>,
     sampler: Sampler<'a>,
     decoding: Decoding,
     stop: Vec<String>,
@@ -41,7 +44,16 @@ impl<'a> Asker<'a> {
     pub(crate) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
         let mut asker = Self::of(job.spec, job.engine, &job.settings)?;
         asker.sampler.agreement = job.agreement();
-        Ok(asker)
+        Ok(match &job.choosing {
+            Some(choosing) => asker.choosing(choosing.clone()),
+            None => asker,
+        })
+    }
+
+    /// The asker with examples that are chosen for each record.
+    pub(crate) fn choosing(mut self, choosing: Choosing<'a>) -> Self {
+        self.chooser = Some(Chooser::new(choosing, self.engine));
+        self
     }
 
     /// An asker for a task and the settings of its run.
@@ -61,6 +73,7 @@ impl<'a> Asker<'a> {
         Ok(Self {
             engine,
             composers,
+            chooser: None,
             sampler: Sampler {
                 engine,
                 plan: plan_of(spec, settings),
@@ -78,9 +91,34 @@ impl<'a> Asker<'a> {
         self.composers[0].version()
     }
 
-    /// The record's prompts, one a way to order the examples.
-    pub(crate) fn prompts(&self, record: &Record) -> Result<Vec<Composed>, ComposeError> {
-        self.composers.iter().map(|c| c.compose(record)).collect()
+    /// The record's prompts, one a way to order the examples, with the examples that were chosen for
+    /// it where it has any of its own; its vector may take part in that.
+    pub(crate) fn prompts(
+        &self,
+        record: &Record,
+        vector: Option<&[f32]>,
+    ) -> Result<Prompted, ComposeError> {
+        match &self.chooser {
+            Some(chooser) => chooser.prompts(self, record, vector),
+            None => Ok(Prompted {
+                prompts: self.prompts_behind(&[], record)?,
+                examples: Vec::new(),
+            }),
+        }
+    }
+
+    /// The record's prompts, one a way to order the examples, behind examples of its own.
+    pub(crate) fn prompts_behind(
+        &self,
+        examples: &[Example],
+        record: &Record,
+    ) -> Result<Vec<Composed>, ComposeError> {
+        let reversed: Vec<Example> = examples.iter().rev().cloned().collect();
+        let compose = |(order, composer): (usize, &Composer)| {
+            let examples = if order == 0 { examples } else { &reversed };
+            composer.compose_behind(examples, record)
+        };
+        self.composers.iter().enumerate().map(compose).collect()
     }
 
     /// The prompts of records without content, each with one a way to order the examples.
@@ -154,9 +192,10 @@ impl<'a> Asker<'a> {
 }
 
 /// Whether records are scored twice.
-pub(super) fn uses_both_orders(spec: &TaskSpec, settings: &RunSettings) -> bool {
+pub(crate) fn uses_both_orders(spec: &TaskSpec, settings: &RunSettings) -> bool {
     let closed = matches!(spec.output, Output::Labels { .. });
-    settings.both_orders && closed && spec.examples.len() >= 2
+    let chosen = settings.selection.as_ref().map_or(0, |s| s.count);
+    settings.both_orders && closed && spec.examples.len() + chosen >= 2
 }
 
 /// A composer's error as this crate's.

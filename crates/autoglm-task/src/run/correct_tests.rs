@@ -21,6 +21,15 @@ fn run_all(
     correction: Option<Correction<'_>>,
     resume: Resume,
 ) -> Result<(RunReport, Vec<Row>), TaskError> {
+    run_by(store, correction, resume, RunSettings::default())
+}
+
+fn run_by(
+    store: &mut SqliteStore,
+    correction: Option<Correction<'_>>,
+    resume: Resume,
+    settings: RunSettings,
+) -> Result<(RunReport, Vec<Row>), TaskError> {
     let engine = Scripted::new(Script::default());
     let line = |n: usize| {
         let word = if usize::is_multiple_of(n, 2) {
@@ -34,10 +43,11 @@ fn run_all(
     let spec = review_task();
     let job = Job {
         spec: &spec,
+        choosing: None,
         engine: &engine,
         taught: None,
         similar: None,
-        settings: RunSettings::default(),
+        settings,
         source: "/in.jsonl".to_owned(),
         survey: None,
         output: "/out".to_owned(),
@@ -202,21 +212,87 @@ impl Embed for Opposites {
     }
 }
 
-#[test]
-fn vectors_of_the_records_are_made_where_the_learner_looks_at_them() {
+fn opposites() -> Opposites {
+    Opposites(EmbeddingSpace {
+        name: "opposites".to_owned(),
+        dimensions: 2,
+        max_tokens: 99,
+        similarity: Similarity::Cosine,
+    })
+}
+
+/// A store with feedback on a run, and the vectors of its records by the rows' numbers.
+fn store_with_sides() -> (SqliteStore, Vec<(i64, Vec<f32>)>) {
     let mut store = SqliteStore::in_memory().unwrap();
     let (first, _) = run_all(&mut store, None, Resume::No).unwrap();
     correct_all(&mut store, first.run);
     let feedback = store.feedback("reviews").unwrap();
     let vectors = feedback.iter().map(|row| {
-        let side = if row.index.unwrap_or_default().is_multiple_of(2) {
-            1.0
-        } else {
-            -1.0
-        };
-        (row.id, vec![side, 0.0])
+        let is_even = row.index.unwrap_or_default().is_multiple_of(2);
+        (row.id, vec![if is_even { 1.0 } else { -1.0 }, 0.0])
     });
-    let vectors: Vec<(i64, Vec<f32>)> = vectors.collect();
+    let vectors = vectors.collect();
+    (store, vectors)
+}
+
+/// An engine for vectors that is gone until it is back.
+struct Gone(std::sync::atomic::AtomicBool, Opposites);
+
+impl Embed for Gone {
+    fn space(&self) -> &EmbeddingSpace {
+        self.1.space()
+    }
+
+    fn embed(&self, texts: &[&str], cancel: &Cancel) -> Vec<Result<Embedding, EngineError>> {
+        if self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            let fault = |text: &&str| Err(broken(&format!("{text} 300")).unwrap());
+            return texts.iter().map(fault).collect();
+        }
+        self.1.embed(texts, cancel)
+    }
+}
+
+#[test]
+fn answers_are_kept_where_the_vectors_to_correct_them_by_cannot_be_made() {
+    let (mut store, vectors) = store_with_sides();
+    let feedback = store.feedback("reviews").unwrap();
+    let vectors = vectors.into_iter().collect();
+    let learnt = crate::learn::Corrector::learn(&review_task(), &feedback, &vectors).unwrap();
+    let (learner, _) = learnt.expect("there is feedback");
+    let embedder = Gone(true.into(), opposites());
+    let correction = Correction {
+        corrector: &learner,
+        embedder: Some(&embedder),
+    };
+    let settings = || RunSettings {
+        calibration: Calibration::None,
+        ..RunSettings::default()
+    };
+    let ended = run_by(&mut store, Some(correction), Resume::No, settings());
+    assert!(matches!(ended, Err(TaskError::Engine { .. })));
+    let run = RunId(2);
+    let stored = store.rows(run, 0, 99).unwrap();
+    assert_eq!(stored.len(), 40);
+    assert!(stored.iter().all(|row| row.raw.is_some()));
+    embedder
+        .0
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    let resumed = run_by(&mut store, Some(correction), Resume::Run(run), settings());
+    let (report, rows) = resumed.unwrap();
+    assert_eq!((report.resumed, rows.len()), (40, 40));
+    // As if nothing had happened.
+    let (_, whole) = run_by(&mut store, Some(correction), Resume::No, settings()).unwrap();
+    assert_eq!(rows, whole);
+    assert!(rows.iter().all(|row| {
+        let verdict = row.verdict.as_ref();
+        verdict.is_some_and(|verdict| verdict.learnt.is_some())
+    }));
+}
+
+#[test]
+fn vectors_of_the_records_are_made_where_the_learner_looks_at_them() {
+    let (mut store, vectors) = store_with_sides();
+    let feedback = store.feedback("reviews").unwrap();
     assert_eq!(store.usual_space("reviews").unwrap(), None);
     store.put_vectors("opposites", &vectors).unwrap();
     store.put_vectors("fewer", &vectors[..3]).unwrap();
@@ -227,12 +303,7 @@ fn vectors_of_the_records_are_made_where_the_learner_looks_at_them() {
     assert!(store.vectors("reviews", "another").unwrap().is_empty());
     let learnt = crate::learn::Corrector::learn(&review_task(), &feedback, &stored).unwrap();
     let (learner, _) = learnt.expect("there is feedback");
-    let embedder = Opposites(EmbeddingSpace {
-        name: "opposites".to_owned(),
-        dimensions: 2,
-        max_tokens: 99,
-        similarity: Similarity::Cosine,
-    });
+    let embedder = opposites();
     let correction = Correction {
         corrector: &learner,
         embedder: Some(&embedder),
@@ -384,6 +455,53 @@ fn opinions_of_another_model_or_judge_are_forgotten() {
     assert_eq!(kept((&model, None)), 39);
     assert_eq!(kept(("another", None)), 0);
     assert_eq!(kept((&model, Some("a judge"))), 0);
+}
+
+#[test]
+fn the_present_model_is_that_of_the_latest_run_which_measured_nothing() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let (first, _) = run_all(&mut store, None, Resume::No).unwrap();
+    correct_all(&mut store, first.run);
+    let kept = |store: &SqliteStore| {
+        let mut feedback = store.feedback("reviews").unwrap();
+        crate::learn::only_present_opinions("reviews", &mut feedback, store).unwrap();
+        feedback.iter().filter(|row| row.opinion.is_some()).count()
+    };
+    assert_eq!(kept(&store), 40);
+    // A later run of another model: what the first said tells nothing of it.
+    let mut info = store.run(first.run).unwrap();
+    info.key.model.name = "another".to_owned();
+    let start = crate::store::RunStart {
+        key: &info.key,
+        spec: &info.spec,
+        at: at(),
+    };
+    let later = store.begin(&start).unwrap();
+    assert_eq!(kept(&store), 40, "a run without records answers nothing");
+    let rows = store.rows(first.run, 0, 9).unwrap();
+    store.put_rows(later, &rows).unwrap();
+    assert_eq!(kept(&store), 0);
+}
+
+#[test]
+fn records_of_csv_and_json_are_the_same() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let spec = review_task();
+    let line = serde_json::json!({"text": 4, "label": "positive"});
+    let giver = Giver {
+        spec: &spec,
+        gold_field: None,
+        note: None,
+        pinned: true,
+    };
+    let row = giver.from_line(&store, &crate::scripted::record(&line));
+    store
+        .put_feedback(&spec.name, &[row.unwrap()], at())
+        .unwrap();
+    let mut feedback = store.feedback("reviews").unwrap();
+    let text = crate::scripted::record(&serde_json::json!({"text": "4"}));
+    crate::learn::leave_out(&spec, &mut feedback, &[text]);
+    assert!(feedback.is_empty());
 }
 
 /// Makes vectors as [`Opposites`] does, but for texts that have a fault, and counts what it is

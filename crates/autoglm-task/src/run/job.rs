@@ -5,9 +5,10 @@ use std::sync::Arc;
 use autoglm_spec::{Calibration, Decoding, Output, Sampling, TaskSpec};
 
 use super::ask::uses_both_orders;
-use super::{Correction, Engine, Resume, Survey, Taught};
+use super::{Choosing, Correction, Engine, Resume, Survey, Taught};
 use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Calibrator, Judge, Prior};
+use crate::select::Selection;
 use crate::store::RunKey;
 
 /// Records of a closed set that are given to the engine together: enough to keep batches full,
@@ -24,6 +25,8 @@ pub struct Job<'a> {
     pub engine: &'a dyn Engine,
     /// The judge of labels that labelled records have taught, where there is one.
     pub taught: Option<Taught<'a>>,
+    /// What chooses examples for each record, where the settings say so and no judge is taught.
+    pub choosing: Option<Choosing<'a>>,
     /// How it is run.
     pub settings: RunSettings,
     /// How near texts are, where they are compared by meaning; by their words where none is given.
@@ -67,6 +70,8 @@ pub struct RunSettings {
     pub strict: bool,
     /// Records at most.
     pub limit: Option<u64>,
+    /// How examples are chosen for each record; none where all have the same.
+    pub selection: Option<Selection>,
     /// Hash of the strategy that task and settings come from.
     pub strategy: Option<String>,
     /// What is divided out of labels' probabilities, where it is known before the first record;
@@ -90,6 +95,7 @@ impl Default for RunSettings {
             both_orders: true,
             strict: false,
             limit: None,
+            selection: None,
             strategy: None,
             prior: None,
         }
@@ -116,6 +122,7 @@ impl Job<'_> {
             both_orders: self.uses_both_orders(),
             limit: self.settings.limit,
             strategy: self.settings.strategy.clone(),
+            selection: self.choosing.as_ref().map(Choosing::key),
             feedback: self.correction.map(|correction| correction.key()),
         }
     }

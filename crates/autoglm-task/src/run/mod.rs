@@ -5,6 +5,9 @@
 
 mod answer;
 pub(crate) mod ask;
+mod choose;
+#[cfg(test)]
+mod choose_tests;
 mod correct;
 #[cfg(test)]
 mod correct_tests;
@@ -38,6 +41,7 @@ pub(crate) use answer::without_line;
 use answer::{Answerer, Numbered, Stop};
 
 pub(crate) use ask::{LOGPROB_FLOOR, cannot_compose};
+pub use choose::Choosing;
 pub use correct::Correction;
 pub(crate) use job::agreement_of;
 use job::plan_of;
@@ -256,10 +260,17 @@ impl<'a> Runner<'a> {
             self.waiting.extend(rows);
             return Ok(());
         }
-        if rows.iter().all(Row::is_final) {
+        let is_done = |row: &Row| row.is_final() && !self.awaits_correction(row);
+        if rows.iter().all(is_done) {
             return self.write(&rows);
         }
         self.judge_and_write(rows)
+    }
+
+    /// Whether a row was judged, and feedback has not taken part though it shall.
+    fn awaits_correction(&self, row: &Row) -> bool {
+        let verdict = row.verdict.as_ref();
+        self.job.correction.is_some() && verdict.is_some_and(|verdict| verdict.learnt.is_none())
     }
 
     /// Judges rows, stores them, and then writes them.
@@ -269,7 +280,12 @@ impl<'a> Runner<'a> {
         let (mut rows, failed) = self.judged(rows);
         if let Some(correction) = &self.job.correction {
             step(Step::Correct);
-            correction.apply(&mut rows, self.parts.hooks.cancel)?;
+            let corrected = correction.apply(&mut rows, self.parts.hooks.cancel);
+            if let Err(stop) = corrected {
+                // What was answered is kept, and corrected when the run goes on.
+                self.parts.store.put_rows(self.run, &rows)?;
+                return Err(stop);
+            }
         }
         for row in &mut rows {
             row.abstained = row.verdict.as_ref().and_then(|v| self.doubt(v));
@@ -334,7 +350,7 @@ impl<'a> Runner<'a> {
     /// Estimates the prior on the rows that wait for it, judges and writes them.
     fn settle(&mut self) -> Result<(), Stop> {
         let scores: Vec<Vec<f32>> = self.waiting.iter().filter_map(scores_of).collect();
-        let has_examples = !self.job.spec.examples.is_empty();
+        let has_examples = !self.job.spec.examples.is_empty() || self.job.choosing.is_some();
         self.freeze(Prior::batch(&scores, has_examples))?;
         let rows = std::mem::take(&mut self.waiting);
         self.judge_and_write(rows)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use autoglm_spec::{Cancel, Embed, EngineError, Prompt, Record, TaskSpec, Verdict};
+use autoglm_spec::{Cancel, Embed, EngineError, Example, Prompt, Record, TaskSpec, Verdict};
 use serde::Serialize;
 
 use super::ask::{Asked, Asker, cannot_compose, prompt_hash};
@@ -14,6 +14,7 @@ use crate::ensemble::Ensemble;
 use crate::judge::Prior;
 use crate::judge::agreement::Similar;
 use crate::row::Row;
+use crate::select::SelectionKey;
 use crate::store::{Archive, RunId, RunInfo};
 
 /// A stored record with its prompt.
@@ -49,7 +50,8 @@ pub fn show(store: &dyn Archive, run: RunId, index: u64) -> Result<Shown, TaskEr
     let row = stored_row(store, &info, index)?;
     let spec = shown_spec(store, &info)?;
     let composer = Composer::new(&spec, &info.key.model).map_err(cannot_compose)?;
-    let compose = |record: &Record| composer.compose(record).ok();
+    let examples = examples_of(&row);
+    let compose = |record: &Record| composer.compose_behind(&examples, record).ok();
     let composed = row.input.as_ref().and_then(compose);
     Ok(shown(row, composed))
 }
@@ -126,7 +128,9 @@ fn answer(
     let job = job_of(info, again);
     let asker = Asker::new(&job)?;
     let record = row.input.as_ref().ok_or_else(|| missing(info, row.index))?;
-    let prompts = asker.prompts(record).map_err(cannot_compose)?;
+    let prompts = asker
+        .prompts_behind(&examples_of(row), record)
+        .map_err(cannot_compose)?;
     let asked = Asked {
         index: row.index,
         prompts: &prompts,
@@ -136,6 +140,12 @@ fn answer(
     let judge = job.judge(prior);
     let verdict = answers.remove(0).map(|(raw, _)| judge.verdict(&raw));
     Ok((prompts.into_iter().next(), verdict))
+}
+
+/// The examples that were chosen for a stored record.
+fn examples_of(row: &Row) -> Vec<Example> {
+    let chosen = row.examples.iter();
+    chosen.map(|chosen| chosen.example.clone()).collect()
 }
 
 fn answer_as_taught(
@@ -181,6 +191,7 @@ fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
         spec: &info.spec,
         engine: again.engine,
         taught: None,
+        choosing: None,
         similar: again.similar.clone(),
         settings: RunSettings {
             calibration: info.key.calibration,
@@ -190,6 +201,7 @@ fn job_of<'a>(info: &'a RunInfo, again: &'a Again<'_>) -> Job<'a> {
             plan: info.key.plan,
             compare: info.key.compare,
             calibrator: info.key.calibrator.clone(),
+            selection: info.key.selection.as_ref().map(SelectionKey::selection),
             ..RunSettings::default()
         },
         source: info.key.source.clone(),

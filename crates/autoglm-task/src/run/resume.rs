@@ -108,6 +108,12 @@ fn check(info: &RunInfo, key: &RunKey) -> Result<(), TaskError> {
         &key.ensemble,
     )?;
     same(info, "strategy", &stored.strategy, &key.strategy)?;
+    same(
+        info,
+        "choice of examples",
+        &stored.selection,
+        &key.selection,
+    )?;
     same(info, "limit", &stored.limit, &key.limit)?;
     same(info, "feedback", &stored.feedback, &key.feedback)
 }

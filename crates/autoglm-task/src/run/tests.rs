@@ -14,8 +14,8 @@ use crate::store::{RunStart, SqliteStore};
 pub(super) struct Bench {
     pub(super) spec: TaskSpec,
     pub(super) settings: RunSettings,
-    input: String,
-    format: OutputFormat,
+    pub(super) input: String,
+    pub(super) format: OutputFormat,
     pub(super) resume: Resume,
 }
 
@@ -70,8 +70,13 @@ impl Bench {
         sink: &mut dyn RowSink,
         cancel: &Cancel,
     ) -> Result<RunReport, TaskError> {
-        let job = Job {
+        self.run_job(&self.job(engine)?, store, sink, cancel)
+    }
+
+    pub(super) fn job<'a>(&'a self, engine: &'a dyn Engine) -> Result<Job<'a>, TaskError> {
+        Ok(Job {
             spec: &self.spec,
+            choosing: None,
             engine,
             taught: None,
             settings: self.settings.clone(),
@@ -81,7 +86,16 @@ impl Bench {
             output: "/out".to_owned(),
             resume: self.resume,
             correction: None,
-        };
+        })
+    }
+
+    pub(super) fn run_job(
+        &self,
+        job: &Job<'_>,
+        store: &mut dyn Store,
+        sink: &mut dyn RowSink,
+        cancel: &Cancel,
+    ) -> Result<RunReport, TaskError> {
         let mut records = Records::new(self.input.as_bytes(), InputFormat::Jsonl, "text");
         let clock = Cell::new(0);
         let hooks = Hooks {
@@ -90,7 +104,7 @@ impl Bench {
             progress: &|_| {},
             step: &|_| {},
         };
-        run(&job, &mut records, store, sink, hooks)
+        run(job, &mut records, store, sink, hooks)
     }
 }
 
@@ -423,6 +437,7 @@ fn a_stream_with_other_records_is_not_resumed() {
     let engine = Scripted::new(Script::default());
     let mut job = Job {
         spec: &bench.spec,
+        choosing: None,
         engine: &engine,
         taught: None,
         settings: bench.settings.clone(),

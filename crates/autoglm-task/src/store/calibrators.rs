@@ -20,15 +20,15 @@ pub struct FittedConfidence {
     pub calibrator: Calibrator,
     /// Answers that it was fitted on.
     pub rows: usize,
-    /// One less the squared error of confidences, without it and with it; each half of the rows by
-    /// a calibrator that the other half has taught.
+    /// One less the squared error of confidences, with what corrected them before, if anything did,
+    /// and with it; each half of the rows by a calibrator that the other half has taught.
     pub gain: Paired,
-    /// The calibration error without it, and so with it.
+    /// The calibration error before, and so with it.
     pub calibration_error: [f64; 2],
 }
 
 /// Hash of all that confidences of open answers depend on: task, model with what else determines
-/// its answers, and how these are sampled and compared.
+/// its answers, how examples are chosen for each record, and how answers are sampled and compared.
 pub fn confidence_basis(
     spec: &TaskSpec,
     (model, scope): (&ModelFacts, &str),
@@ -41,7 +41,7 @@ pub fn confidence_basis(
         spec,
         (model, scope, &settings.strategy),
         (&settings.sampling, &settings.plan, &settings.stop),
-        (settings.compare, similar),
+        (settings.compare, similar, &settings.selection),
     ))
 }
 

@@ -206,10 +206,9 @@ impl FeedbackStore for SqliteStore {
     fn put_vectors(&mut self, space: &str, vectors: &[(i64, Vec<f32>)]) -> Result<(), TaskError> {
         self.write("write vectors", |transaction| {
             for (id, vector) in vectors {
-                let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
                 transaction.execute(
                     "INSERT OR REPLACE INTO feedback_vectors VALUES (?1, ?2, ?3)",
-                    params![id, space, bytes],
+                    params![id, space, bytes(vector)],
                 )?;
             }
             Ok(())
@@ -241,7 +240,7 @@ impl FeedbackStore for SqliteStore {
 impl SqliteStore {
     /// Writes all or nothing. The transaction takes its turn among writers before it reads: one
     /// that read first would fail where another wrote in between.
-    fn write<T>(
+    pub(super) fn write<T>(
         &mut self,
         action: &'static str,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -257,7 +256,13 @@ impl SqliteStore {
     }
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+/// A vector as it is stored.
+pub(super) fn bytes(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// The numbers of a vector as it is stored.
+pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     let (words, _) = bytes.as_chunks::<4>();
     words.iter().map(|word| f32::from_le_bytes(*word)).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use autoglm_spec::Example;
+use autoglm_spec::{Example, Record};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::de::DeserializeOwned;
 
@@ -10,6 +10,7 @@ use super::sqlite::{SqliteStore, failed, json, millis};
 use crate::TaskError;
 use crate::ensemble::Ensemble;
 use crate::library::{Added, Ensembles, Entry, Library, Source};
+use crate::select::vector_key;
 
 impl Library for SqliteStore {
     fn add_examples(
@@ -61,12 +62,21 @@ impl Library for SqliteStore {
         let mut remove = || -> rusqlite::Result<Option<i64>> {
             let transaction = self.connection.transaction()?;
             for id in ids {
-                let removed = transaction.execute(
-                    "DELETE FROM examples WHERE task = ?1 AND id = ?2",
-                    params![task, id],
-                )?;
-                if removed == 0 {
+                let removed: Option<String> = transaction
+                    .query_row(
+                        "DELETE FROM examples WHERE task = ?1 AND id = ?2 RETURNING input",
+                        params![task, id],
+                        |row| row.get(0),
+                    )
+                    .optional()?;
+                let Some(input) = removed else {
                     return Ok(Some(*id));
+                };
+                if let Ok(input) = serde_json::from_str::<Record>(&input) {
+                    transaction.execute(
+                        "DELETE FROM example_vectors WHERE task = ?1 AND record = ?2",
+                        params![task, vector_key(&input)],
+                    )?;
                 }
             }
             transaction.commit()?;

@@ -4,6 +4,7 @@ mod calibrators;
 mod evaluations;
 mod feedback;
 mod library;
+mod selection;
 mod sqlite;
 mod stamp;
 mod strategies;
@@ -20,9 +21,12 @@ use crate::judge::agreement::{Compare, SamplingPlan};
 use crate::judge::{Calibrator, Prior};
 use crate::library::Ensembles;
 use crate::row::{Raw, Row};
+use crate::select::SelectionKey;
 
 pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
-pub use evaluations::{EvaluationStore, NewEvaluation, StoredEvaluation};
+pub use evaluations::{
+    EvaluationScores, EvaluationStore, NewEvaluation, RunKind, StoredEvaluation,
+};
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 pub use stamp::TaskStamp;
@@ -90,6 +94,9 @@ pub struct RunKey {
     /// Hash of the strategy; none where the task is run as it is written.
     #[serde(default)]
     pub strategy: Option<String>,
+    /// How examples are chosen for each record; none where all have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionKey>,
     /// The feedback that takes part in the answers.
     #[serde(default)]
     pub feedback: Option<FeedbackKey>,

@@ -15,7 +15,7 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("votes.sql"),
     include_str!("library.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("feedback.sql"),
     include_str!("calibrators.sql"),
     include_str!("evaluations.sql"),
+    include_str!("selection.sql"),
 ];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
@@ -178,7 +179,7 @@ impl Store for SqliteStore {
             let mut statement = self.connection.prepare_cached(
                 "SELECT idx, line, input, prompt_hash, raw, answer, confidence, distribution, \
                  calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us, \
-                 vote, abstained, learnt FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
+                 vote, abstained, learnt, examples FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
             )?;
             let bounds = params![run.0, first as i64, count as i64];
             let rows = statement.query_map(bounds, |row| Ok(read_row(row, run)))?;
@@ -195,8 +196,9 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO records (run, idx, line, input, prompt_hash, raw, answer, \
          confidence, distribution, calibration, error, prompt_tokens, cached_tokens, \
-         completion_tokens, compute_us, vote, abstained, learnt) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+         completion_tokens, compute_us, vote, abstained, learnt, examples) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+         ?19)",
     )?;
     let verdict = row.verdict.as_ref();
     statement.execute(params![
@@ -218,6 +220,7 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
         verdict.and_then(|v| v.vote.as_ref()).map(json),
         row.abstained,
         verdict.and_then(|v| v.learnt.as_ref()).map(json),
+        (!row.examples.is_empty()).then(|| json(&row.examples)),
     ])?;
     Ok(())
 }
@@ -260,6 +263,7 @@ fn read_row(row: &SqlRow<'_>, run: RunId) -> Result<Row, Unread> {
         line: row.get::<_, i64>(1)? as u64,
         input: parsed(row, 2, "input", run.0)?,
         prompt_hash: row.get(3)?,
+        examples: parsed(row, 17, "examples", run.0)?.unwrap_or_default(),
         raw: parsed(row, 4, "raw", run.0)?,
         verdict: read_verdict(row, run)?,
         error: row.get(9)?,

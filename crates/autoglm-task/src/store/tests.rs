@@ -14,6 +14,7 @@ use crate::strategy::{
 
 fn key() -> RunKey {
     RunKey {
+        selection: None,
         task_hash: "t".to_owned(),
         model: ModelFacts {
             name: "m".to_owned(),

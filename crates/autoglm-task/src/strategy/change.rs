@@ -3,6 +3,8 @@
 use autoglm_spec::{Calibration, Example, Sampling};
 
 use super::{ExampleChoice, Strategy};
+use crate::select::{Nearness, Pool};
+use crate::words::cut_to;
 
 /// Characters of a wording that are shown.
 const SHOWN_CHARACTERS: usize = 300;
@@ -18,6 +20,7 @@ pub fn changes(from: &Strategy, to: &Strategy) -> Vec<String> {
     note("instruction", wording(from), wording(to));
     note("answer called", answer_title(from), answer_title(to));
     note("examples", examples(from), examples(to));
+    note("examples for each record", selection(from), selection(to));
     note("calibration", calibration(from), calibration(to));
     note("orders of the examples", orders(from), orders(to));
     note("sampling", sampling(&from.sampling), sampling(&to.sampling));
@@ -37,11 +40,7 @@ fn wording(strategy: &Strategy) -> String {
 
 fn shortened(text: &str) -> String {
     let line = text.lines().collect::<Vec<_>>().join(" / ");
-    if line.chars().count() <= SHOWN_CHARACTERS {
-        return line;
-    }
-    let kept: String = line.chars().take(SHOWN_CHARACTERS).collect();
-    format!("{kept}…")
+    cut_to(SHOWN_CHARACTERS, &line)
 }
 
 fn answer_title(strategy: &Strategy) -> String {
@@ -59,12 +58,33 @@ fn examples(strategy: &Strategy) -> String {
     }
 }
 
+fn selection(strategy: &Strategy) -> String {
+    let Some(selection) = &strategy.selection else {
+        return "none".to_owned();
+    };
+    let by = match selection.by {
+        Nearness::Words => "words",
+        Nearness::Vectors => "vectors",
+        Nearness::Both => "words and vectors",
+    };
+    let pool = match &selection.pool {
+        Pool::Library => "the labelled examples in the store".to_owned(),
+        Pool::Fixed(examples) => format!("{} ({})", examples.len(), fingerprint(examples)),
+    };
+    let tokens = selection
+        .tokens
+        .map(|most| format!(", {most} tokens at most"));
+    let tokens = tokens.unwrap_or_default();
+    format!("the {} nearest by {by} of {pool}{tokens}", selection.count)
+}
+
 /// Tells sets of examples apart.
 fn fingerprint(examples: &[Example]) -> String {
     let lone = Strategy {
         instruction: None,
         answer_title: None,
         examples: ExampleChoice::Fixed(examples.to_vec()),
+        selection: None,
         calibration: Calibration::None,
         both_orders: false,
         sampling: Sampling::GREEDY,

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::judge::agreement::Compare;
 use crate::run::{RunSettings, hexadecimal};
+use crate::select::Selection;
 
 pub use change::changes;
 pub use protect::{Unprotected, check};
@@ -32,8 +33,11 @@ pub struct Strategy {
     /// What prompts call the answer; the task's own title where none is given.
     #[serde(default)]
     pub answer_title: Option<String>,
-    /// The examples in prompts.
+    /// The examples that stand in all prompts.
     pub examples: ExampleChoice,
+    /// How further examples are chosen for each record; none where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
     /// How label bias is removed.
     pub calibration: Calibration,
     /// Whether labels are scored behind the examples in their order and in reverse.
@@ -71,6 +75,7 @@ impl Strategy {
             instruction: None,
             answer_title: None,
             examples: ExampleChoice::Task,
+            selection: settings.selection.clone(),
             calibration: settings.calibration,
             both_orders: settings.both_orders,
             sampling: settings.sampling,
@@ -103,6 +108,7 @@ impl Strategy {
             calibration: self.calibration,
             both_orders: self.both_orders,
             sampling: self.sampling,
+            selection: self.selection.clone(),
             strategy: Some(self.hash()),
             ..settings.clone()
         };

@@ -25,6 +25,7 @@ fn example(text: &str, output: &str) -> Example {
 
 fn other() -> Strategy {
     Strategy {
+        selection: None,
         instruction: Some("Say how the reviewer feels.".to_owned()),
         answer_title: Some("情感".to_owned()),
         examples: ExampleChoice::Fixed(vec![example("fine", "positive")]),

@@ -94,13 +94,14 @@ impl StrategyArgs {
 
     /// The version where it suits the model, which is told; the task runs as it is written by any
     /// other than the model that its live version was found with. A soft prompt is bound to its
-    /// model by its size.
+    /// model by its size, and what was added by hand need not name one.
     fn suited(self, version: Option<StrategyVersion>, model: &str) -> Option<StrategyVersion> {
         let version = version?;
         if self.strategy.is_some() {
             return Some(version);
         }
-        if version.model == model || version.strategy.soft_prompt.is_some() {
+        let is_any_models = version.model.is_empty();
+        if is_any_models || version.model == model || version.strategy.soft_prompt.is_some() {
             tell_live(&version);
             return Some(version);
         }

@@ -15,8 +15,12 @@ use serde_json::json;
 
 use super::choice::{StrategyName, numbered, with_soft_prompt};
 use super::eval::{EvalArgs, Measured, answer};
+use super::records::readable;
+use super::select::{Library, choosing, counter, open_selector};
 use super::task::{engine_args, need};
-use crate::engine::OpenEngine;
+use super::teach::Teacher;
+use super::workbench::Site;
+use crate::engine::{OpenEngine, Pool};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 
@@ -40,23 +44,34 @@ pub(super) fn compare(
         StrategyName::Number(id) => numbered(id, &key, store).map(Some),
     };
     let versions = [version(names[0], store)?, version(names[1], store)?];
+    let held_out = readable(&args.data, &task.spec)?;
     let mut engine: Option<(Option<String>, OpenEngine)> = None;
     let cancel = cancel_on_interrupt();
+    let site = Site {
+        home,
+        pool: &Pool::default(),
+        cancel: &cancel,
+    };
     let mut sides = Vec::new();
     for version in &versions {
         let strategy = version.as_ref().map(|version| &version.strategy);
         let adapter = soft_prompt_of(strategy);
+        let with = with_soft_prompt(engine_args(&args.engine, task), strategy)?;
         if engine.as_ref().is_none_or(|(with, _)| *with != adapter) {
             // The first is given back before the second is loaded.
             drop(engine.take());
-            let wanted = with_soft_prompt(engine_args(&args.engine, task), strategy)?;
-            engine = Some((adapter, wanted.open(home, need(&task.spec))?));
+            engine = Some((adapter, with.open(home, need(&task.spec))?));
         }
         let (_, engine) = engine.as_ref().expect("it was opened above");
         let (spec, settings) = args.calibration.plan(task, strategy);
+        let teacher = Teacher::new(engine, &with, site);
+        let library = Library::Stored(&held_out);
+        let selector = open_selector(&spec, &settings, &library, &teacher, store)?;
+        let tokens = counter(engine);
         let measured = Measured {
             engine,
             taught: None,
+            choosing: choosing(selector.as_ref(), &teacher, &tokens),
             learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
             strategy: version.as_ref().map(|version| version.id),

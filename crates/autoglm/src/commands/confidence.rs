@@ -74,13 +74,15 @@ impl Confidence<'_> {
         rows: &[Row],
         store: &mut SqliteStore,
     ) -> anyhow::Result<()> {
-        let Some(fitted) = evaluation.calibrator(rows)? else {
+        let basis = self.basis()?;
+        let present = store.calibrator(&self.spec.name, &basis)?;
+        let present = present.as_ref().map(|fitted| &fitted.calibrator);
+        let Some(fitted) = evaluation.calibrator(rows, present)? else {
             say("note: confidences stay as they are: there are too few labelled answers, want 40");
             return Ok(());
         };
         let is_better = fitted.gain.is_better();
         if is_better {
-            let basis = self.basis()?;
             store.put_calibrator(&self.spec.name, &basis, &fitted, now())?;
         }
         say(&told(&fitted, is_better));

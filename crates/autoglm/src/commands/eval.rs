@@ -12,7 +12,9 @@ use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, data_hash, draw_examples};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
-use autoglm_task::run::{Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job};
+use autoglm_task::run::{
+    Choosing, Engine, Hooks, Job, Resume, RunSettings, Taught, run as run_job,
+};
 use autoglm_task::store::{EvaluationStore, NewEvaluation, RunId, RunStatus, SqliteStore, Store};
 use autoglm_task::strategy::StrategyId;
 use clap::Args;
@@ -24,6 +26,7 @@ use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
+use super::select::{Library, choosing, counter, open_selector};
 use super::task::{TaskArgs, store_path};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use super::workbench::Site;
@@ -43,10 +46,11 @@ pub(crate) struct EvalArgs {
     /// The field that holds the right answer; label, answer or output when not given.
     #[arg(long, value_name = "FIELD")]
     pub(super) gold: Option<String>,
-    /// Draw examples from these labelled records, in place of the task's own.
+    /// Draw examples from these labelled records, in place of the task's own; with --select those
+    /// that are chosen from for each record.
     #[arg(long, value_name = "FILE")]
     examples: Option<PathBuf>,
-    /// Examples of each label: 2 when not given, with --fit all of them.
+    /// Examples of each label: 2 when not given, with --fit and --select all of them.
     #[arg(long, value_name = "K", requires = "examples")]
     per_label: Option<usize>,
     /// Let the drawn examples teach a judge, in place of putting all of them into the prompt.
@@ -97,17 +101,29 @@ pub(crate) struct EvalArgs {
     pub(super) engine: EngineArgs,
 }
 
+impl EvalArgs {
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.seed.len() == 1 || self.output.is_none(),
+            "--output holds the rows of one seed, {} are given",
+            self.seed.len()
+        );
+        Ok(())
+    }
+
+    /// Whether the drawn examples are what is chosen from for each record.
+    fn draws_library(&self) -> bool {
+        self.examples.is_some() && self.calibration.selects()
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// A task, model or file that cannot be used, too few examples of a label, records without right
 /// answers, an engine or store that fails on the way.
 pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.seed.len() == 1 || args.output.is_none(),
-        "--output holds the rows of one seed, {} are given",
-        args.seed.len()
-    );
+    args.check()?;
     let task = args.task.load()?;
     let mut store = SqliteStore::open(&store_path(home))?;
     if let Some([first, second]) = args.compare.as_deref() {
@@ -138,20 +154,30 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let measured = Measured {
         engine: &engine,
         taught: None,
+        choosing: None,
         learning: None,
         similar: args.calibration.similar(home, &task, &settings)?,
         strategy: chosen.version.as_ref().map(|version| version.id),
         settings,
     };
     let mut reports = Vec::new();
+    let tokens = counter(&engine);
     for &seed in &args.seed {
         let mut spec = pools.with_examples(args, &planned, seed)?;
         if args.fit {
             lesson.rows.clone_from(&spec.examples);
         }
+        let drawn = args
+            .draws_library()
+            .then(|| std::mem::replace(&mut spec.examples, planned.examples.clone()));
         let ensemble = teacher.teach(&lesson, args.teach.settings(), &mut store)?;
+        let mut selector = None;
         if ensemble.is_some() {
             spec.examples.clear();
+        } else {
+            let stored = Library::Stored(&pools.held_out);
+            let library = drawn.as_deref().map_or(stored, Library::Given);
+            selector = open_selector(&spec, &measured.settings, &library, &teacher, &mut store)?;
         }
         let purpose = Purpose {
             ensemble: ensemble.as_ref(),
@@ -160,13 +186,14 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         let learning = args.learning.open(&purpose, &mut store)?;
         let measured = Measured {
             taught: ensemble.as_ref().map(|e| teacher.taught(e)),
+            choosing: choosing(selector.as_ref(), &teacher, &tokens),
             learning: learning.as_ref(),
             ..measured.clone()
         };
-        match report(args, &spec, &teacher, &measured, &mut store)? {
-            Some(report) => reports.push(report),
-            None => return Ok(exit::interrupted()),
-        }
+        let Some(report) = report(args, &spec, &teacher, &measured, &mut store)? else {
+            return Ok(exit::interrupted());
+        };
+        reports.push(report);
     }
     engine.tell_notes();
     print(args, &reports)?;
@@ -249,6 +276,8 @@ pub(super) struct Measured<'a> {
     pub(super) engine: &'a dyn Engine,
     /// What the examples have taught.
     pub(super) taught: Option<Taught<'a>>,
+    /// What chooses examples for each record.
+    pub(super) choosing: Option<Choosing<'a>>,
     /// What feedback has taught.
     pub(super) learning: Option<&'a Learning>,
     pub(super) settings: RunSettings,
@@ -285,7 +314,11 @@ impl Pools {
             return Ok(spec.clone());
         };
         let draw = Draw {
-            per_label: args.per_label.or(if args.fit { None } else { Some(2) }),
+            per_label: args.per_label.or(if args.fit || args.draws_library() {
+                None
+            } else {
+                Some(2)
+            }),
             seed,
             gold_field: args.gold.as_deref(),
         };
@@ -382,6 +415,7 @@ pub(super) fn answer(
         spec,
         engine: measured.engine,
         taught: measured.taught,
+        choosing: measured.choosing.clone(),
         settings: RunSettings {
             limit: args.limit,
             ..measured.settings.clone()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_spec::TaskSpec;
 use autoglm_task::eval::table;
-use autoglm_task::learn::{Corrector, FeedbackReport, Giver};
+use autoglm_task::learn::{Corrector, FeedbackReport, Giver, only_present_opinions};
 use autoglm_task::store::{
     Feedback, FeedbackStore, Judgement, NewFeedback, RunId, SqliteStore, Withdrawal,
 };
@@ -179,7 +179,9 @@ fn print(args: &FeedbackArgs, spec: &TaskSpec, store: &SqliteStore) -> anyhow::R
         Some(space) => store.vectors(&spec.name, &space)?,
         None => BTreeMap::new(),
     };
-    let learnt = Corrector::learn(spec, &store.feedback(&spec.name)?, &vectors)?;
+    let mut feedback = store.feedback(&spec.name)?;
+    only_present_opinions(&spec.name, &mut feedback, store)?;
+    let learnt = Corrector::learn(spec, &feedback, &vectors)?;
     let report: Option<FeedbackReport> = learnt.map(|(_, report)| report);
     let mut out = std::io::stdout().lock();
     match (report, args.json) {

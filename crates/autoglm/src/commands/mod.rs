@@ -26,6 +26,7 @@ pub mod run;
 pub mod runs;
 mod sampling;
 pub mod score;
+mod select;
 pub mod serve;
 pub mod strategy;
 pub(crate) mod task;

@@ -11,11 +11,13 @@ use std::time::Duration;
 use autoglm_spec::{Generate as _, Output, Prompt, TaskSpec};
 use autoglm_task::eval::labelled;
 use autoglm_task::file::TaskFile;
+use autoglm_task::judge::agreement::SamplingPlan;
 use autoglm_task::library::Library as _;
 use autoglm_task::optimize::{
-    Budget, Ended, Search, SearchHooks, SearchProgress, SearchReport, estimate, optimize,
+    Budget, Ended, Search, SearchHooks, SearchProgress, SearchReport, Writer, estimate, optimize,
 };
-use autoglm_task::run::{Engine, RunSettings};
+use autoglm_task::run::RunSettings;
+use autoglm_task::select::{Nearness, Selection};
 use autoglm_task::store::{Feedback, FeedbackStore as _, SqliteStore};
 use autoglm_task::strategy::{Strategy, StrategyVersion};
 use clap::Args;
@@ -23,8 +25,9 @@ use serde::Serialize;
 
 use super::choice::StrategyArgs;
 use super::records::readable;
-use super::run::CalibrationArgs;
+use super::run::WrittenArgs;
 use super::task::{TaskArgs, need, store_path};
+use super::teach::Lesson;
 use crate::engine::{EngineArgs, OpenEngine, RemoteArgs};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
@@ -70,7 +73,7 @@ pub(crate) struct OptimizeArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
     #[command(flatten)]
-    calibration: CalibrationArgs,
+    settings: WrittenArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -130,7 +133,9 @@ pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> 
         task: &task,
         version: chosen.version.as_ref(),
         engine: &engine,
-        teacher: teacher.as_ref(),
+        teacher: teacher
+            .as_ref()
+            .map(|(engine, scope)| (engine, scope.as_str())),
         scope: engine_args.identity(home, need(&task.spec))?,
     };
     let ended = desk.work(&mut store);
@@ -138,13 +143,16 @@ pub(crate) fn run(args: &OptimizeArgs, home: &Path) -> anyhow::Result<ExitCode> 
     ended
 }
 
-fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<OpenEngine>> {
+/// The teacher with what its answers depend on.
+fn open_teacher(args: &OptimizeArgs) -> anyhow::Result<Option<(OpenEngine, String)>> {
     let Some(url) = &args.teacher_engine else {
         return Ok(None);
     };
     let server = RemoteArgs::at(url.clone(), args.teacher_key_file.clone());
-    let engine = server.open(url, args.teacher_model.as_deref(), None)?;
-    Ok(Some(OpenEngine::Remote(engine)))
+    let model = args.teacher_model.as_deref();
+    let engine = server.open(url, model, None)?;
+    let scope = format!("{model:?} {:?}", server.answers_depend_on());
+    Ok(Some((OpenEngine::Remote(engine), scope)))
 }
 
 /// What a search works with.
@@ -154,18 +162,27 @@ struct Desk<'a> {
     task: &'a TaskFile,
     version: Option<&'a StrategyVersion>,
     engine: &'a OpenEngine,
-    teacher: Option<&'a OpenEngine>,
+    /// The teacher, and what else than its model determines its answers.
+    teacher: Option<(&'a OpenEngine, &'a str)>,
     scope: String,
 }
 
 impl Desk<'_> {
     fn work(&self, store: &mut SqliteStore) -> anyhow::Result<ExitCode> {
         let args = self.args;
-        let (_, settings) = args.calibration.plan(self.task, None);
+        let settings = args.settings.settings(&self.task.settings);
         let start = self.start(&settings);
         let records = readable(&args.data, &self.task.spec)?;
         let origin = self.origin();
-        let hold = hold(&self.task.spec, &settings, self.engine.facts().chat, store)?;
+        let by_words = |s: &Selection| s.by == Nearness::Words;
+        anyhow::ensure!(
+            start.selection.as_ref().is_none_or(by_words),
+            "the search compares examples for each record by words alone\n\
+             hint: --strategy none starts from the task as it is written"
+        );
+        let lesson = Lesson::of_any_task(self.task.spec.clone(), store, &[])?;
+        let plan = self.task.settings.plan;
+        let hold = hold(&self.task.spec, plan, self.engine.facts().chat, store)?;
         let search = Search {
             spec: &self.task.spec,
             settings: &settings,
@@ -174,11 +191,12 @@ impl Desk<'_> {
             engine: self.engine,
             writer: self.writer(),
             records: labelled(&self.task.spec, args.gold.as_deref(), records),
+            library: &lesson.rows,
             budget: args.budget.budget,
             seed: args.seed,
             scope: &self.scope,
             origin: &origin,
-            similar: args.calibration.similar(self.home, self.task, &settings)?,
+            similar: args.settings.similar(self.home, self.task, &settings)?,
             hold: hold.as_deref(),
         };
         let cancel = cancel_on_interrupt();
@@ -213,10 +231,14 @@ impl Desk<'_> {
     }
 
     /// Who writes instructions: the teacher, else the model itself where it follows turns.
-    fn writer(&self) -> Option<&dyn Engine> {
-        let own = self.engine.facts().chat.then_some(self.engine);
-        let writer = self.teacher.or(own)?;
-        Some(writer)
+    fn writer(&self) -> Option<Writer<'_>> {
+        if let Some((engine, scope)) = self.teacher {
+            return Some(Writer { engine, scope });
+        }
+        self.engine.facts().chat.then_some(Writer {
+            engine: self.engine,
+            scope: &self.scope,
+        })
     }
 
     fn origin(&self) -> String {
@@ -231,16 +253,17 @@ impl Desk<'_> {
     }
 }
 
-/// What runs answer with besides the prompts that a search measures; none where that is nothing.
+/// What runs answer with besides the prompts that a search measures, as the task says; none where that
+/// is nothing.
 fn hold(
     spec: &TaskSpec,
-    settings: &RunSettings,
+    plan: SamplingPlan,
     is_chat: bool,
     store: &SqliteStore,
 ) -> anyhow::Result<Option<String>> {
     let closed = matches!(spec.output, Output::Labels { .. });
-    let repaired = settings.plan.repair && is_chat;
-    let resampled = !closed && (settings.plan.samples > 1 || repaired);
+    let repaired = plan.repair && is_chat;
+    let resampled = !closed && (plan.samples > 1 || repaired);
     let taught = closed && !store.examples(&spec.name)?.is_empty();
     let corrected = closed && store.feedback(&spec.name)?.iter().any(Feedback::is_live);
     let parts = [

@@ -20,6 +20,7 @@ use super::agreement::AgreementArgs;
 use super::choice::StrategyArgs;
 use super::learning::LearningArgs;
 use super::sampling::DecodingArgs;
+use super::select::SelectArgs;
 use super::task::{TaskArgs, store_path};
 use super::teach::TeachArgs;
 use super::workbench::{Site, Wishes, Workbench};
@@ -99,56 +100,23 @@ pub(crate) struct CalibrationArgs {
     #[arg(long)]
     one_order: bool,
     #[command(flatten)]
+    written: WrittenArgs,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// What no strategy says of how a task is run.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WrittenArgs {
+    #[command(flatten)]
     agreement: AgreementArgs,
     #[command(flatten)]
     decoding: DecodingArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CalibrationChoice {
-    /// Not at all.
-    None,
-    /// By the answers to records without content.
-    Contextual,
-    /// By the mean over the first 256 records.
-    Batch,
-}
-
-impl CalibrationArgs {
-    /// Whether the command line says how label bias is removed or examples are ordered, which
-    /// a taught judge does in its own way.
-    pub(crate) fn is_given(&self) -> bool {
-        self.calibration.is_some() || self.one_order
-    }
-
-    /// A task and the settings of its run by a strategy, or as it is written; what the command
-    /// line says goes over both.
-    pub(crate) fn plan(
-        &self,
-        task: &TaskFile,
-        strategy: Option<&Strategy>,
-    ) -> (TaskSpec, RunSettings) {
-        let settings = self.task_settings(&task.settings);
-        let (spec, settings) = match strategy {
-            Some(strategy) => strategy.apply(&task.spec, &settings),
-            None => (task.spec.clone(), settings),
-        };
-        let calibration = match self.calibration {
-            None => settings.calibration,
-            Some(CalibrationChoice::None) => Calibration::None,
-            Some(CalibrationChoice::Contextual) => Calibration::Contextual,
-            Some(CalibrationChoice::Batch) => Calibration::Batch,
-        };
-        let settings = RunSettings {
-            calibration,
-            both_orders: settings.both_orders && !self.one_order,
-            ..settings
-        };
-        (spec, settings)
-    }
-
+impl WrittenArgs {
     /// The settings as the task has them.
-    pub(crate) fn task_settings(&self, task: &TaskSettings) -> RunSettings {
+    pub(crate) fn settings(&self, task: &TaskSettings) -> RunSettings {
         let settings = RunSettings {
             calibration: task.calibration,
             sampling: task.sampling,
@@ -170,6 +138,69 @@ impl CalibrationArgs {
         run: &RunSettings,
     ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
         self.agreement.similar(home, task, run)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CalibrationChoice {
+    /// Not at all.
+    None,
+    /// By the answers to records without content.
+    Contextual,
+    /// By the mean over the first 256 records.
+    Batch,
+}
+
+impl CalibrationArgs {
+    /// Whether the command line says how label bias is removed, or which examples stand in prompts
+    /// and in which order, which a taught judge does in its own way.
+    pub(crate) fn is_given(&self) -> bool {
+        self.calibration.is_some() || self.one_order || self.select.is_on()
+    }
+
+    /// Whether the command line wants examples for each record.
+    pub(crate) fn selects(&self) -> bool {
+        self.select.is_on()
+    }
+
+    /// A task and the settings of its run by a strategy, or as it is written; what the command
+    /// line says goes over both.
+    pub(crate) fn plan(
+        &self,
+        task: &TaskFile,
+        strategy: Option<&Strategy>,
+    ) -> (TaskSpec, RunSettings) {
+        let settings = self.select.settings(self.written.settings(&task.settings));
+        let (spec, settings) = match strategy {
+            Some(strategy) => strategy.apply(&task.spec, &settings),
+            None => (task.spec.clone(), settings),
+        };
+        let settings = self.select.settings(settings);
+        let calibration = match self.calibration {
+            None => settings.calibration,
+            Some(CalibrationChoice::None) => Calibration::None,
+            Some(CalibrationChoice::Contextual) => Calibration::Contextual,
+            Some(CalibrationChoice::Batch) => Calibration::Batch,
+        };
+        let settings = RunSettings {
+            calibration,
+            both_orders: settings.both_orders && !self.one_order,
+            ..settings
+        };
+        (spec, settings)
+    }
+
+    /// The measure of nearness for open answers, where one is needed.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub(crate) fn similar(
+        &self,
+        home: &Path,
+        task: &TaskFile,
+        run: &RunSettings,
+    ) -> anyhow::Result<Option<Arc<dyn Similar>>> {
+        self.written.similar(home, task, run)
     }
 }
 

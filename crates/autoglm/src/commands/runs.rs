@@ -10,8 +10,9 @@ use autoglm_spec::{Embed, Generate, Vote};
 use autoglm_task::eval::{Evaluation, Report, table};
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Again, Replay, Shown, replay, show};
+use autoglm_task::select::Chosen;
 use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
-use autoglm_task::{Sample, utc};
+use autoglm_task::{Sample, file_name, utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -270,6 +271,11 @@ fn record_text(shown: &Shown) -> String {
     if let Some(input) = &row.input {
         let _ = writeln!(text, "input      {}", json_text(input));
     }
+    for chosen in &row.examples {
+        let Chosen { example, score } = chosen;
+        let input = json_text(&example.input);
+        let _ = writeln!(text, "example    {score:.4} {} ← {input}", example.output);
+    }
     if let Some(prompt) = &shown.prompt {
         let same = if shown.same_prompt {
             "as it was used"
@@ -390,12 +396,4 @@ fn json_text(value: &impl Serialize) -> String {
 
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
-}
-
-fn file_name(source: &str) -> String {
-    let name = Path::new(source).file_name();
-    name.map_or_else(
-        || source.to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }

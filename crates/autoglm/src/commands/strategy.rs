@@ -59,7 +59,8 @@ enum StrategyCommand {
         #[command(flatten)]
         task: TaskArgs,
     },
-    /// Add a candidate that runs the task as it is written with a soft prompt or an adapter.
+    /// Add a candidate that runs the task as it is written with a soft prompt or an adapter, or with
+    /// labelled examples that are chosen for each record (--select).
     Add(Box<AddArgs>),
 }
 
@@ -69,8 +70,8 @@ struct AddArgs {
     task: TaskArgs,
     /// The folder of the soft prompt or adapter as PEFT writes it.
     #[arg(long, value_name = "FOLDER")]
-    soft_prompt: PathBuf,
-    /// The model that it belongs to.
+    soft_prompt: Option<PathBuf>,
+    /// The model that it belongs to; any when not given.
     #[arg(long, short = 'm', value_name = "MODEL", default_value = "")]
     model: String,
     #[command(flatten)]
@@ -161,10 +162,19 @@ fn roll_back(
 fn add(args: &StrategyCommandArgs, store: &mut SqliteStore, added: &AddArgs) -> anyhow::Result<()> {
     let task = added.task.load()?;
     let (spec, settings) = added.calibration.plan(&task, None);
-    let written = Strategy::as_written(&settings);
+    anyhow::ensure!(
+        added.soft_prompt.is_some() || settings.selection.is_some(),
+        "want --soft-prompt FOLDER or --select BY: a strategy differs from the task as it is written"
+    );
+    let folder = added.soft_prompt.as_ref();
     let strategy = Strategy {
-        soft_prompt: Some(SoftPrompt::of_folder(&added.soft_prompt)?),
-        ..written.clone()
+        soft_prompt: folder.map(|f| SoftPrompt::of_folder(f)).transpose()?,
+        ..Strategy::as_written(&settings)
+    };
+    let written = Strategy {
+        soft_prompt: None,
+        selection: None,
+        ..strategy.clone()
     };
     let version = NewStrategy {
         key: StrategyKey::of(&spec),

@@ -13,10 +13,9 @@ use autoglm_spec::{Embed, Example, Language, Record, TaskSpec};
 use autoglm_task::ensemble::{
     Engines, Ensemble, FitProgress, FitReport, FitSettings, Fitting, View, ViewReport, fit, key,
 };
-use autoglm_task::library::{Ensembles, Entry, Library, task_fields};
+use autoglm_task::library::{Ensembles, Entry, Library, identity, task_fields};
 use autoglm_task::run::{Engine, Progress, Taught};
 use clap::Args;
-use serde_json::json;
 
 use super::task::need;
 use super::workbench::Site;
@@ -31,7 +30,7 @@ pub(crate) struct TeachArgs {
     /// --calibration and --one-order) and what labelled answers tell of how sure open ones are.
     #[arg(long)]
     untaught: bool,
-    /// Views that take part: scores, states, vectors; all when not given.
+    /// Views that take part: scores, states, vectors, anchors; the first three when not given.
     #[arg(
         long,
         value_name = "VIEWS",
@@ -53,6 +52,8 @@ enum ViewName {
     States,
     /// A probe on the records' own vectors.
     Vectors,
+    /// The labelled records whose scores are spread alike.
+    Anchors,
 }
 
 impl From<ViewName> for View {
@@ -61,6 +62,7 @@ impl From<ViewName> for View {
             ViewName::Scores => Self::Scores,
             ViewName::States => Self::States,
             ViewName::Vectors => Self::Vectors,
+            ViewName::Anchors => Self::Anchors,
         }
     }
 }
@@ -116,23 +118,33 @@ impl Lesson {
         store: &dyn Library,
         held_out: &[Record],
     ) -> anyhow::Result<Self> {
-        let entries = if spec.output.labels().is_empty() {
-            Vec::new()
-        } else {
-            store.examples(&spec.name)?
-        };
-        let text = |record: &Record| json!(record).to_string();
-        let of_task = |record: &Record| task_fields(&spec, record).ok();
-        let held_out = held_out.iter().filter_map(of_task);
-        let held_out: BTreeSet<String> = held_out.map(|record| text(&record)).collect();
+        if spec.output.labels().is_empty() {
+            return Ok(Self::none(spec));
+        }
+        Self::of_any_task(spec, store, held_out)
+    }
+
+    /// As [`Lesson::stored`], for tasks with open answers, too.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub(crate) fn of_any_task(
+        spec: TaskSpec,
+        store: &dyn Library,
+        held_out: &[Record],
+    ) -> anyhow::Result<Self> {
+        let entries = store.examples(&spec.name)?;
+        let text = |record: &Record| identity(&spec.fields, record);
+        let held_out: BTreeSet<String> = held_out.iter().map(text).collect();
         let (mut rows, mut unfit) = (Vec::new(), 0);
         for Entry { example, .. } in entries {
             let labels = spec.output.labels();
-            let is_label = labels.iter().any(|label| label.name == example.output);
-            match of_task(&example.input).filter(|_| is_label) {
-                Some(input) if held_out.contains(&text(&input)) => {}
-                Some(_) => rows.push(example),
-                None => unfit += 1,
+            let is_known = labels.iter().any(|label| label.name == example.output);
+            match task_fields(&spec, &example.input) {
+                Ok(_) if !labels.is_empty() && !is_known => unfit += 1,
+                Ok(input) if held_out.contains(&text(&input)) => {}
+                Ok(_) => rows.push(example),
+                Err(_) => unfit += 1,
             }
         }
         if unfit > 0 {
@@ -232,16 +244,33 @@ impl<'a> Teacher<'a> {
         Ok(self.embedder.get_or_init(|| open))
     }
 
-    /// The model for vectors, where the judge has needed it.
+    /// The model for vectors, where it was needed.
     pub(crate) fn into_embedder(self) -> Option<Arc<LocalEngine>> {
         self.embedder.into_inner()
+    }
+
+    /// The model for vectors of a task's records.
+    ///
+    /// # Errors
+    /// A task in a language that it does not know, a model that cannot be opened.
+    pub(crate) fn embedder_for(&self, spec: &TaskSpec) -> anyhow::Result<&LocalEngine> {
+        anyhow::ensure!(
+            spec.language == Language::English,
+            "the model for vectors knows English alone\nhint: --select words chooses by words"
+        );
+        self.embedder()
+    }
+
+    /// The model for vectors, where it was opened.
+    pub(crate) fn open_embedder(&self) -> Option<&dyn Embed> {
+        self.embedder.get().map(|e| e.as_ref() as &dyn Embed)
     }
 
     /// The judge with what it needs.
     pub(crate) fn taught<'t>(&'t self, ensemble: &'t Ensemble) -> Taught<'t> {
         Taught {
             ensemble,
-            embedder: self.embedder.get().map(|e| e.as_ref() as &dyn Embed),
+            embedder: self.open_embedder(),
         }
     }
 }
@@ -281,6 +310,7 @@ fn summary(report: &FitReport) -> String {
             View::Scores => "scores",
             View::States => "states",
             View::Vectors => "vectors",
+            View::Anchors => "anchors",
         };
         format!("{name} {:.3} × {:.2}", view.accuracy, view.weight)
     };

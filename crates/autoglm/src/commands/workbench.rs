@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, TaskSpec};
+use autoglm_spec::{Cancel, Embed, Prompt, TaskSpec};
 use autoglm_task::ensemble::Ensemble;
 use autoglm_task::file::TaskFile;
 use autoglm_task::judge::agreement::Similar;
-use autoglm_task::run::{Job, Resume, RunSettings, Taught};
+use autoglm_task::run::{Choosing, Job, Resume, RunSettings, Taught};
+use autoglm_task::select::Selector;
 use autoglm_task::store::SqliteStore;
 use autoglm_task::strategy::StrategyVersion;
 
@@ -17,6 +18,7 @@ use super::choice::StrategyArgs;
 use super::confidence::Confidence;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::run::CalibrationArgs;
+use super::select::{Library, open_selector};
 use super::teach::{Lesson, TeachArgs, Teacher};
 use crate::engine::{EngineArgs, OpenEngine, Pool};
 
@@ -55,7 +57,14 @@ pub(crate) struct Workbench {
     embedder: Option<Arc<LocalEngine>>,
     learning: Option<Learning>,
     similar: Option<Arc<dyn Similar>>,
+    /// Chooses examples for each record.
+    selector: Option<Arc<Selector>>,
+    /// Counts the tokens of prompts.
+    tokens: Box<Counter>,
 }
+
+/// Counts the tokens of a prompt, where the engine can.
+type Counter = dyn Fn(&Prompt) -> Option<usize> + Send + Sync;
 
 impl Workbench {
     /// Opens the engine and brings together what the store holds of the task.
@@ -76,6 +85,8 @@ impl Workbench {
         let mut bench = Self {
             spec,
             settings,
+            tokens: chosen.engine.counter(),
+            selector: None,
             engine: chosen.engine,
             version: chosen.version,
             ensemble: None,
@@ -140,18 +151,28 @@ impl Workbench {
         };
         let teacher = Teacher::new(&self.engine, engine_args, site);
         self.ensemble = teacher.teach(&lesson, wishes.teach.settings(), store)?;
+        if self.ensemble.is_none() {
+            let library = Library::Stored(&[]);
+            self.selector = open_selector(&self.spec, &self.settings, &library, &teacher, store)?;
+        }
         self.embedder = teacher.into_embedder();
         Ok(())
     }
 
     /// A job on records from a place to a place.
     pub(crate) fn job(&self, source: String, output: String) -> Job<'_> {
+        let embedder = self.embedder.as_deref().map(|e| e as &dyn Embed);
         Job {
             spec: &self.spec,
             engine: &self.engine,
-            taught: self.ensemble.as_ref().map(|ensemble| Taught {
-                ensemble,
-                embedder: self.embedder.as_deref().map(|e| e as &dyn Embed),
+            taught: self
+                .ensemble
+                .as_ref()
+                .map(|ensemble| Taught { ensemble, embedder }),
+            choosing: self.selector.as_ref().map(|selector| Choosing {
+                selector: Arc::clone(selector),
+                embedder,
+                tokens: Some(&*self.tokens),
             }),
             settings: self.settings.clone(),
             similar: self.similar.clone(),

@@ -133,6 +133,17 @@ impl OpenEngine {
         }
     }
 
+    /// What counts the tokens of prompts, where the engine can.
+    pub fn counter(&self) -> Box<dyn Fn(&Prompt) -> Option<usize> + Send + Sync> {
+        match self {
+            Self::Local(engine) => {
+                let engine = Arc::clone(engine);
+                Box::new(move |prompt| engine.encode(prompt).ok().map(|tokens| tokens.len()))
+            }
+            Self::Remote(_) => Box::new(|_| None),
+        }
+    }
+
     /// What the engine on this machine has done.
     pub fn stats(&self) -> Option<EngineStats> {
         match self {

@@ -4,9 +4,10 @@ use maud::{Markup, html};
 
 use super::super::{DataGroup, StrategyFacts, VersionScore};
 use super::plot::{Axis, Frame, Plot};
-use super::words::{counted, file_name, minute, share, shell, span, version};
+use super::words::{counted, minute, share, shell, span, version};
 use super::{Context, nothing, scrolling};
 use crate::strategy::StrategyState;
+use crate::words::file_name;
 
 pub(super) fn section(context: Context<'_>) -> Markup {
     let report = context.report;

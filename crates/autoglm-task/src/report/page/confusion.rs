@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::super::records::cut;
 use super::words::{share, shell};
 use super::{Context, nothing, scrolling};
 use crate::eval::{ClosedQuality, Confusion, Quality};
@@ -47,7 +48,7 @@ fn table(context: Context<'_>, closed: &ClosedQuality) -> Markup {
                     tr {
                         td {}
                         @for label in &closed.labels {
-                            th.number scope="col" lang=(context.language) { bdi { (label.label) } }
+                            th.number scope="col" lang=(context.language) { bdi { (cut(&label.label)) } }
                         }
                         th.number scope="col" { "no answer" }
                     }
@@ -55,7 +56,7 @@ fn table(context: Context<'_>, closed: &ClosedQuality) -> Markup {
                 tbody {
                     @for (gold, counts) in closed.confusion.iter().enumerate() {
                         tr {
-                            th scope="row" lang=(context.language) { bdi { (closed.labels[gold].label) } }
+                            th scope="row" lang=(context.language) { bdi { (cut(&closed.labels[gold].label)) } }
                             @for (given, count) in counts.iter().enumerate() {
                                 (cell(*count, closed.labels[gold].rows, gold == given))
                             }
@@ -106,9 +107,9 @@ fn confused(context: Context<'_>, closed: &ClosedQuality, confusion: &Confusion)
     let right = &closed.labels[confusion.right];
     html! {
         tr {
-            th scope="row" lang=(context.language) { bdi { (right.label) } }
+            th scope="row" lang=(context.language) { bdi { (cut(&right.label)) } }
             @match confusion.given {
-                Some(given) => td lang=(context.language) { bdi { (closed.labels[given].label) } },
+                Some(given) => td lang=(context.language) { bdi { (cut(&closed.labels[given].label)) } },
                 None => td { "no answer" },
             }
             td.number { (confusion.rows) }
@@ -133,7 +134,7 @@ fn labels(context: Context<'_>, closed: &ClosedQuality) -> Markup {
                 tbody {
                     @for label in closed.labels.iter().take(LABELS) {
                         tr {
-                            th scope="row" lang=(context.language) { bdi { (label.label) } }
+                            th scope="row" lang=(context.language) { bdi { (cut(&label.label)) } }
                             td.number { (label.rows) }
                             td.number { (label.given) }
                             td.number { (share(label.precision)) }

@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::super::collect::headline;
-use super::words::{counted, file_name, minute, percent, share, shell, span};
+use super::super::records::cut;
+use super::words::{counted, minute, percent, share, shell, span};
 use super::{Context, nothing};
 use crate::eval::{ConfidenceQuality, Quality};
 use crate::store::StoredEvaluation;
+use crate::words::file_name;
 
 /// Labels that are seen without a click.
 const OPEN_LABELS: usize = 24;
@@ -64,11 +65,11 @@ fn labels(context: Context<'_>) -> Markup {
 
 fn figures(context: Context<'_>, evaluation: &StoredEvaluation) -> Markup {
     let found = &evaluation.report;
-    let (measure, value, interval) = headline(found);
+    let headline = found.quality.headline();
     let confidence = &found.confidence;
     html! {
         div.figures {
-            (figure(&measure, &share(value), &html! { "95 % interval " (span(interval)) (floor(context, &found.quality)) }))
+            (figure(&headline.measure.to_string(), &share(headline.value), &html! { "95 % interval " (span(headline.interval)) (floor(context, &found.quality)) }))
             (figure("calibration error", &share(confidence.calibration_error), &html! {
                 "how far confidences are from the share of right answers"
             }))
@@ -100,7 +101,7 @@ fn figure(name: &str, value: &str, more: &Markup) -> Markup {
 fn floor(context: Context<'_>, quality: &Quality) -> Markup {
     html! {
         @if let Quality::Closed(closed) = quality {
-            "; always " bdi lang=(context.language) { (closed.majority.label) } " reaches "
+            "; always " bdi lang=(context.language) { (cut(&closed.majority.label)) } " reaches "
             (share(closed.majority.accuracy))
         }
     }

@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::super::records::computed_tokens;
 use super::super::{RecordFacts, RunFacts};
-use super::words::{counted, duration, file_name, minute, part, percent, share, shell};
+use super::words::{counted, duration, minute, part, percent, share, shell};
 use super::{Context, nothing};
+use crate::words::file_name;
 
 /// Records that are seen without a click.
 const OPEN_RECORDS: usize = 10;

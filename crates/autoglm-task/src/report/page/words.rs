@@ -1,6 +1,5 @@
 //! Numbers, names and command lines as the page writes them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use autoglm_spec::Language;
@@ -50,14 +49,6 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// The last part of a path.
-pub(super) fn file_name(source: &str) -> String {
-    let name = Path::new(source).file_name();
-    name.map_or(source.to_owned(), |name| {
-        name.to_string_lossy().into_owned()
-    })
-}
-
 pub(super) fn language(language: Language) -> &'static str {
     match language {
         Language::English => "en",
@@ -105,8 +96,6 @@ mod tests {
     fn spans_and_files_read_well() {
         assert_eq!(duration(Duration::from_micros(12_345)), "12.3 ms");
         assert_eq!(duration(Duration::from_millis(4_200)), "4.2 s");
-        assert_eq!(file_name("/data/评论.jsonl"), "评论.jsonl");
-        assert_eq!(file_name("-"), "-");
         assert_eq!(minute(951_827_696_000), "2000-02-29 12:34");
     }
 }
