@@ -1,4 +1,4 @@
-//! A real browser, driven over the WebDriver protocol.
+//! A real browser, driven over the `WebDriver` protocol.
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Long enough for a busy machine; nothing waits so long that goes as it should.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(40);
 
 pub(crate) const TAB: &str = "\u{E004}";
@@ -50,6 +50,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Opens the page of a site such as `http://127.0.0.1:8080`; nothing where there is no
     /// browser, which is said.
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests is to know")]
     pub(crate) fn open(site: &str, look: Look) -> Option<Self> {
         let spawned = Command::new("chromedriver")
             .arg("--port=0")
@@ -186,12 +187,13 @@ impl Browser {
     /// Presses keys one after another, wherever the keyboard stands.
     pub(crate) fn press(&self, keys: &[&str]) {
         let stroke = |key: &&str| [stroke("keyDown", key), stroke("keyUp", key)];
-        self.keys(keys.iter().flat_map(stroke).collect());
+        let strokes: Vec<Value> = keys.iter().flat_map(stroke).collect();
+        self.keys(&strokes);
     }
 
     /// Presses a key while another one is held.
     pub(crate) fn press_with(&self, held: &str, key: &str) {
-        self.keys(vec![
+        self.keys(&[
             stroke("keyDown", held),
             stroke("keyDown", key),
             stroke("keyUp", key),
@@ -205,7 +207,7 @@ impl Browser {
         self.press(&chars.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
-    fn keys(&self, actions: Vec<Value>) {
+    fn keys(&self, actions: &[Value]) {
         let keyboard = json!({"type": "key", "id": "keyboard", "actions": actions});
         self.post("/actions", &json!({"actions": [keyboard]}));
     }
