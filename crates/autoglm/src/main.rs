@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::knowledge::{ask, index, search};
 use crate::commands::{
     chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity,
     report, run, runs, score, strategy, tokenize,
@@ -48,6 +49,9 @@ enum Command {
     Chat(chat::ChatArgs),
     Score(score::ScoreArgs),
     Embed(embed::EmbedArgs),
+    Index(index::IndexArgs),
+    Search(Box<search::SearchArgs>),
+    Ask(Box<ask::AskArgs>),
     Perplexity(perplexity::PerplexityArgs),
     Tokenize(tokenize::TokenizeArgs),
 }
@@ -76,6 +80,9 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,
         Command::Embed(args) => return embed::run(args, home),
+        Command::Index(args) => return index::run(args, home),
+        Command::Search(args) => search::run(args, home)?,
+        Command::Ask(args) => ask::run(args, home)?,
         Command::Score(args) => score::run(args, home)?,
         Command::Perplexity(args) => perplexity::run(args, home)?,
         Command::Tokenize(args) => tokenize::run(args, home)?,

@@ -13,6 +13,7 @@ pub mod examples;
 pub mod feedback;
 pub mod generate;
 pub mod init;
+pub mod knowledge;
 pub mod learn;
 mod learning;
 pub mod model;
