@@ -39,7 +39,9 @@ impl Words {
     pub(crate) fn vector(text: &str) -> Vec<f32> {
         let mut vector = vec![0.01; WIDTH];
         for word in terms(text) {
-            let place = word.bytes().fold(7_usize, |hash, byte| hash.wrapping_mul(31) + usize::from(byte));
+            let place = word.bytes().fold(7_usize, |hash, byte| {
+                hash.wrapping_mul(31) + usize::from(byte)
+            });
             vector[place % WIDTH] += 1.0;
         }
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();

@@ -136,7 +136,11 @@ fn without_marks(sentence: &str) -> (String, Option<usize>) {
 pub(super) fn render(sentences: &[Sentence]) -> String {
     let mut text = String::new();
     for sentence in sentences.iter().filter(|sentence| sentence.supported) {
-        if text.chars().next_back().is_some_and(|c| c.is_ascii() && !c.is_whitespace()) {
+        if text
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_ascii() && !c.is_whitespace())
+        {
             text.push(' ');
         }
         text.push_str(&sentence.text);

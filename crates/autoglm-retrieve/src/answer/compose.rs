@@ -10,13 +10,32 @@ use crate::chunk::CountTokens;
 use crate::search::Ranked;
 
 /// What ends an answer: a model that goes on to ask itself questions has answered.
-pub(super) const STOPS: [&str; 6] = ["\n\n", "\nQuestion:", "\nDocument", "\n问题", "\n文档", "\n["];
+pub(super) const STOPS: [&str; 6] = [
+    "\n\n",
+    "\nQuestion:",
+    "\nDocument",
+    "\n问题",
+    "\n文档",
+    "\n[",
+];
 
 /// How models say that there is no answer.
 const NOTHING: &[&str] = &[
-    "not in the documents", "do not say", "does not say", "not mentioned", "not provided",
-    "no information", "cannot be determined", "don't know", "do not know", "没有答案", "没有提到",
-    "未提及", "文档中没有", "无法确定", "不知道",
+    "not in the documents",
+    "do not say",
+    "does not say",
+    "not mentioned",
+    "not provided",
+    "no information",
+    "cannot be determined",
+    "don't know",
+    "do not know",
+    "没有答案",
+    "没有提到",
+    "未提及",
+    "文档中没有",
+    "无法确定",
+    "不知道",
 ];
 
 /// A prompt with the passages that are in it.
@@ -68,7 +87,10 @@ pub fn compose(
             role,
             text: text.to_owned(),
         };
-        Prompt::Chat(vec![segment(Role::System, instruction), segment(Role::User, &text)])
+        Prompt::Chat(vec![
+            segment(Role::System, instruction),
+            segment(Role::User, &text),
+        ])
     } else {
         Prompt::Plain(format!("{instruction}\n\n{text}"))
     };
@@ -86,7 +108,14 @@ fn document(number: usize, ranked: &Ranked, is_chinese: bool) -> String {
     }
     text.push('\n');
     for line in passage.text.lines().filter(|line| !line.trim().is_empty()) {
-        let poses = ["Document", "Question:", "Answer:", "文档", "问题：", "答案："];
+        let poses = [
+            "Document",
+            "Question:",
+            "Answer:",
+            "文档",
+            "问题：",
+            "答案：",
+        ];
         if poses.iter().any(|mark| line.trim_start().starts_with(mark)) {
             text.push_str("  ");
         }

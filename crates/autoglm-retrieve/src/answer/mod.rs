@@ -36,8 +36,10 @@ pub struct AnswerSettings {
     pub passages: usize,
     /// Tokens of the answer at most.
     pub answer_tokens: usize,
-    /// How much of a question the passages must cover for it to be answered, from 0 to 1.
+    /// How much of a question a passage must cover for it to be answered, from 0 to 1.
     pub min_coverage: f64,
+    /// The same for questions in Chinese, of which pairs of characters are compared.
+    pub min_coverage_chinese: f64,
     /// The share of a sentence's words that its source must have for it to be supported.
     pub min_overlap: f64,
     /// How much likelier, in natural logarithms a token, the model must find a sentence with its
@@ -52,7 +54,8 @@ impl Default for AnswerSettings {
             context_tokens: 1_200,
             passages: 3,
             answer_tokens: 96,
-            min_coverage: 0.6,
+            min_coverage: 0.53,
+            min_coverage_chinese: 0.27,
             min_overlap: 0.6,
             min_gain: 0.0,
         }
@@ -116,7 +119,12 @@ impl Asker<'_> {
         cancel: &Cancel,
     ) -> Result<Answer, RetrieveError> {
         let coverage = coverage(self.store, question, &found)?;
-        let composed = compose(question, found, self.tokens, (settings, self.generate.facts().chat));
+        let composed = compose(
+            question,
+            found,
+            self.tokens,
+            (settings, self.generate.facts().chat),
+        );
         let mut answer = Answer {
             text: refusal_text(question).to_owned(),
             refused: None,
@@ -129,7 +137,12 @@ impl Asker<'_> {
             answer.refused = Some(Refusal::NothingFound);
             return Ok(answer);
         }
-        if coverage < settings.min_coverage {
+        let wanted = if is_chinese(question) {
+            settings.min_coverage_chinese
+        } else {
+            settings.min_coverage
+        };
+        if coverage < wanted {
             answer.refused = Some(Refusal::NotCovered);
             return Ok(answer);
         }
@@ -203,5 +216,8 @@ pub fn refusal_text(question: &str) -> &'static str {
 }
 
 fn is_chinese(text: &str) -> bool {
-    matches!(TextLanguage::of(text), TextLanguage::Chinese | TextLanguage::Mixed)
+    matches!(
+        TextLanguage::of(text),
+        TextLanguage::Chinese | TextLanguage::Mixed
+    )
 }

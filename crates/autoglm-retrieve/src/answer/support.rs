@@ -26,7 +26,8 @@ pub struct Support {
 impl Support {
     /// Whether both are as much as is asked for.
     pub(super) fn is_enough(self, settings: &AnswerSettings) -> bool {
-        self.overlap >= settings.min_overlap && self.gain.is_none_or(|gain| gain >= settings.min_gain)
+        self.overlap >= settings.min_overlap
+            && self.gain.is_none_or(|gain| gain >= settings.min_gain)
     }
 }
 
@@ -59,7 +60,9 @@ pub(super) fn gains(
         let option = scoring?.options.first().copied();
         logprobs.push(option.map_or(0.0, |o| f64::from(o.logprob) / o.tokens.max(1) as f64));
     }
-    let cited = sentences.iter_mut().filter(|sentence| sentence.citation.is_some());
+    let cited = sentences
+        .iter_mut()
+        .filter(|sentence| sentence.citation.is_some());
     for (sentence, pair) in cited.zip(logprobs.as_chunks::<2>().0) {
         sentence.support.gain = Some(pair[0] - pair[1]);
     }

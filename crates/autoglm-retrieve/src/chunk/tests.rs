@@ -72,7 +72,7 @@ fn long_paragraphs_are_cut_at_sentences_and_long_sentences_at_words() {
         "写前日志先写。再写。",
         Format::Plain,
         4,
-        &[("", "写前日志"), ("", "先写。再写。")],
+        &[("", "写前日志"), ("", "先写。"), ("", "再写。")],
     );
 }
 

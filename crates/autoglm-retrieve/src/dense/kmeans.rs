@@ -59,11 +59,6 @@ impl Tree {
         }
     }
 
-    /// The number of groups.
-    pub(crate) fn len(&self) -> usize {
-        self.fine.len() / self.width.max(1)
-    }
-
     /// The centres of groups, one after the other.
     pub(crate) fn centres(&self) -> impl Iterator<Item = &[f32]> {
         self.fine.chunks_exact(self.width.max(1))

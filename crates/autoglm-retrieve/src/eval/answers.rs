@@ -51,15 +51,26 @@ pub fn measure_answers(answered: &[Answered<'_>]) -> AnswerReport {
         estimate(&values)
     };
     let scores = |score: &dyn Fn(&str, &str) -> f64| -> Vec<f64> {
-        answered.iter().map(|answered| best(answered, score)).collect()
+        answered
+            .iter()
+            .map(|answered| best(answered, score))
+            .collect()
     };
-    let f1_answered: Vec<f64> = given.iter().map(|answered| best(answered, &token_f1)).collect();
+    let f1_answered: Vec<f64> = given
+        .iter()
+        .map(|answered| best(answered, &token_f1))
+        .collect();
     let citations: Vec<Cited> = given.iter().flat_map(|answered| cited(answered)).collect();
     let of_citations = |value: fn(&Cited) -> bool| share(citations.iter().map(value).collect());
     let is_cited = |answered: &&Answered<'_>| cited(answered).iter().any(|cited| cited.is_gold);
     AnswerReport {
         questions: answered.len(),
-        refused: share(answered.iter().map(|a| a.answer.refused.is_some()).collect()),
+        refused: share(
+            answered
+                .iter()
+                .map(|a| a.answer.refused.is_some())
+                .collect(),
+        ),
         exact_match: estimate(&scores(&exact_match)),
         f1: estimate(&scores(&token_f1)),
         f1_answered: estimate(&f1_answered),
@@ -87,10 +98,16 @@ fn cited(answered: &Answered<'_>) -> Vec<Cited> {
         let citation = sentence.citation.as_ref()?;
         let source = sources.get(citation.number - 1);
         let source = source.filter(|source| source.passage.id == citation.passage);
-        let words = source.map(|source| terms(&source.passage.with_titles())).unwrap_or_default();
+        let words = source
+            .map(|source| terms(&source.passage.with_titles()))
+            .unwrap_or_default();
         Some(Cited {
             resolves: source.is_some(),
-            bears_out: crate::answer::is_borne_out(&sentence.text, &answered.asked.question, &words),
+            bears_out: crate::answer::is_borne_out(
+                &sentence.text,
+                &answered.asked.question,
+                &words,
+            ),
             is_gold: source.is_some_and(|source| {
                 source.passage.record.as_deref() == Some(answered.asked.passage.as_str())
             }),
@@ -105,13 +122,23 @@ fn best(answered: &Answered<'_>, score: &dyn Fn(&str, &str) -> f64) -> f64 {
         return 0.0;
     }
     let text = without_citations(&answered.answer);
-    let scores = answered.asked.answers.iter().map(|right| score(&text, right));
+    let scores = answered
+        .asked
+        .answers
+        .iter()
+        .map(|right| score(&text, right));
     scores.fold(0.0, f64::max)
 }
 
 fn without_citations(answer: &Answer) -> String {
-    let shown = answer.sentences.iter().filter(|sentence| sentence.supported);
-    shown.map(|sentence| sentence.text.as_str()).collect::<Vec<_>>().join(" ")
+    let shown = answer
+        .sentences
+        .iter()
+        .filter(|sentence| sentence.supported);
+    shown
+        .map(|sentence| sentence.text.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether an answer is the right one but for case, punctuation and articles: 1 or 0.

@@ -67,7 +67,9 @@ impl Reading {
 
 fn question(asked: &Value, passage: &str) -> Option<Asked> {
     let answers = asked.get("answers")?.as_array()?;
-    let answers = answers.iter().map(|answer| Some(answer.get("text")?.as_str()?.to_owned()));
+    let answers = answers
+        .iter()
+        .map(|answer| Some(answer.get("text")?.as_str()?.to_owned()));
     Some(Asked {
         question: asked.get("question")?.as_str()?.to_owned(),
         answers: answers.collect::<Option<Vec<_>>>()?,

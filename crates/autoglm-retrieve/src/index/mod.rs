@@ -255,7 +255,13 @@ impl Indexer<'_> {
             return Ok(Ok(None));
         }
         match read(&bytes, file.format, &self.limits) {
-            Ok(extracted) => Ok(Ok(Some(self.cut(&path, state, file.format, &extracted, outcome)))),
+            Ok(extracted) => Ok(Ok(Some(self.cut(
+                &path,
+                state,
+                file.format,
+                &extracted,
+                outcome,
+            )))),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -304,7 +310,8 @@ impl Indexer<'_> {
         match read(bytes, format, &self.limits) {
             Ok(extracted) => {
                 let document = self.cut(name, state, format, &extracted, &mut outcome);
-                let done = self.write(&mut vec![(document, is_known)], &mut outcome, &mut |_| {})?;
+                let done =
+                    self.write(&mut vec![(document, is_known)], &mut outcome, &mut |_| {})?;
                 outcome.cancelled = !done;
             }
             Err(error) => outcome.broken.push(Broken {

@@ -65,9 +65,16 @@ impl Desk {
 
     fn find(&self, words: &str) -> Vec<String> {
         let store = self.store();
-        let hits = store.lexical(&terms(words), &Filter::default(), 100).unwrap();
+        let hits = store
+            .lexical(&terms(words), &Filter::default(), 100)
+            .unwrap();
         let ids: Vec<PassageId> = hits.iter().map(|hit| hit.passage).collect();
-        store.passages(&ids).unwrap().into_iter().map(|p| p.text).collect()
+        store
+            .passages(&ids)
+            .unwrap()
+            .into_iter()
+            .map(|p| p.text)
+            .collect()
     }
 }
 
@@ -79,10 +86,20 @@ fn what_has_not_changed_is_not_read_and_what_is_gone_is_gone() {
     let first = desk.index();
     assert_eq!((first.added, first.passages, first.embedded), (2, 2, 2));
     let second = desk.index();
-    assert_eq!((second.unchanged, second.added + second.changed + second.passages), (2, 0));
+    assert_eq!(
+        (
+            second.unchanged,
+            second.added + second.changed + second.passages
+        ),
+        (2, 0)
+    );
     desk.write("a.md", "# Pump\n\nOil it.\n\n# Valve\n\nTurn it.\n");
     let third = desk.index();
-    assert_eq!((third.changed, third.unchanged, third.embedded), (1, 1, 1), "the old text keeps its vector");
+    assert_eq!(
+        (third.changed, third.unchanged, third.embedded),
+        (1, 1, 1),
+        "the old text keeps its vector"
+    );
     fs::remove_dir_all(desk.docs().join("sub")).unwrap();
     let fourth = desk.index();
     assert_eq!((fourth.removed, fourth.unchanged), (1, 1));
@@ -126,8 +143,15 @@ fn a_broken_document_is_named_and_the_rest_is_indexed() {
     desk.write("f.png", [0_u8; 9]);
     let outcome = desk.index();
     assert_eq!(outcome.added, 2);
-    let broken: Vec<(&str, bool)> = outcome.broken.iter().map(|b| (b.path.rsplit('/').next().unwrap(), b.in_part)).collect();
-    assert_eq!(broken, [("a.pdf", false), ("b.docx", false), ("c.jsonl", true)]);
+    let broken: Vec<(&str, bool)> = outcome
+        .broken
+        .iter()
+        .map(|b| (b.path.rsplit('/').next().unwrap(), b.in_part))
+        .collect();
+    assert_eq!(
+        broken,
+        [("a.pdf", false), ("b.docx", false), ("c.jsonl", true)]
+    );
     assert_eq!((desk.find("kept").len(), desk.find("fine").len()), (1, 1));
 }
 
@@ -148,9 +172,15 @@ fn a_collection_of_one_model_is_not_mixed_with_vectors_of_another() {
     desk.index();
     desk.words = Words::new("others");
     let error = desk.run(&[&desk.docs()]).unwrap_err().to_string();
-    assert!(error.contains("of the model words, the model given is others"), "{error}");
+    assert!(
+        error.contains("of the model words, the model given is others"),
+        "{error}"
+    );
     desk.store().set_space(Some(desk.words.space())).unwrap();
-    assert_eq!((desk.index().changed, desk.store().about().unwrap().vectors), (1, 1));
+    assert_eq!(
+        (desk.index().changed, desk.store().about().unwrap().vectors),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -170,7 +200,10 @@ fn chinese_has_no_vectors_of_a_model_that_knows_none() {
         now_ns: i64::MAX,
         cancel: &Cancel::default(),
     };
-    assert_eq!(indexer.run(&[&desk.docs()], &mut |_| {}).unwrap().embedded, 1);
+    assert_eq!(
+        indexer.run(&[&desk.docs()], &mut |_| {}).unwrap().embedded,
+        1
+    );
     assert_eq!(desk.find("水泵").len(), 1);
 }
 
@@ -179,7 +212,10 @@ struct Stream(u64);
 
 impl Stream {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.0 >> 33) as usize % limit
     }
 }
@@ -199,7 +235,13 @@ fn random_operations(operations: usize) {
         } else {
             // Words of its own, so that paragraphs are passages of their own.
             let paragraphs: Vec<String> = (0..=stream.below(3))
-                .map(|p| (0..30).map(|w| format!("o{operation}p{p}w{w} ")).collect::<String>().trim().to_owned())
+                .map(|p| {
+                    (0..30)
+                        .map(|w| format!("o{operation}p{p}w{w} "))
+                        .collect::<String>()
+                        .trim()
+                        .to_owned()
+                })
                 .collect();
             desk.write(&name, paragraphs.join("\n\n"));
             files.insert(name, paragraphs);
@@ -224,7 +266,10 @@ fn check_exact(desk: &Desk, files: &BTreeMap<String, Vec<String>>) {
     let store = desk.store();
     let about = store.about().unwrap();
     let wanted: BTreeSet<&String> = files.values().flatten().collect();
-    assert_eq!((about.documents, about.passages, about.vectors), (files.len(), wanted.len(), wanted.len()));
+    assert_eq!(
+        (about.documents, about.passages, about.vectors),
+        (files.len(), wanted.len(), wanted.len())
+    );
     for text in wanted {
         let found = desk_find_one(&store, text);
         assert_eq!(found.as_deref(), Some(text.as_str()));
@@ -235,7 +280,9 @@ fn desk_find_one(store: &SqliteStore, text: &str) -> Option<String> {
     let word = terms(text).into_iter().next()?;
     let hits = store.lexical(&[word], &Filter::default(), 10).unwrap();
     assert_eq!(hits.len(), 1, "{text}");
-    let near = store.nearest(&Words::vector(text), &Filter::default(), 100).unwrap();
+    let near = store
+        .nearest(&Words::vector(text), &Filter::default(), 100)
+        .unwrap();
     assert!(near.iter().any(|hit| hit.passage == hits[0].passage));
     Some(store.passages(&[hits[0].passage]).unwrap().remove(0).text)
 }

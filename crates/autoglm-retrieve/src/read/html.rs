@@ -66,7 +66,10 @@ pub(super) fn read(page: &str, builder: Builder, origin: Origin) -> Extracted {
             }
             Token::EndTag(tag) => reader.end(&String::from_utf8_lossy(&tag.name)),
             Token::String(text) => {
-                reader.words(&String::from_utf8_lossy(&text.value), text.span.start);
+                reader.words(
+                    &String::from_utf8_lossy(&text.value),
+                    text.span.start..text.span.end,
+                );
             }
             _ => {}
         }
@@ -131,7 +134,7 @@ impl Reader {
         }
     }
 
-    fn words(&mut self, words: &str, at: usize) {
+    fn words(&mut self, words: &str, at: Range<usize>) {
         if self.silent.is_some() {
             return;
         }
@@ -140,7 +143,8 @@ impl Reader {
             return;
         }
         if self.pre > 0 {
-            self.push(words, at);
+            let exact = words.len() == at.len();
+            self.push(words, at, exact);
             return;
         }
         for word in pieces_between_blanks(words) {
@@ -150,15 +154,19 @@ impl Reader {
                     self.text.push(' ');
                 }
             } else {
-                self.push(text, at + word.start);
+                let exact = words.len() == at.len();
+                let own = at.start + word.start..at.start + word.end;
+                self.push(text, if exact { own } else { at.clone() }, exact);
             }
         }
     }
 
-    fn push(&mut self, text: &str, at: usize) {
+    fn push(&mut self, text: &str, at: Range<usize>, exact: bool) {
         self.pieces.push(Piece {
             in_text: self.text.len(),
-            in_file: at,
+            in_file: at.start,
+            file_end: at.end,
+            exact,
         });
         self.text.push_str(text);
     }
@@ -183,6 +191,7 @@ impl Reader {
             Origin::File { offset, lines } => {
                 for piece in &mut self.pieces {
                     piece.in_file += offset;
+                    piece.file_end += offset;
                 }
                 Origin::Pieces {
                     pieces: self.pieces,

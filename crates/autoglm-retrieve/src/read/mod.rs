@@ -154,6 +154,10 @@ enum Origin {
 struct Piece {
     in_text: usize,
     in_file: usize,
+    file_end: usize,
+    /// Whether its bytes in the file are those of the text; not where characters are written by
+    /// name.
+    exact: bool,
 }
 
 /// Reads a document.
@@ -219,9 +223,24 @@ impl Extracted {
 fn in_file(pieces: &[Piece], range: &Range<usize>) -> Range<usize> {
     let find = |at: usize| {
         let behind = pieces.partition_point(|piece| piece.in_text <= at);
-        let piece = pieces[..behind].last();
-        piece.map_or(0, |piece| piece.in_file + (at - piece.in_text))
+        pieces[..behind].last()
     };
-    let start = find(range.start);
-    start..start.max(find(range.end.saturating_sub(1)) + 1)
+    let last = range.end.saturating_sub(1).max(range.start);
+    let (Some(first), Some(last)) = (find(range.start), find(last)) else {
+        return 0..0;
+    };
+    // A piece with characters that are written by name is taken as a whole.
+    let inside =
+        |piece: &Piece, at: usize| (piece.in_file + (at - piece.in_text)).min(piece.file_end);
+    let start = if first.exact {
+        inside(first, range.start)
+    } else {
+        first.in_file
+    };
+    let end = if last.exact {
+        inside(last, range.end)
+    } else {
+        last.file_end
+    };
+    start..end.max(start)
 }

@@ -56,8 +56,8 @@ pub(super) fn read_csv(text: &str, separator: u8, origin: Origin) -> Extracted {
                 let values = row.iter().map(|value| Value::String(value.to_owned()));
                 let fields = names.iter().map(str::to_owned).zip(values).collect();
                 let part = &text[start..end];
-                let lead = part.len() - part.trim_start().len();
-                records.add(fields, number, start + lead..start + part.trim_end().len());
+                let start = start + (part.len() - part.trim_start().len());
+                records.add(fields, number, start..start + part.trim().len());
             }
             Err(error) => records.broken(number, &error.to_string()),
         }
@@ -152,6 +152,7 @@ fn describe(fields: &Map<String, Value>, text: &mut String) {
     for (name, value) in fields {
         let _ = match value {
             Value::Null => Ok(()),
+            Value::String(value) if value.trim().is_empty() => Ok(()),
             Value::String(value) => writeln!(text, "{name}: {value}"),
             value => writeln!(text, "{name}: {value}"),
         };

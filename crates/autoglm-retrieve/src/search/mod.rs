@@ -16,9 +16,9 @@ use crate::store::{Filter, Hit, Store};
 use crate::text::{TextLanguage, content_words};
 
 pub use fuse::{Fusion, ListName, Share};
+pub(crate) use rerank::cut_bytes;
 pub use rerank::{Relevance, Rerank};
 pub use rewrite::{Turn, rewrite};
-pub(crate) use rerank::cut_bytes;
 
 /// How a search works.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ const FUNCTION_WORDS: &[&str] = &[
     "over", "s", "she", "should", "so", "some", "such", "t", "than", "that", "the", "their",
     "them", "then", "there", "these", "they", "this", "those", "through", "to", "under", "up",
     "us", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "whose",
-    "why", "will", "with", "would", "you", "your", "am", "being",
+    "often", "many", "much", "why", "will", "with", "would", "you", "your", "am", "being",
 ];
 
 /// Chinese characters and words that say nothing of what a text is about.

@@ -85,7 +85,11 @@ pub(super) fn passages(
     connection: &Connection,
     ids: &[PassageId],
 ) -> Result<Vec<Passage>, RetrieveError> {
-    let mut query = connection
+    // One state of the file for all of them.
+    let snapshot = connection
+        .unchecked_transaction()
+        .map_err(failed("read passages"))?;
+    let mut query = snapshot
         .prepare_cached(
             "SELECT p.id, d.path, p.titles, p.record, p.place, p.language, p.meta, p.tokens, p.text \
              FROM passages p JOIN documents d ON d.id = p.document WHERE p.id = ?1",

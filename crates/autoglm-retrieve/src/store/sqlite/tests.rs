@@ -86,13 +86,23 @@ impl Store for Tidied {
     fn tidy(&mut self) -> Result<(), RetrieveError> {
         self.0.tidy()
     }
-    fn lexical(&self, terms: &[String], filter: &Filter, limit: usize) -> Result<Vec<Hit>, RetrieveError> {
+    fn lexical(
+        &self,
+        terms: &[String],
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Hit>, RetrieveError> {
         self.0.lexical(terms, filter, limit)
     }
     fn frequencies(&self, terms: &[String]) -> Result<Vec<usize>, RetrieveError> {
         self.0.frequencies(terms)
     }
-    fn nearest(&self, vector: &[f32], filter: &Filter, limit: usize) -> Result<Vec<Hit>, RetrieveError> {
+    fn nearest(
+        &self,
+        vector: &[f32],
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Hit>, RetrieveError> {
         self.0.nearest(vector, filter, limit)
     }
     fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, RetrieveError> {
@@ -114,7 +124,9 @@ fn bundles(count: usize) -> Vec<Vec<f32>> {
     let vector = |n: usize| -> Vec<f32> {
         let (bundle, within) = ((n * 7919 % 40) as f32, n as f32);
         let numbers: Vec<f32> = (0..16)
-            .map(|d| (bundle * 1.7 + d as f32 * 2.3).sin() + 0.5 * (within * 0.37 + d as f32 * 1.1).sin())
+            .map(|d| {
+                (bundle * 1.7 + d as f32 * 2.3).sin() + 0.5 * (within * 0.37 + d as f32 * 1.1).sin()
+            })
             .collect();
         let length = dot(&numbers, &numbers).sqrt();
         numbers.into_iter().map(|x| x / length).collect()
@@ -131,7 +143,9 @@ fn a_search_in_a_few_clusters_finds_nearly_all_that_an_exact_one_finds() {
     };
     let mut store = SqliteStore::in_memory().unwrap().with_clusters(settings);
     let vectors = bundles(2_000);
-    let passages = (0..2_000).map(|n| passage(&[], &format!("text {n}"))).collect();
+    let passages = (0..2_000)
+        .map(|n| passage(&[], &format!("text {n}")))
+        .collect();
     let keyed: Vec<_> = vectors
         .iter()
         .enumerate()
@@ -142,16 +156,32 @@ fn a_search_in_a_few_clusters_finds_nearly_all_that_an_exact_one_finds() {
     store.put_document(&document("a", passages)).unwrap();
     store.build_clusters().unwrap();
     store.put_vectors(&keyed[1_000..]).unwrap();
-    store.put_document(&document("a", (0..2_000).map(|n| passage(&[], &format!("text {n}"))).collect())).unwrap();
+    store
+        .put_document(&document(
+            "a",
+            (0..2_000)
+                .map(|n| passage(&[], &format!("text {n}")))
+                .collect(),
+        ))
+        .unwrap();
     assert!(store.about().unwrap().clusters > 50);
     let mut found = 0;
     for query in vectors.iter().step_by(40) {
-        let mut exact: Vec<(usize, f32)> = vectors.iter().map(|v| dot(query, v)).enumerate().collect();
+        let mut exact: Vec<(usize, f32)> =
+            vectors.iter().map(|v| dot(query, v)).enumerate().collect();
         exact.sort_by(|a, b| b.1.total_cmp(&a.1));
         let near = store.nearest(query, &Filter::default(), 10).unwrap();
         let ids: Vec<PassageId> = near.iter().map(|hit| hit.passage).collect();
-        let texts: Vec<String> = store.passages(&ids).unwrap().into_iter().map(|p| p.text).collect();
-        found += exact[..10].iter().filter(|(n, _)| texts.contains(&format!("text {n}"))).count();
+        let texts: Vec<String> = store
+            .passages(&ids)
+            .unwrap()
+            .into_iter()
+            .map(|p| p.text)
+            .collect();
+        found += exact[..10]
+            .iter()
+            .filter(|(n, _)| texts.contains(&format!("text {n}")))
+            .count();
     }
     assert!(found >= 475, "{found} of 500");
 }
@@ -160,8 +190,14 @@ fn a_search_in_a_few_clusters_finds_nearly_all_that_an_exact_one_finds() {
 fn a_file_of_a_later_version_is_refused() {
     let file = InFile::new();
     let store = SqliteStore::open(&file.path).unwrap();
-    store.connection.pragma_update(None, "user_version", 99).unwrap();
+    store
+        .connection
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     drop(store);
     let error = SqliteStore::open(&file.path).err().unwrap();
-    assert!(matches!(error, RetrieveError::StoreVersion { found: 99, .. }), "{error}");
+    assert!(
+        matches!(error, RetrieveError::StoreVersion { found: 99, .. }),
+        "{error}"
+    );
 }

@@ -51,14 +51,17 @@ pub(super) fn evaluate(
     };
     for (number, asked) in (1..).zip(reading.questions.iter().step_by(step)) {
         let passages = bench.find(&asked.question)?;
-        let (right, others): (Vec<Ranked>, Vec<Ranked>) =
-            passages.iter().cloned().partition(|ranked| is_of(ranked, asked));
+        let (right, others): (Vec<Ranked>, Vec<Ranked>) = passages
+            .iter()
+            .cloned()
+            .partition(|ranked| is_of(ranked, asked));
         let settings = bench.answer;
         let shown = passages.into_iter().take(settings.passages).collect();
         found.push(answered(bench, asked, shown, &settings)?);
         removed.push(answered(bench, asked, others, &settings)?);
         let trusting = AnswerSettings {
             min_coverage: 0.0,
+            min_coverage_chinese: 0.0,
             ..settings
         };
         given.push(answered(bench, asked, right, &trusting)?);
@@ -108,7 +111,11 @@ fn fill(bench: &mut Bench, reading: &Reading) -> anyhow::Result<()> {
 impl fmt::Display for QualityReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} questions", self.found.questions)?;
-        writeln!(f, "{:<24} {:>20} {:>20} {:>20}", "", "passages found", "passage given", "passage removed")?;
+        writeln!(
+            f,
+            "{:<24} {:>20} {:>20} {:>20}",
+            "", "passages found", "passage given", "passage removed"
+        )?;
         type Value = fn(&AnswerReport) -> Estimate;
         let rows: [(&str, Value); 8] = [
             ("refused", |r| r.refused),
