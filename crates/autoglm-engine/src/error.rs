@@ -89,10 +89,10 @@ impl Blamed for LocalError {
                 Fault::Data => Blame::Data,
                 Fault::Capacity => Blame::Capacity,
             },
-            Self::Token(_)
-            | Self::WideVocabulary { .. }
-            | Self::ShortTexts { .. }
-            | Self::NoDirection { .. } => Blame::Data,
+            Self::Token(error) => error.blame(),
+            Self::WideVocabulary { .. } | Self::ShortTexts { .. } | Self::NoDirection { .. } => {
+                Blame::Data
+            }
             Self::CacheFull(_) | Self::Busy { .. } | Self::Memory(_) => Blame::Capacity,
             Self::Panicked { .. } => Blame::Bug,
             Self::Constraint(_)

@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use autoglm_model::{Adapter, KvCache, Model, Outputs, Sequence, Step, log_sum_exp};
 use autoglm_spec::{
-    AttentionPolicy, Completion, Decoding, EngineError, FinishReason, Sampling, Usage,
+    AttentionPolicy, Completion, Decoding, Delta, EngineError, FinishReason, Sampling, Usage,
 };
 use autoglm_token::{TextStream, TokenId, Tokenizer};
 
 use crate::constraint::ConstraintState;
 use crate::error::LocalError;
+use crate::likeliest::likeliest;
 use crate::lookup::Lookup;
 use crate::runner::gating;
 use crate::sampler::Sampler;
@@ -28,6 +29,7 @@ pub(crate) struct GenerateJob {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) max_tokens: usize,
     pub(crate) sampling: Sampling,
+    pub(crate) logit_bias: Vec<(TokenId, f32)>,
     pub(crate) stop: Vec<String>,
     pub(crate) constraint: Option<ConstraintState>,
     pub(crate) decoding: Decoding,
@@ -60,6 +62,10 @@ pub(crate) struct Generation {
     /// Whether the sequence has its gates.
     has_gates: bool,
     logprobs: Vec<f32>,
+    /// The likeliest tokens at the places of `logprobs`.
+    top: Vec<Vec<(TokenId, f32)>>,
+    /// Generated tokens that were handed out.
+    told: usize,
     finish: Option<FinishReason>,
     failure: Option<EngineError>,
     started: Instant,
@@ -67,6 +73,8 @@ pub(crate) struct Generation {
 
 impl Generation {
     pub(crate) fn new(job: GenerateJob) -> Self {
+        let mut decoding = job.decoding;
+        decoding.logprobs |= decoding.top_logprobs > 0;
         Self {
             sequence: Sequence::default().under(job.adapter),
             cached_tokens: 0,
@@ -75,9 +83,9 @@ impl Generation {
             prompt_tokens: job.prompt.len(),
             tokens: job.prompt,
             max_tokens: job.max_tokens,
-            decoding: job.decoding,
-            lookup: Lookup::new(job.decoding.lookup_tokens),
-            sampler: Sampler::new(job.sampling),
+            decoding,
+            lookup: Lookup::new(decoding.lookup_tokens),
+            sampler: Sampler::new(job.sampling).with_bias(job.logit_bias),
             constraint: job.constraint,
             text: String::new(),
             fresh_text: String::new(),
@@ -87,6 +95,8 @@ impl Generation {
             attention: job.attention,
             has_gates: false,
             logprobs: Vec::new(),
+            top: Vec::new(),
+            told: 0,
             finish: (job.max_tokens == 0).then_some(FinishReason::Length),
             failure: None,
             started: Instant::now(),
@@ -218,7 +228,9 @@ impl Generation {
         if position + 1 < self.settled {
             if self.decoding.logprobs {
                 let token = self.tokens[position + 1] as usize;
-                self.logprobs.push(logits[token] - log_sum_exp(logits));
+                let normaliser = log_sum_exp(logits);
+                self.logprobs.push(logits[token] - normaliser);
+                self.top.extend(self.top_of(logits, normaliser));
             }
         } else if self.finish.is_none() {
             self.choose(tokenizer, logits, stats);
@@ -230,6 +242,7 @@ impl Generation {
     fn choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32], stats: &mut EngineStats) {
         let wants_logprobs = self.decoding.logprobs;
         let normaliser = wants_logprobs.then(|| log_sum_exp(logits));
+        let top = normaliser.and_then(|normaliser| self.top_of(logits, normaliser));
         if let Some(constraint) = &mut self.constraint
             && let Err(error) = constraint.apply(logits)
         {
@@ -246,10 +259,25 @@ impl Generation {
         }
         if let Some(normaliser) = normaliser {
             self.logprobs
-                .push(self.sampler.unpenalised(token, logits) - normaliser);
+                .push(self.sampler.unmodified(token, logits) - normaliser);
+            self.top.extend(top);
         }
         self.settle(tokenizer, token);
+        stats.generated_tokens += 1;
         self.advance_constraint(tokenizer, token, stats);
+    }
+
+    /// The likeliest tokens of a distribution with their log-probabilities, where the request wants
+    /// them.
+    fn top_of(&self, logits: &[f32], normaliser: f32) -> Option<Vec<(TokenId, f32)>> {
+        let count = self.decoding.top_logprobs;
+        (count > 0).then(|| {
+            let mut found = likeliest(logits, count);
+            for (_, logit) in &mut found {
+                *logit -= normaliser;
+            }
+            found
+        })
     }
 
     /// Takes a token in that is certain.
@@ -312,6 +340,7 @@ impl Generation {
             self.sampler.pass_over();
             self.settle(tokenizer, token);
             stats.forced_tokens += 1;
+            stats.generated_tokens += 1;
             let Some(constraint) = &mut self.constraint else {
                 return;
             };
@@ -356,10 +385,24 @@ impl Generation {
         self.failure.is_some() || (self.finish.is_some() && told)
     }
 
-    /// Text that has become final since this was last asked.
-    pub(crate) fn take_text(&mut self) -> String {
+    /// What has become known since this was last asked: tokens with all that is to be told of them.
+    pub(crate) fn take_delta(&mut self) -> Delta {
         self.text.push_str(&self.fresh_text);
-        std::mem::take(&mut self.fresh_text)
+        let generated = &self.tokens[self.prompt_tokens..self.settled];
+        let known = if self.decoding.logprobs {
+            self.logprobs.len()
+        } else {
+            generated.len()
+        };
+        let fresh = self.told..known;
+        self.told = known;
+        let of = |end: usize| fresh.start.min(end)..fresh.end.min(end);
+        Delta {
+            text: std::mem::take(&mut self.fresh_text),
+            tokens: generated[fresh.clone()].to_vec(),
+            logprobs: self.logprobs[of(self.logprobs.len())].to_vec(),
+            top: self.top[of(self.top.len())].to_vec(),
+        }
     }
 
     /// Chooses no further token: what the request has is its answer.
@@ -367,17 +410,17 @@ impl Generation {
         self.finish.get_or_insert(FinishReason::Cancelled);
     }
 
-    /// The last text and the answer of a request that has ended.
-    pub(crate) fn conclude(&mut self) -> (String, Result<Completion, EngineError>) {
+    /// What is left to tell and the answer of a request that has ended.
+    pub(crate) fn conclude(&mut self) -> (Delta, Result<Completion, EngineError>) {
         if let Some(error) = self.failure.take() {
-            return (String::new(), Err(error));
+            return (Delta::default(), Err(error));
         }
         if !self.stopped_by_text {
             let (text, _) = self.stops.push(&self.stream.finish());
             self.fresh_text += &text;
             self.fresh_text += &self.stops.finish();
         }
-        let text = self.take_text();
+        let delta = self.take_delta();
         let completion = Completion {
             text: std::mem::take(&mut self.text),
             tokens: self.tokens[self.prompt_tokens..self.settled].to_vec(),
@@ -389,7 +432,8 @@ impl Generation {
                 compute: self.started.elapsed(),
             },
             logprobs: std::mem::take(&mut self.logprobs),
+            top: std::mem::take(&mut self.top),
         };
-        (text, Ok(completion))
+        (delta, Ok(completion))
     }
 }

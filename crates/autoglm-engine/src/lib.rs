@@ -7,11 +7,13 @@
 
 mod adapters;
 pub mod constraint;
+mod conversation;
 mod desk;
 mod divergence;
 mod embed;
 mod error;
 mod generate;
+mod likeliest;
 mod local;
 mod lookup;
 mod memory;
@@ -28,6 +30,7 @@ mod stats;
 mod stop;
 
 pub use autoglm_model::{CacheType, Pooling};
+pub use conversation::Conversation;
 pub use divergence::{Divergence, Estimate};
 pub use error::LocalError;
 pub use local::{LocalEngine, LocalSettings};

@@ -8,12 +8,11 @@ use autoglm_model::{
     Adapter, CacheType, KvCache, Model, Pool, Pooling, QuantizedType, WeightSource,
 };
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, EmbeddingSpace, EngineError, Generate,
-    GenerateRequest, ModelFacts, Prompt, Score, ScoreRequest, Scoring, Segment, Similarity,
+    AttentionPolicy, Cancel, Completion, Constraint, Decoding, Delta, EmbeddingSpace, EngineError,
+    Generate, GenerateRequest, ModelFacts, Prompt, Sampling, Score, ScoreRequest, Scoring,
+    Similarity,
 };
-use autoglm_token::{
-    AnswerParser, ChatOptions, ChatTemplate, GlmGeneration, Message, Specials, TokenId, Tokenizer,
-};
+use autoglm_token::{ChatOptions, ChatTemplate, GlmGeneration, Specials, TokenId, Tokenizer};
 
 use crate::adapters::Adapters;
 use crate::constraint::{ConstraintFactory, ConstraintState};
@@ -63,8 +62,8 @@ pub struct LocalEngine {
     pub(crate) pooling: Pooling,
     model: Model,
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
-    chat: ChatOptions,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) chat: ChatOptions,
     pool: Pool,
     pub(crate) desk: Desk,
     constraints: OnceLock<ConstraintFactory>,
@@ -191,23 +190,6 @@ impl LocalEngine {
         Ok(Arc::new(adapter))
     }
 
-    /// Whether the model's chat template tells it of tools.
-    pub fn takes_tools(&self) -> bool {
-        let template = self.template.as_ref();
-        template.is_some_and(|template| template.tool_calls().is_some())
-    }
-
-    /// A parser for what the model answers to a prompt.
-    ///
-    /// # Errors
-    /// As for [`LocalEngine::encode`].
-    pub fn answer_parser(&self, prompt: &Prompt) -> Result<AnswerParser, EngineError> {
-        let format = self.template.as_ref().and_then(ChatTemplate::tool_calls);
-        let last = self.encode(prompt)?.last().copied();
-        let thinks = last.is_some_and(|id| self.tokenizer.token_text(id) == "<think>");
-        Ok(AnswerParser::new(format, &self.chat.tools, thinks))
-    }
-
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -221,7 +203,8 @@ impl LocalEngine {
     /// The token ids that the model is given for a prompt.
     ///
     /// # Errors
-    /// Turns for a model without a chat template, or a template that fails on them.
+    /// Turns for a model without a chat template, a template that fails on them, or tokens that
+    /// the vocabulary does not have.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<TokenId>, EngineError> {
         match prompt {
             Prompt::Plain(text) => {
@@ -230,21 +213,11 @@ impl LocalEngine {
                 Ok(tokens)
             }
             Prompt::Chat(segments) => self.encode_chat(segments).map_err(EngineError::engine),
+            Prompt::Tokens(tokens) => {
+                check_tokens(tokens, self.tokenizer.vocabulary_len())?;
+                Ok(tokens.clone())
+            }
         }
-    }
-
-    fn encode_chat(&self, segments: &[Segment]) -> Result<Vec<TokenId>, LocalError> {
-        let template = self
-            .template
-            .as_ref()
-            .ok_or_else(|| LocalError::NoChatTemplate {
-                model: self.facts.name.clone(),
-            })?;
-        let messages: Vec<Message> = segments
-            .iter()
-            .map(|segment| Message::new(segment.role.name(), segment.text.clone()))
-            .collect();
-        Ok(template.encode(&self.tokenizer, &messages, &self.chat)?)
     }
 
     /// How well the model predicts tokens. They are cut into windows of `settings.context`
@@ -456,11 +429,15 @@ impl LocalEngine {
         })
     }
 
-    fn generate_job(&self, request: &GenerateRequest) -> Result<GenerateJob, EngineError> {
+    pub(crate) fn generate_job(
+        &self,
+        request: &GenerateRequest,
+    ) -> Result<GenerateJob, EngineError> {
         self.check_writes()?;
         let adapter = self.adapters.of(request.adapter.as_deref())?;
         let prompt = self.prompt(&request.prompt, adapter.as_ref())?;
         self.check_fit(prompt.len(), request.max_tokens)?;
+        check_choice(request, self.tokenizer.vocabulary_len())?;
         let constraint = request
             .constraint
             .as_ref()
@@ -470,6 +447,7 @@ impl LocalEngine {
             prompt,
             max_tokens: request.max_tokens,
             sampling: request.sampling,
+            logit_bias: request.logit_bias.clone(),
             stop: request.stop.clone(),
             constraint,
             decoding: request.decoding,
@@ -483,7 +461,7 @@ impl LocalEngine {
         &self,
         jobs: Vec<Result<Job, EngineError>>,
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Answer, EngineError>> {
         let mut results: Vec<Option<Result<Answer, EngineError>>> = Vec::new();
         let mut good = Vec::new();
@@ -496,7 +474,7 @@ impl LocalEngine {
                 Err(error) => Some(Err(error)),
             });
         }
-        match self.desk.answer(self.machine(), good, cancel, on_text) {
+        match self.desk.answer(self.machine(), good, cancel, on_delta) {
             Ok(answers) => {
                 for (index, answer) in answers {
                     results[index] = Some(answer);
@@ -556,6 +534,56 @@ fn check_vocabulary(tokens: usize, rows: usize) -> Result<(), LocalError> {
         return Err(LocalError::WideVocabulary { tokens, rows });
     }
     Ok(())
+}
+
+/// Refuses settings of a choice that would end a pass in a panic or mean nothing.
+fn check_choice(request: &GenerateRequest, vocabulary_len: usize) -> Result<(), EngineError> {
+    let bad = |field, given: String, wanted| {
+        Err(EngineError::BadRequest {
+            field,
+            given,
+            wanted,
+        })
+    };
+    for &(id, bias) in &request.logit_bias {
+        if id as usize >= vocabulary_len {
+            let given = format!("the token {id} for a vocabulary of {vocabulary_len}");
+            return bad("logit_bias", given, "tokens of the vocabulary");
+        }
+        if !bias.is_finite() {
+            return bad("logit_bias", bias.to_string(), "finite numbers");
+        }
+    }
+    let Sampling {
+        presence_penalty,
+        frequency_penalty,
+        ..
+    } = request.sampling;
+    if !presence_penalty.is_finite() {
+        let given = presence_penalty.to_string();
+        return bad("presence_penalty", given, "a finite number");
+    }
+    if !frequency_penalty.is_finite() {
+        let given = frequency_penalty.to_string();
+        return bad("frequency_penalty", given, "a finite number");
+    }
+    let top = request.decoding.top_logprobs;
+    if top > Decoding::MAX_TOP_LOGPROBS {
+        return bad("top_logprobs", top.to_string(), "at most 20");
+    }
+    Ok(())
+}
+
+/// Refuses tokens that the vocabulary does not have.
+fn check_tokens(tokens: &[TokenId], vocabulary_len: usize) -> Result<(), EngineError> {
+    match tokens.iter().find(|&&id| id as usize >= vocabulary_len) {
+        None => Ok(()),
+        Some(id) => Err(EngineError::BadRequest {
+            field: "prompt",
+            given: format!("the token {id} for a vocabulary of {vocabulary_len}"),
+            wanted: "tokens of the vocabulary",
+        }),
+    }
 }
 
 fn check_not_empty(prompt: &[TokenId]) -> Result<(), EngineError> {
@@ -619,10 +647,10 @@ impl Generate for LocalEngine {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         let job = |request| Ok(Job::Generate(Box::new(self.generate_job(request)?)));
-        let answers = self.answer(requests.iter().map(job).collect(), cancel, on_text);
+        let answers = self.answer(requests.iter().map(job).collect(), cancel, on_delta);
         let completion = |answer| match answer {
             Answer::Completion(completion) => completion,
             Answer::Scoring(_) => unreachable!("a request for text gives text"),

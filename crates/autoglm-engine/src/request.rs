@@ -1,7 +1,7 @@
 //! Requests of either kind as the scheduler sees them.
 
 use autoglm_model::{Sequence, Step};
-use autoglm_spec::{Completion, EngineError, Scoring};
+use autoglm_spec::{Completion, Delta, EngineError, Scoring};
 use autoglm_token::TokenId;
 
 use crate::generate::{GenerateJob, Generation};
@@ -31,8 +31,8 @@ pub(crate) struct Event {
 }
 
 pub(crate) enum News {
-    /// Text that is final.
-    Text(String),
+    /// What has become known of a completion.
+    Delta(Delta),
     /// The request is done.
     Done(Result<Answer, EngineError>),
 }

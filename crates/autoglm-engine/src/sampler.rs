@@ -1,6 +1,6 @@
 //! How the next token is chosen from logits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use autoglm_spec::Sampling;
 use autoglm_token::TokenId;
@@ -15,8 +15,13 @@ pub(crate) struct Sampler {
     candidates: Vec<(TokenId, f32)>,
     /// How many of the candidates are in their place, likeliest first.
     sorted: usize,
-    /// Logits of tokens before the last choice penalised them.
-    penalised: Vec<(TokenId, f32)>,
+    /// What is added to logits of tokens.
+    bias: Vec<(TokenId, f32)>,
+    /// Logits of tokens before the last choice changed them; the first entry of a token counts.
+    modified: Vec<(TokenId, f32)>,
+    /// How often each token was generated among the first `counted` ones.
+    counts: BTreeMap<TokenId, u32>,
+    counted: usize,
     /// Entropies of the last distributions, for an adaptive temperature.
     entropies: VecDeque<f32>,
 }
@@ -29,25 +34,39 @@ impl Sampler {
             random,
             candidates: Vec::new(),
             sorted: 0,
-            penalised: Vec::new(),
+            bias: Vec::new(),
+            modified: Vec::new(),
+            counts: BTreeMap::new(),
+            counted: 0,
             entropies: VecDeque::new(),
         }
     }
 
-    /// Chooses the token at place `place` of the completion. `history` is the prompt and what was
-    /// generated; it only matters to the repetition penalty. A logit of −∞ is never chosen while
+    /// The sampler with what is added to logits of tokens.
+    #[must_use]
+    pub(crate) fn with_bias(mut self, bias: Vec<(TokenId, f32)>) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Chooses the token at place `place` of the completion. `history` is the prompt and the
+    /// `place` tokens that were generated; it only matters to penalties. A logit of −∞ is never chosen while
     /// a finite one is there. Each place has a random number of its own, whatever was chosen for
     /// the others and how.
     ///
     /// # Shapes
-    /// `logits: [V]`; the penalty changes them in place.
+    /// `logits: [V]`; bias and penalties change them in place.
     pub(crate) fn choose(
         &mut self,
         logits: &mut [f32],
         history: &[TokenId],
         place: usize,
     ) -> TokenId {
+        self.modified.clear();
+        self.add_bias(logits);
         self.penalise(logits, history);
+        let generated = &history[history.len().saturating_sub(place)..];
+        self.penalise_generated(logits, generated);
         if self.settings.temperature <= 0.0 {
             return autoglm_model::argmax(logits) as TokenId;
         }
@@ -69,10 +88,44 @@ impl Sampler {
         }
     }
 
-    /// The logit that a token had before the last choice penalised it.
-    pub(crate) fn unpenalised(&self, token: TokenId, logits: &[f32]) -> f32 {
-        let penalised = self.penalised.iter().find(|(id, _)| *id == token);
-        penalised.map_or(logits[token as usize], |(_, logit)| *logit)
+    /// The logit that a token had before the last choice changed it.
+    pub(crate) fn unmodified(&self, token: TokenId, logits: &[f32]) -> f32 {
+        let modified = self.modified.iter().find(|(id, _)| *id == token);
+        modified.map_or(logits[token as usize], |(_, logit)| *logit)
+    }
+
+    fn add_bias(&mut self, logits: &mut [f32]) {
+        for &(token, bias) in &self.bias {
+            let logit = &mut logits[token as usize];
+            self.modified.push((token, *logit));
+            *logit += bias;
+        }
+    }
+
+    /// Lowers the logits of tokens that were generated: `x - c·frequency - presence` for a token
+    /// that came `c` times. What was generated only ever grows, so each token is counted once.
+    ///
+    /// # Source
+    /// OpenAI's reference of its API, frequency and presence penalties; as vLLM, tokens of the
+    /// prompt do not count.
+    fn penalise_generated(&mut self, logits: &mut [f32], generated: &[TokenId]) {
+        let Sampling {
+            presence_penalty,
+            frequency_penalty,
+            ..
+        } = self.settings;
+        if presence_penalty == 0.0 && frequency_penalty == 0.0 {
+            return;
+        }
+        for &token in &generated[self.counted.min(generated.len())..] {
+            *self.counts.entry(token).or_default() += 1;
+        }
+        self.counted = generated.len();
+        for (&token, &count) in &self.counts {
+            let logit = &mut logits[token as usize];
+            self.modified.push((token, *logit));
+            *logit -= count as f32 * frequency_penalty + presence_penalty;
+        }
     }
 
     /// Divides positive and multiplies negative logits of recent tokens, each token once.
@@ -81,7 +134,6 @@ impl Sampler {
     /// Keskar et al. 2019, CTRL, §4.1, with the sign rule of the common implementations.
     fn penalise(&mut self, logits: &mut [f32], history: &[TokenId]) {
         let penalty = self.settings.repetition_penalty;
-        self.penalised.clear();
         if penalty == 1.0 {
             return;
         }
@@ -93,7 +145,7 @@ impl Sampler {
         recent.dedup();
         for token in recent {
             let logit = &mut logits[token as usize];
-            self.penalised.push((token, *logit));
+            self.modified.push((token, *logit));
             *logit = if *logit > 0.0 {
                 *logit / penalty
             } else {
@@ -342,8 +394,45 @@ mod tests {
         let (mut sampler, mut logits) = (Sampler::new(settings), [4.0, 1.0, -1.0]);
         assert_eq!(sampler.choose(&mut logits, &[0], 0), 0);
         assert_eq!(logits[0], 2.0);
-        assert_eq!(sampler.unpenalised(0, &logits), 4.0);
-        assert_eq!(sampler.unpenalised(1, &logits), 1.0);
+        assert_eq!(sampler.unmodified(0, &logits), 4.0);
+        assert_eq!(sampler.unmodified(1, &logits), 1.0);
+    }
+
+    #[test]
+    fn presence_and_frequency_count_what_was_generated_alone() {
+        let settings = Sampling {
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            ..Sampling::GREEDY
+        };
+        let mut sampler = Sampler::new(settings);
+        let mut logits = [1.0; 4];
+        // The prompt is 0 0 3; 1 and 2 1 were generated.
+        sampler.choose(&mut logits.clone(), &[0, 0, 3, 1], 1);
+        assert_eq!(sampler.choose(&mut logits, &[0, 0, 3, 1, 2, 1], 3), 0);
+        assert_eq!(logits, [1.0, 0.0, 0.25, 1.0]);
+        assert_eq!(sampler.unmodified(1, &logits), 1.0);
+    }
+
+    #[test]
+    fn a_bias_comes_first_and_is_taken_off_what_is_told() {
+        let settings = Sampling {
+            repetition_penalty: 2.0,
+            presence_penalty: 1.0,
+            ..Sampling::GREEDY
+        };
+        let mut sampler = Sampler::new(settings).with_bias(vec![(0, -100.0), (2, 3.0)]);
+        let mut logits = [9.0, 1.0, 1.0, f32::NEG_INFINITY];
+        assert_eq!(sampler.choose(&mut logits, &[2], 1), 1);
+        assert_eq!(logits, [-91.0, 1.0, 1.0, f32::NEG_INFINITY]);
+        assert_eq!(sampler.unmodified(0, &logits), 9.0);
+        assert_eq!(sampler.unmodified(2, &logits), 1.0);
+    }
+
+    #[test]
+    fn a_bias_does_not_bring_back_what_is_masked() {
+        let mut sampler = Sampler::new(Sampling::GREEDY).with_bias(vec![(1, 100.0)]);
+        assert_eq!(sampler.choose(&mut [0.0, f32::NEG_INFINITY], &[], 0), 0);
     }
 
     #[test]

@@ -89,12 +89,27 @@ impl Scheduler {
 
     pub(crate) fn stats(&self) -> EngineStats {
         EngineStats {
-            evicted_blocks: self.runner.evicted_blocks,
             prefix_blocks: self.runner.prefixes.blocks(),
+            evictable_blocks: self.runner.prefixes.evictable(&self.runner.cache),
             free_blocks: self.runner.cache.free_blocks(),
             total_blocks: self.runner.cache.total_blocks(),
+            ..self.counts()
+        }
+    }
+
+    /// What was counted, without a look at the cache: that may be broken.
+    pub(crate) fn counts(&self) -> EngineStats {
+        EngineStats {
+            evicted_blocks: self.stats.evicted_blocks + self.runner.evicted_blocks,
             ..self.stats
         }
+    }
+
+    /// The scheduler with the counts of the one in whose place it comes.
+    #[must_use]
+    pub(crate) fn carrying_on(mut self, stats: EngineStats) -> Self {
+        self.stats = stats.carried_on();
+        self
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -409,7 +424,7 @@ impl Scheduler {
         });
     }
 
-    /// Ends the pass for generations and reports their new text.
+    /// Ends the pass for generations and reports what is new of them.
     fn tell(&mut self, portions: &[Portion], events: &mut Vec<Event>) {
         for (active, portion) in self.active.iter_mut().zip(portions) {
             let Work::Generate(item) = &mut active.work else {
@@ -424,9 +439,9 @@ impl Scheduler {
                 self.stats.proposed_tokens += portion.proposals as u64;
                 self.stats.accepted_tokens += right as u64;
             }
-            let text = item.take_text();
-            if !text.is_empty() {
-                events.push(active.event(News::Text(text)));
+            let delta = item.take_delta();
+            if !delta.is_empty() {
+                events.push(active.event(News::Delta(delta)));
             }
         }
     }
@@ -461,12 +476,12 @@ impl Scheduler {
                     cache, prefixes, ..
                 } = &mut self.runner;
                 prefixes.insert(cache, item.reusable(), &item.sequence);
-                let (text, completion) = item.conclude();
-                if !text.is_empty() {
+                let (delta, completion) = item.conclude();
+                if !delta.is_empty() {
                     let event = Event {
                         call: active.call,
                         index: active.index,
-                        news: News::Text(text),
+                        news: News::Delta(delta),
                     };
                     events.push(event);
                 }

@@ -19,6 +19,7 @@ const PLAIN: Decoding = Decoding {
     lookup_tokens: 0,
     fast_forward: false,
     logprobs: true,
+    top_logprobs: 0,
 };
 
 /// Requests of every kind: greedy, sampled, penalised, stopped, constrained.
@@ -92,6 +93,7 @@ fn looked_up_tokens_and_forced_ones_change_nothing_alone_or_together() {
                 lookup_tokens,
                 fast_forward,
                 logprobs: true,
+                top_logprobs: 0,
             };
             let requests: Vec<_> = requests().iter().map(|r| with(decoding, r)).collect();
             let engine = engine(file, 2);
@@ -167,8 +169,8 @@ fn streamed_pieces_add_up_when_several_tokens_come_at_once() {
     let engine = engine(FIXTURES[0], 2);
     let requests = requests();
     let mut pieces = vec![String::new(); requests.len()];
-    let results = engine.generate(&requests, &Cancel::default(), &mut |index, text| {
-        pieces[index].push_str(text);
+    let results = engine.generate(&requests, &Cancel::default(), &mut |index, delta| {
+        pieces[index].push_str(&delta.text);
     });
     for (result, streamed) in results.into_iter().zip(pieces) {
         assert_eq!(result.unwrap().text, streamed);

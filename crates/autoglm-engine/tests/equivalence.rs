@@ -48,6 +48,7 @@ fn generate_requests() -> Vec<GenerateRequest> {
                 seed: index as u64,
                 ..Sampling::GREEDY
             },
+            logit_bias: Vec::new(),
             stop: vec!["zq".to_owned()],
             constraint: None,
             decoding: Decoding::default(),
@@ -178,8 +179,8 @@ fn streamed_pieces_add_up_to_the_text() {
         let engine = engine(file, 2);
         let requests = generate_requests();
         let mut pieces = vec![String::new(); requests.len()];
-        let results = engine.generate(&requests, &Cancel::default(), &mut |index, text| {
-            pieces[index].push_str(text);
+        let results = engine.generate(&requests, &Cancel::default(), &mut |index, delta| {
+            pieces[index].push_str(&delta.text);
         });
         for (result, streamed) in results.iter().zip(&pieces) {
             assert_eq!(result.as_ref().unwrap().text, *streamed);
@@ -281,6 +282,7 @@ fn a_constrained_completion_matches_its_constraint() {
                     seed,
                     ..Sampling::GREEDY
                 },
+                logit_bias: Vec::new(),
                 stop: Vec::new(),
                 constraint: Some(Constraint::Regex("(yes|no) [0-9]{2}".to_owned())),
                 decoding: Decoding::default(),

@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it has measured")]
 
+use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -139,7 +140,9 @@ impl World {
 fn noisy(mut vector: Vec<f32>, stream: &mut Stream) -> Vec<f32> {
     let length = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     let size = length(&vector) / (WIDTH as f32).sqrt() / 3.0;
-    vector.iter_mut().for_each(|x| *x += size * stream.normal());
+    for x in &mut vector {
+        *x += size * stream.normal();
+    }
     let length = length(&vector);
     vector.iter().map(|x| x / length).collect()
 }
@@ -150,7 +153,7 @@ fn text(passage: usize) -> String {
     for _ in 0..WORDS_PER_PASSAGE {
         // The logarithm of a word's rank is spread evenly.
         let rank = (f64::from(stream.unit()) * (WORDS as f64).ln()).exp() as usize;
-        text += &format!(" w{rank}");
+        let _ = write!(text, " w{rank}");
     }
     text
 }

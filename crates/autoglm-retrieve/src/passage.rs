@@ -1,5 +1,7 @@
 //! Passages and the documents that they are from.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -71,18 +73,19 @@ impl Passage {
     pub fn source(&self) -> String {
         let mut source = self.document.clone();
         if let Some(record) = &self.record {
-            source += &format!(" [{record}]");
+            let _ = write!(source, " [{record}]");
         }
         if !self.titles.is_empty() {
-            source += &format!(" › {}", self.titles.join(" › "));
+            let _ = write!(source, " › {}", self.titles.join(" › "));
         }
         let Place {
             start, end, page, ..
         } = self.place;
         if let Some(page) = page {
-            source += &format!(", page {page}");
+            let _ = write!(source, ", page {page}");
         }
-        source + &format!(", bytes {start}–{end}")
+        let _ = write!(source, ", bytes {start}–{end}");
+        source
     }
 }
 

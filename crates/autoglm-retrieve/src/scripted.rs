@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use autoglm_spec::{
-    Cancel, Completion, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason, Generate,
-    GenerateRequest, ModelFacts, OptionScore, Score, ScoreRequest, Scoring, Similarity, Usage,
+    Cancel, Completion, Delta, Embed, Embedding, EmbeddingSpace, EngineError, FinishReason,
+    Generate, GenerateRequest, ModelFacts, OptionScore, Score, ScoreRequest, Scoring, Similarity,
+    Usage,
 };
 
 use crate::passage::{Document, DocumentState, Passage, PassageId, Place, Within};
@@ -37,7 +38,7 @@ impl Words {
     }
 
     pub(crate) fn vector(text: &str) -> Vec<f32> {
-        let mut vector = vec![0.01; WIDTH];
+        let mut vector = [0.01; WIDTH];
         for word in terms(text) {
             let place = word.bytes().fold(7_usize, |hash, byte| {
                 hash.wrapping_mul(31) + usize::from(byte)
@@ -108,7 +109,7 @@ impl Generate for Writer {
         &self,
         requests: &[GenerateRequest],
         _: &Cancel,
-        _: &mut dyn FnMut(usize, &str),
+        _: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         let mut prompts = self.prompts.lock().unwrap();
         let answer = |request: &GenerateRequest| {
@@ -117,6 +118,7 @@ impl Generate for Writer {
                 text: self.text.clone(),
                 tokens: Vec::new(),
                 logprobs: Vec::new(),
+                top: Vec::new(),
                 finish: FinishReason::Stop,
                 usage: Usage::default(),
             })

@@ -50,10 +50,53 @@ pub struct Completion {
     /// The generated tokens' natural log-probabilities under the unmodified model distribution;
     /// empty where the request does not want them.
     pub logprobs: Vec<f32>,
+    /// For each generated token the likeliest tokens at its place with their natural
+    /// log-probabilities under the unmodified model distribution, likeliest first; empty where the
+    /// request does not want them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<Vec<(u32, f32)>>,
     /// Why generation stopped.
     pub finish: FinishReason,
     /// What it cost.
     pub usage: Usage,
+}
+
+/// What has become known of a completion since the last delta. Text may come later than the tokens
+/// that it is made of: a stop text may begin in it, or a character may not be complete.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Delta {
+    /// Text that has become final.
+    pub text: String,
+    /// Tokens, those of a stop text included; empty where the engine does not tell.
+    pub tokens: Vec<u32>,
+    /// Log-probabilities, those of `tokens` where the engine tells both; empty where the request
+    /// does not want them.
+    pub logprobs: Vec<f32>,
+    /// The likeliest tokens at the places of `tokens`; empty where the request does not want them.
+    pub top: Vec<Vec<(u32, f32)>>,
+}
+
+impl Delta {
+    /// Text alone.
+    pub fn of_text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.tokens.is_empty() && self.logprobs.is_empty()
+    }
+
+    /// Adds what came after it.
+    pub fn append(&mut self, next: &Self) {
+        self.text.push_str(&next.text);
+        self.tokens.extend_from_slice(&next.tokens);
+        self.logprobs.extend_from_slice(&next.logprobs);
+        self.top.extend_from_slice(&next.top);
+    }
 }
 
 /// The score of one option.

@@ -10,7 +10,7 @@ mod task;
 mod traits;
 mod verdict;
 
-pub use completion::{Completion, FinishReason, OptionScore, Scoring, Usage};
+pub use completion::{Completion, Delta, FinishReason, OptionScore, Scoring, Usage};
 pub use embed::{Embed, Embedding, EmbeddingSpace, Similarity};
 pub use error::{Blame, Blamed, EngineError};
 pub use prompt::{Prompt, Role, Segment};

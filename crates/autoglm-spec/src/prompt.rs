@@ -31,10 +31,14 @@ pub enum Prompt {
     /// Turns that the model's chat template renders; the model's turn comes next. Where the last
     /// segment is the assistant's, the model continues that segment.
     Chat(Vec<Segment>),
+    /// Exactly these tokens of the model's vocabulary, nothing before and nothing behind them. They
+    /// may be control tokens, so they are not for text from outside.
+    Tokens(Vec<u32>),
 }
 
 impl Prompt {
-    /// The prompt as one text for hashing and display: segments as `role: text` lines.
+    /// The prompt as one text for hashing and display: segments as `role: text` lines, tokens as
+    /// their numbers between angle brackets, which no vocabulary is needed for.
     pub fn display_text(&self) -> String {
         match self {
             Self::Plain(text) => text.clone(),
@@ -43,6 +47,10 @@ impl Prompt {
                 .map(|s| format!("{}: {}", s.role.name(), s.text))
                 .collect::<Vec<_>>()
                 .join("\n"),
+            Self::Tokens(tokens) => {
+                let ids: Vec<String> = tokens.iter().map(u32::to_string).collect();
+                format!("<{}>", ids.join(" "))
+            }
         }
     }
 }

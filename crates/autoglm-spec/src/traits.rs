@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Completion, EngineError, Prompt, Scoring};
+use crate::{Completion, Delta, EngineError, Prompt, Scoring};
 
 /// A flag that is raised to stop work early. Clones share the flag.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +42,12 @@ pub struct Sampling {
     pub repetition_penalty: f32,
     /// How many of the last tokens the penalty looks at.
     pub repetition_window: usize,
+    /// Taken off the logits of tokens that were generated; 0 does nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presence_penalty: f32,
+    /// Taken off the logits of tokens as often as they were generated; 0 does nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frequency_penalty: f32,
     /// Divides the logits; 0 takes the most likely token.
     pub temperature: f32,
     /// Lowers the temperature where the model is sure; `None` leaves it as it is.
@@ -61,6 +67,8 @@ impl Sampling {
     pub const GREEDY: Self = Self {
         repetition_penalty: 1.0,
         repetition_window: 64,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
         temperature: 0.0,
         adaptive: None,
         top_k: 0,
@@ -68,6 +76,22 @@ impl Sampling {
         min_p: 0.0,
         seed: 0,
     };
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A temperature that follows the entropy of the recent distributions: `floor` where their mean is
@@ -106,9 +130,16 @@ pub struct Decoding {
     pub fast_forward: bool,
     /// Whether the completion shall tell log-probabilities.
     pub logprobs: bool,
+    /// How many of the likeliest tokens the completion shall tell for each place, at most
+    /// [`Decoding::MAX_TOP_LOGPROBS`]; 0 tells none. More than 0 asks for log-probabilities, too.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub top_logprobs: usize,
 }
 
 impl Decoding {
+    /// Likeliest tokens that are told for a place at most, as many as OpenAI's protocol allows.
+    pub const MAX_TOP_LOGPROBS: usize = 20;
+
     /// Tokens that are looked up at once where nothing else is asked for: with the token before
     /// them eight rows, the most that cost little more than one in the products of a pass
     /// (`docs/decoding.md`).
@@ -121,6 +152,7 @@ impl Default for Decoding {
             lookup_tokens: Self::DEFAULT_LOOKUP_TOKENS,
             fast_forward: true,
             logprobs: true,
+            top_logprobs: 0,
         }
     }
 }
@@ -138,6 +170,8 @@ pub enum Constraint {
     JsonSchema(Value),
     /// Text that a regular expression matches from start to end.
     Regex(String),
+    /// Text that a grammar in Lark's notation derives, with the extensions of `llguidance`.
+    Grammar(String),
 }
 
 /// How much of what stands before a generated token its attention looks at. The prompt itself is
@@ -187,6 +221,9 @@ pub struct GenerateRequest {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// What is added to the logits of tokens before one is chosen, finite: -100 is as good as a ban.
+    /// A token that a constraint does not allow stays out.
+    pub logit_bias: Vec<(u32, f32)>,
     /// Texts that end generation; they are not part of the answer.
     pub stop: Vec<String>,
     /// What the text must satisfy.
@@ -232,13 +269,14 @@ pub trait Generate: Send + Sync {
 
     /// Answers requests together, each as if it were alone; results come in the requests' order.
     ///
-    /// `on_text` is called with a request's index and the text that has become final, while
-    /// generation goes on; the pieces of one request add up to its completion's text.
+    /// `on_delta` is called with a request's index and what has become known of its completion,
+    /// while generation goes on; the deltas of one request add up to its completion's text, tokens,
+    /// log-probabilities and likeliest tokens. A request that fails may have had some.
     fn generate(
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>>;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use autoglm_spec::{
-    Cancel, Completion, EngineError, Field, FinishReason, Generate, GenerateRequest, Label,
+    Cancel, Completion, Delta, EngineError, Field, FinishReason, Generate, GenerateRequest, Label,
     Language, ModelFacts, OptionScore, Output, Record, Sampling, Score, ScoreRequest, Scoring,
     TaskKind, TaskSpec, Usage,
 };
@@ -142,7 +142,7 @@ impl Generate for Scripted {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         let mut answer = |(index, request): (usize, &GenerateRequest)| {
             let prompt = request.prompt.display_text();
@@ -156,11 +156,12 @@ impl Generate for Scripted {
                 (None, 0) => format!("text {}", hash[0]),
                 (None, variety) => sampled_text(&prompt, &request.sampling, variety),
             };
-            on_text(index, &text);
+            on_delta(index, &Delta::of_text(text.as_str()));
             Ok(Completion {
                 text,
                 tokens: Vec::new(),
                 logprobs: vec![-f32::from(hash[1]) / 255.0; 4],
+                top: Vec::new(),
                 finish: if is_cut {
                     FinishReason::Cancelled
                 } else {

@@ -1,6 +1,8 @@
 //! What a model's text says: reasoning, an answer, calls of tools; while it comes, or at its end.
 
-use crate::{ToolCall, ToolCallFormat, ToolDefinition};
+use crate::{
+    CallRules, TokenError, ToolCall, ToolCallFormat, ToolChoice, ToolDefinition, call_grammar,
+};
 
 /// The most calls that one answer makes; what comes behind them is text.
 const CALLS_LIMIT: usize = 128;
@@ -51,7 +53,7 @@ impl Answer {
 /// Where in an answer we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Before anything but space.
+    /// Before anything but space, or behind the reasoning.
     Start,
     Reasoning,
     Content,
@@ -72,6 +74,8 @@ pub struct AnswerParser {
     /// Whether the section has more than space.
     has_text: bool,
     has_content: bool,
+    /// Whether the reasoning is over.
+    has_thought: bool,
     calls: usize,
 }
 
@@ -91,8 +95,29 @@ impl AnswerParser {
             space: String::new(),
             has_text: false,
             has_content: false,
+            has_thought: false,
             calls: 0,
         }
+    }
+
+    /// A grammar of the answers that call a tool which this parser would read; see
+    /// [`call_grammar`].
+    ///
+    /// # Errors
+    /// As for [`call_grammar`], and a parser without tools.
+    pub fn call_grammar(
+        &self,
+        choice: ToolChoice<'_>,
+        parallel: bool,
+    ) -> Result<String, TokenError> {
+        let rules = CallRules {
+            choice,
+            parallel,
+            thinks: self.place == Place::Reasoning,
+        };
+        // Without tools there is no format, and the error is that there are no tools.
+        let format = self.format.unwrap_or(ToolCallFormat::TaggedJson);
+        call_grammar(format, &self.tools, rules)
     }
 
     /// The whole of a text.
@@ -135,7 +160,10 @@ impl AnswerParser {
     /// Decides what an answer begins with.
     fn start(&mut self, at_end: bool) -> bool {
         let begun = self.buffer.trim_start();
-        if let Some(rest) = begun.strip_prefix(THINK) {
+        if self.has_thought {
+            // A call that is the whole answer may stand behind the reasoning.
+            self.buffer = begun.to_owned();
+        } else if let Some(rest) = begun.strip_prefix(THINK) {
             self.buffer = rest.to_owned();
             self.enter(Place::Reasoning);
             return true;
@@ -148,7 +176,8 @@ impl AnswerParser {
                 Some(name) => names.any(|tool| tool == name),
                 None => names.any(|tool| tool.starts_with(&self.buffer)),
             };
-        if (THINK.starts_with(begun) || could_be_call && name.is_none()) && !at_end {
+        let could_be_thought = !self.has_thought && THINK.starts_with(self.buffer.trim_start());
+        if (could_be_thought || could_be_call && name.is_none()) && !at_end {
             return false;
         }
         let is_call = could_be_call && name.is_some();
@@ -190,6 +219,9 @@ impl AnswerParser {
     fn leave(&mut self, tag: &str) {
         if tag == CALL {
             self.place = Place::Call;
+        } else if self.format.is_some_and(|format| !format.is_tagged()) {
+            self.has_thought = true;
+            self.enter(Place::Start);
         } else {
             self.enter(Place::Content);
         }
@@ -224,10 +256,7 @@ impl AnswerParser {
         let Some(format) = self.format else {
             return false;
         };
-        let end = match self.buffer.find(CALL_END) {
-            Some(at) if format.is_tagged() => Some(at),
-            _ => None,
-        };
+        let end = format.end(&self.buffer, &self.tools);
         if end.is_none() && !at_end {
             return false;
         }

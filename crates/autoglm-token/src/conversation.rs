@@ -75,6 +75,11 @@ impl ToolDefinition {
         self.0["function"]["name"].as_str().unwrap_or_default()
     }
 
+    /// The definition, `{"type": "function", "function": {…}}`.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
     /// The schema of one argument; null where there is none.
     pub(crate) fn argument(&self, name: &str) -> &Value {
         &self.0["function"]["parameters"]["properties"][name]

@@ -152,6 +152,22 @@ pub enum TokenError {
         /// The text.
         what: &'static str,
     },
+    /// A tool must be called and there is none, or none of this name.
+    #[error("there is no tool {}, known are: {}", wanted.as_deref().unwrap_or("at all"), known.join(", "))]
+    NoSuchTool {
+        /// The name that was asked for, where one was.
+        wanted: Option<String>,
+        /// The tools that there are.
+        known: Vec<String>,
+    },
+    /// A tool's calls cannot be written in the model's format so that they are read back.
+    #[error("the model cannot be held to calls of the tool {tool:?}: {reason}")]
+    NoCallGrammar {
+        /// The tool.
+        tool: String,
+        /// What stands in the way.
+        reason: String,
+    },
     /// The chat template refused these messages by `raise_exception`.
     #[error("the chat template refuses the conversation: {message}")]
     TemplateRefused {
@@ -163,7 +179,9 @@ pub enum TokenError {
 impl Blamed for TokenError {
     fn blame(&self) -> Blame {
         match self {
-            Self::TemplateRefused { .. } => Blame::Caller,
+            Self::TemplateRefused { .. } | Self::NoSuchTool { .. } | Self::NoCallGrammar { .. } => {
+                Blame::Caller
+            }
             _ => Blame::Data,
         }
     }

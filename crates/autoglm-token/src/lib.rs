@@ -3,6 +3,7 @@
 
 mod answer;
 mod byte_bpe;
+mod call_grammar;
 mod chat_template;
 mod conversation;
 mod ends;
@@ -21,11 +22,13 @@ mod table;
 mod text_stream;
 mod tokenizer;
 mod tool_call;
+mod tools_in_text;
 mod vocabulary;
 mod whole_words;
 mod word_piece;
 
 pub use answer::{Answer, AnswerParser, Piece};
+pub use call_grammar::{CallRules, ToolChoice, call_grammar};
 pub use chat_template::ChatTemplate;
 pub use conversation::{ChatOptions, Message, ToolCall, ToolDefinition};
 pub use error::TokenError;
@@ -34,6 +37,7 @@ pub use generation::GlmGeneration;
 pub use text_stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};
 pub use tool_call::ToolCallFormat;
+pub use tools_in_text::tools_in_text;
 pub use vocabulary::{
     MergeOrder, SpacePrefix, TokenId, TokenKind, Vocabulary, VocabularyModel, WordRules, Words,
 };

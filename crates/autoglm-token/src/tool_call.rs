@@ -4,6 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::{ToolCall, ToolDefinition};
 
+const CALL_END: &str = "</tool_call>";
+const VALUE: &str = "<arg_value>";
+const VALUE_END: &str = "</arg_value>";
+
 /// How a model writes calls of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolCallFormat {
@@ -37,6 +41,17 @@ impl ToolCallFormat {
     /// Whether calls stand in `<tool_call>`; the others are the whole answer.
     pub(crate) fn is_tagged(self) -> bool {
         matches!(self, Self::Tags | Self::TaggedJson)
+    }
+
+    /// Where the call ends whose text begins here: at the closing tag, but for one inside a string
+    /// of JSON. `None` where that is not there yet.
+    pub(crate) fn end(self, text: &str, tools: &[ToolDefinition]) -> Option<usize> {
+        match self {
+            Self::Python | Self::NameAndJson => None,
+            Self::TaggedJson if is_json(text) => outside_strings(text, CALL_END),
+            Self::TaggedJson => text.find(CALL_END),
+            Self::Tags => end_of_tags(text, tools),
+        }
     }
 
     /// The call that a text is: what stands in the tags, or the whole answer.
@@ -79,8 +94,8 @@ fn parse_tags(text: &str, tools: &[ToolDefinition]) -> Option<ToolCall> {
     let mut arguments = Map::new();
     while !rest.trim().is_empty() {
         let (key, behind) = element(rest, "<arg_key>", "</arg_key>")?;
-        let (value, behind) = element(behind, "<arg_value>", "</arg_value>")?;
         let schema = tool.map_or(&Value::Null, |tool| tool.argument(key));
+        let (value, behind) = value(behind, schema)?;
         arguments.insert(key.to_owned(), typed(value, schema));
         rest = behind;
     }
@@ -92,22 +107,81 @@ fn element<'a>(text: &'a str, open: &str, close: &str) -> Option<(&'a str, &'a s
     text.trim_start().strip_prefix(open)?.split_once(close)
 }
 
+/// A value in its tags at the start of a text, and what stands behind it.
+fn value<'a>(text: &'a str, schema: &Value) -> Option<(&'a str, &'a str)> {
+    let inner = text.trim_start().strip_prefix(VALUE)?;
+    let end = if is_json(inner) && !is_only_string(schema) {
+        outside_strings(inner, VALUE_END).or_else(|| inner.find(VALUE_END))?
+    } else {
+        inner.find(VALUE_END)?
+    };
+    Some((&inner[..end], &inner[end + VALUE_END.len()..]))
+}
+
+/// The closing tag of a call with values in tags; one inside JSON's strings is none.
+fn end_of_tags(text: &str, tools: &[ToolDefinition]) -> Option<usize> {
+    let name = text.split("<arg_key>").next().unwrap_or_default().trim();
+    let tool = tools.iter().find(|tool| tool.name() == name);
+    let mut at = 0;
+    loop {
+        let end = at + text[at..].find(CALL_END)?;
+        let Some(open) = text[at..end].find(VALUE) else {
+            return Some(end);
+        };
+        let before = &text[..at + open];
+        at += open + VALUE.len();
+        let key = before.rsplit("<arg_key>").next().unwrap_or_default();
+        let key = key.split("</arg_key>").next().unwrap_or_default();
+        let schema = tool.map_or(&Value::Null, |tool| tool.argument(key));
+        if is_json(&text[at..]) && !is_only_string(schema) {
+            at += outside_strings(&text[at..], VALUE_END)?;
+        }
+    }
+}
+
+/// Whether a text is an object or a list, if it is JSON.
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}
+
+/// Where a tag stands first outside the strings of JSON.
+fn outside_strings(json: &str, tag: &str) -> Option<usize> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    for (at, byte) in json.bytes().enumerate() {
+        if is_escaped {
+            is_escaped = false;
+            continue;
+        }
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' => is_escaped = in_string,
+            b'<' if !in_string && json[at..].starts_with(tag) => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// A value as its schema says: strings are written as they are, everything else as JSON. Without
 /// a schema, what is JSON of another type than a string is that.
-fn typed(text: &str, schema: &Value) -> Value {
-    let kind = &schema["type"];
-    let kinds = kind
-        .as_array()
-        .map_or(std::slice::from_ref(kind), Vec::as_slice);
-    let only_string = kinds.iter().all(|kind| kind == "string") && !kinds.is_empty();
+pub(crate) fn typed(text: &str, schema: &Value) -> Value {
     let string = || Value::String(text.to_owned());
-    if only_string {
+    if is_only_string(schema) {
         return string();
     }
     match serde_json::from_str(text) {
         Ok(Value::String(_)) | Err(_) => string(),
         Ok(value) => value,
     }
+}
+
+/// Whether a schema allows strings and nothing else.
+pub(crate) fn is_only_string(schema: &Value) -> bool {
+    let kind = &schema["type"];
+    let kinds = kind
+        .as_array()
+        .map_or(std::slice::from_ref(kind), Vec::as_slice);
+    kinds.iter().all(|kind| kind == "string") && !kinds.is_empty()
 }
 
 /// The name, and Python in a fence: a call with named arguments, whose values are literals.

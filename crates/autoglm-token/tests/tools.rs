@@ -202,6 +202,40 @@ fn what_is_no_call_is_text_with_a_remark() {
 }
 
 #[test]
+fn a_closing_tag_inside_a_string_of_json_closes_nothing() {
+    let json = "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"place\": \
+        \"a \\\" </tool_call> b\"}}\n</tool_call>";
+    let place = json!("a \" </tool_call> b");
+    assert_eq!(
+        parse(ToolCallFormat::TaggedJson, json).tool_calls[0].arguments["place"],
+        place
+    );
+    let tags = "<tool_call>get_weather\n<arg_key>layers</arg_key>\n<arg_value>[\"</arg_value>\", \
+        \"</tool_call>\"]</arg_value>\n<arg_key>place</arg_key><arg_value>[\"</arg_value></tool_call>";
+    let answer = parse(ToolCallFormat::Tags, tags);
+    let layers = json!(["</arg_value>", "</tool_call>"]);
+    assert_eq!(answer.tool_calls[0].arguments["layers"], layers);
+    // What the schema says is text is not taken for JSON.
+    assert_eq!(answer.tool_calls[0].arguments["place"], "[\"");
+}
+
+#[test]
+fn a_call_that_is_the_whole_answer_may_stand_behind_the_reasoning() {
+    for (format, call) in [
+        (ToolCallFormat::NameAndJson, "now\n{}"),
+        (ToolCallFormat::Python, "now\n ```python\ntool_call()\n```"),
+    ] {
+        for (thinks, open) in [(true, ""), (false, "<think>")] {
+            let parser = AnswerParser::new(Some(format), &weather(), thinks);
+            let answer = parser.parse(&format!("{open}hm</think>\n{call}"));
+            assert_eq!(answer.reasoning, "hm");
+            assert_eq!(answer.tool_calls[0].name, "now", "{format:?}");
+            assert_eq!(answer.content, "");
+        }
+    }
+}
+
+#[test]
 fn without_tools_nothing_is_a_call() {
     let text = "<tool_call>now</tool_call>";
     let parser = AnswerParser::new(Some(ToolCallFormat::Tags), &[], false);

@@ -17,6 +17,7 @@ use autoglm_engine::LocalError;
 use autoglm_engine::remote::RemoteError;
 use autoglm_model::{Fault, ModelError};
 use autoglm_retrieve::RetrieveError;
+use autoglm_server::{ServerError, SetupError};
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 use autoglm_task::compose::ComposeError;
@@ -72,6 +73,8 @@ fn blame(error: &anyhow::Error) -> Blame {
             .or_else(|| blame_as::<RemoteError>(cause))
             .or_else(|| blame_as::<RetrieveError>(cause))
             .or_else(|| blame_as::<StoreError>(cause))
+            .or_else(|| blame_as::<ServerError>(cause))
+            .or_else(|| blame_as::<SetupError>(cause))
             .or_else(|| cause.downcast_ref().map(file_blame))
     });
     told.unwrap_or_else(|| match find::<io::Error>(error) {

@@ -11,6 +11,7 @@ mod environment;
 mod exit;
 mod interrupt;
 mod models;
+mod serve;
 mod streams;
 
 use std::path::Path;
@@ -20,8 +21,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::knowledge::{ask, index, search};
 use crate::commands::{
-    chat, embed, eval, examples, feedback, generate, init, learn, model, optimize, perplexity,
-    report, run, runs, score, strategy, tokenize,
+    chat, embed, eval, examples, feedback, generate, init, key, learn, model, optimize, perplexity,
+    report, run, runs, score, serve as serve_command, strategy, tokenize,
 };
 
 /// Turns a task told in plain words into a program that runs on a language model.
@@ -44,6 +45,8 @@ enum Command {
     Report(report::ReportArgs),
     Optimize(Box<optimize::OptimizeArgs>),
     Strategy(strategy::StrategyCommandArgs),
+    Serve(serve_command::ServeArgs),
+    Key(key::KeyArgs),
     Model(model::ModelArgs),
     Generate(generate::GenerateArgs),
     Chat(chat::ChatArgs),
@@ -76,6 +79,8 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::run(args, home)?,
         Command::Optimize(args) => return optimize::run(args, home),
         Command::Strategy(args) => strategy::run(args, home)?,
+        Command::Serve(args) => serve_command::run(args, home)?,
+        Command::Key(args) => key::run(args)?,
         Command::Model(args) => model::run(args, home)?,
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,

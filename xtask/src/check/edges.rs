@@ -20,6 +20,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("autoglm-retrieve", &["autoglm-spec"]),
     ("autoglm-task", &["autoglm-spec"]),
     (
+        "autoglm-server",
+        &["autoglm-spec", "autoglm-token", "autoglm-task"],
+    ),
+    (
         "autoglm",
         &[
             "autoglm-spec",
@@ -29,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "autoglm-engine",
             "autoglm-retrieve",
             "autoglm-task",
+            "autoglm-server",
         ],
     ),
     ("xtask", &[]),

@@ -18,7 +18,8 @@ pub(crate) struct ConstraintCheck {
 
 impl ConstraintCheck {
     /// # Errors
-    /// [`ConstraintError::Schema`] or [`ConstraintError::Regex`], with what is wrong as its source.
+    /// [`ConstraintError::Schema`], [`ConstraintError::Regex`] or [`ConstraintError::Grammar`], with
+    /// what is wrong as its source.
     pub(crate) fn new(constraint: &Constraint) -> Result<Self, ConstraintError> {
         // A text is a run of bytes whatever the model's tokens were.
         let bytes = ApproximateTokEnv::single_byte_env();
@@ -40,7 +41,7 @@ impl ConstraintCheck {
     pub(crate) fn is_satisfied_by(&self, text: &str) -> bool {
         let text = match self.constraint {
             Constraint::JsonSchema(_) => text.trim(),
-            Constraint::Regex(_) => text,
+            Constraint::Regex(_) | Constraint::Grammar(_) => text,
         };
         let bytes: Vec<TokenId> = text.bytes().map(TokenId::from).collect();
         let Ok(mut matcher) = self.matcher() else {
@@ -56,6 +57,7 @@ impl ConstraintCheck {
         let grammar = match &self.constraint {
             Constraint::Regex(pattern) => TopLevelGrammar::from_regex(pattern),
             Constraint::JsonSchema(schema) => TopLevelGrammar::from_json_schema(object(schema)?),
+            Constraint::Grammar(lark) => TopLevelGrammar::from_lark(lark.clone()),
         };
         let parser = self.parsers.create_parser(grammar);
         let parser = parser.map_err(|error| broken_grammar(&self.constraint, error))?;

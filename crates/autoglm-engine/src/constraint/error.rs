@@ -28,6 +28,13 @@ pub enum ConstraintError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The grammar is wrong, or asks for what is not supported.
+    #[error("the grammar cannot be followed")]
+    Grammar {
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The vocabulary has no token that ends generation, so that a text could not end.
     #[error("the vocabulary has no token that ends generation, which constraints need")]
     NoEndToken,
@@ -58,7 +65,10 @@ pub enum ConstraintError {
 impl Blamed for ConstraintError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Schema { .. } | Self::NotASchema { .. } | Self::Regex { .. } => Blame::Caller,
+            Self::Schema { .. }
+            | Self::NotASchema { .. }
+            | Self::Regex { .. }
+            | Self::Grammar { .. } => Blame::Caller,
             Self::NoEndToken | Self::VocabularySize { .. } | Self::Vocabulary { .. } => Blame::Data,
             Self::Failed { .. } => Blame::Capacity,
         }

@@ -1,4 +1,4 @@
-//! Confines generated text to a JSON schema or a regular expression: before every choice it says
+//! Confines generated text to a JSON schema, a regular expression or a grammar: before every choice it says
 //! which tokens may come next, after it it takes the chosen one in.
 
 mod check;
@@ -50,7 +50,8 @@ impl ConstraintFactory {
     /// The state of a constraint before the first token.
     ///
     /// # Errors
-    /// [`ConstraintError::Schema`] or [`ConstraintError::Regex`], with what is wrong as its source.
+    /// [`ConstraintError::Schema`], [`ConstraintError::Regex`] or [`ConstraintError::Grammar`], with
+    /// what is wrong as its source.
     pub fn start(&self, constraint: &Constraint) -> Result<ConstraintState, ConstraintError> {
         let parser = self.parsers.create_parser(grammar(constraint)?);
         let parser = parser.map_err(|error| broken_grammar(constraint, error))?;
@@ -69,6 +70,7 @@ fn broken_grammar(
     match constraint {
         Constraint::JsonSchema(_) => ConstraintError::Schema { source },
         Constraint::Regex(_) => ConstraintError::Regex { source },
+        Constraint::Grammar(_) => ConstraintError::Grammar { source },
     }
 }
 
@@ -76,6 +78,7 @@ fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> 
     match constraint {
         Constraint::Regex(pattern) => Ok(TopLevelGrammar::from_regex(pattern)),
         Constraint::JsonSchema(schema) => Ok(TopLevelGrammar::from_json_schema(tight(schema)?)),
+        Constraint::Grammar(lark) => Ok(TopLevelGrammar::from_lark(lark.clone())),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use autoglm_spec::Cancel;
+use autoglm_spec::{Cancel, Delta};
 
 /// How long the caller's thread does not look whether it is cancelled.
 const NAP: Duration = Duration::from_millis(20);
@@ -20,8 +20,8 @@ const MOST_NEWS: usize = 64;
 
 /// What the threads of a call do.
 pub(crate) trait Work<T>: Send + Sync {
-    /// Answers the request with this index; text that is final goes to `on_text`.
-    fn answer(&self, index: usize, on_text: &mut dyn FnMut(&str)) -> T;
+    /// Answers the request with this index; what becomes known goes to `on_delta`.
+    fn answer(&self, index: usize, on_delta: &mut dyn FnMut(&Delta)) -> T;
 
     /// Whether an answer says that there is no use in beginning further requests.
     fn is_hopeless(&self, answer: &T) -> bool;
@@ -29,7 +29,7 @@ pub(crate) trait Work<T>: Send + Sync {
 
 /// What has become known of a request.
 enum News<T> {
-    Text(usize, String),
+    Delta(usize, Delta),
     Done(usize, T),
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn answer_all<T: Send + 'static>(
     (count, threads): (usize, usize),
     work: &Arc<dyn Work<T>>,
     cancel: &Cancel,
-    on_text: &mut dyn FnMut(usize, &str),
+    on_delta: &mut dyn FnMut(usize, &Delta),
 ) -> Vec<(Ended<T>, String)> {
     let (sender, receiver) = mpsc::sync_channel(MOST_NEWS);
     let next = Arc::new(AtomicUsize::new(0));
@@ -73,9 +73,9 @@ pub(crate) fn answer_all<T: Send + 'static>(
     let mut open = count;
     while open > 0 {
         match receiver.recv_timeout(NAP) {
-            Ok(News::Text(index, text)) => {
-                on_text(index, &text);
-                ended[index].1.push_str(&text);
+            Ok(News::Delta(index, delta)) => {
+                on_delta(index, &delta);
+                ended[index].1.push_str(&delta.text);
             }
             Ok(News::Done(index, answer)) => {
                 ended[index].0 = Ended::Done(answer);
@@ -126,10 +126,12 @@ impl<T> Hand<T> {
             if index >= self.count {
                 return;
             }
-            let mut on_text = |text: &str| {
-                let _ = self.sender.send(News::Text(index, text.to_owned()));
+            let mut on_delta = |delta: &Delta| {
+                if !delta.is_empty() {
+                    let _ = self.sender.send(News::Delta(index, delta.clone()));
+                }
             };
-            let answer = self.work.answer(index, &mut on_text);
+            let answer = self.work.answer(index, &mut on_delta);
             if self.work.is_hopeless(&answer) {
                 self.stopped.store(true, Ordering::Relaxed);
             }
@@ -160,9 +162,9 @@ mod tests {
         hopeless: Option<usize>,
     }
 
-    impl<F: Fn(usize, &mut dyn FnMut(&str)) -> usize + Send + Sync> Work<usize> for Does<F> {
-        fn answer(&self, index: usize, on_text: &mut dyn FnMut(&str)) -> usize {
-            (self.work)(index, on_text)
+    impl<F: Fn(usize, &mut dyn FnMut(&Delta)) -> usize + Send + Sync> Work<usize> for Does<F> {
+        fn answer(&self, index: usize, on_delta: &mut dyn FnMut(&Delta)) -> usize {
+            (self.work)(index, on_delta)
         }
 
         fn is_hopeless(&self, answer: &usize) -> bool {
@@ -172,21 +174,21 @@ mod tests {
 
     fn does(
         hopeless: Option<usize>,
-        work: impl Fn(usize, &mut dyn FnMut(&str)) -> usize + Send + Sync + 'static,
+        work: impl Fn(usize, &mut dyn FnMut(&Delta)) -> usize + Send + Sync + 'static,
     ) -> Arc<dyn Work<usize>> {
         Arc::new(Does { work, hopeless })
     }
 
     #[test]
     fn results_and_texts_come_under_their_indices() {
-        let work = does(None, |index, on_text| {
-            on_text(&format!("a{index}"));
-            on_text("b");
+        let work = does(None, |index, on_delta| {
+            on_delta(&Delta::of_text(format!("a{index}")));
+            on_delta(&Delta::of_text("b"));
             index * 10
         });
         let mut texts = vec![String::new(); 20];
-        let ended = answer_all((20, 3), &work, &Cancel::default(), &mut |index, text| {
-            texts[index].push_str(text);
+        let ended = answer_all((20, 3), &work, &Cancel::default(), &mut |index, delta| {
+            texts[index].push_str(&delta.text);
         });
         let wanted: Vec<_> = (0..20).map(|index| Some(index * 10)).collect();
         assert_eq!(done(ended), wanted);
@@ -198,8 +200,8 @@ mod tests {
         let gate = Arc::new(Mutex::new(()));
         let closed = gate.lock().unwrap();
         let (cancel, hanging) = (Cancel::default(), Arc::clone(&gate));
-        let work = does(None, move |index, on_text| {
-            on_text("begun");
+        let work = does(None, move |index, on_delta| {
+            on_delta(&Delta::of_text("begun"));
             drop(hanging.lock());
             index
         });

@@ -5,15 +5,15 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use autoglm_spec::{
-    AttentionPolicy, Cancel, Completion, Constraint, EngineError, FinishReason, GenerateRequest,
-    Sampling, Usage,
+    AttentionPolicy, Cancel, Completion, Constraint, Delta, EngineError, FinishReason,
+    GenerateRequest, Sampling, Usage,
 };
 use serde_json::{Map, Value, json};
 
 use super::client::{Ask, Assemble, Lost};
 use super::error::RemoteError;
 use super::levels::Levels;
-use super::server::{Form, Server, add_stops};
+use super::server::{Form, Server, add_bias, add_stops};
 use super::wire::{Reply, TokenUsage};
 use crate::constraint::ConstraintCheck;
 use crate::error::LocalError;
@@ -36,14 +36,15 @@ pub(crate) struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    /// Answers a request. Final text goes to `on_text`; its pieces add up to the answer's text.
+    /// Answers a request. What becomes known goes to `on_delta`: text that is final, and behind it
+    /// the log-probabilities, which may be others where an attempt breaks off.
     ///
     /// # Errors
     /// What the server cannot do, or when it does not answer.
     pub(crate) fn answer(
         &self,
         request: &GenerateRequest,
-        on_text: &mut dyn FnMut(&str),
+        on_delta: &mut dyn FnMut(&Delta),
     ) -> Result<Completion, EngineError> {
         self.check(request).map_err(EngineError::engine)?;
         if request.max_tokens == 0 {
@@ -52,16 +53,18 @@ impl Generator<'_> {
         let body = self.body(request)?;
         if let Some(constraint) = &request.constraint {
             let completion = self.constrained(request, &body, constraint)?;
-            on_text(&completion.text);
+            on_delta(&delta(&completion, completion.text.clone()));
             return Ok(completion);
         }
+        let lost = |lost: Lost| lost.into_error(request.max_tokens);
         if self.is_live {
-            let told = self.once(request, body, Some(on_text));
-            return told.map_err(|lost| lost.into_error(request.max_tokens));
+            let mut on_text = |text: &str| on_delta(&Delta::of_text(text));
+            let told = self.once(request, body, Some(&mut on_text)).map_err(lost)?;
+            on_delta(&delta(&told, String::new()));
+            return Ok(told);
         }
-        let whole = self.once(request, body, None);
-        let completion = whole.map_err(|lost| lost.into_error(request.max_tokens))?;
-        on_text(&completion.text);
+        let completion = self.once(request, body, None).map_err(lost)?;
+        on_delta(&delta(&completion, completion.text.clone()));
         Ok(completion)
     }
 
@@ -75,6 +78,14 @@ impl Generator<'_> {
             let reason = "a server has its own attention";
             return Err(self.server.unsupported("attention", reason));
         }
+        if request.decoding.top_logprobs > 0 {
+            let reason = "a server tells the likeliest tokens by their texts, not by their numbers";
+            return Err(self.server.unsupported("top_logprobs", reason));
+        }
+        if let Some(Constraint::Grammar(_)) = request.constraint {
+            let reason = "servers read grammars in notations of their own";
+            return Err(self.server.unsupported("grammar", reason));
+        }
         Ok(())
     }
 
@@ -83,6 +94,7 @@ impl Generator<'_> {
         let mut body = self.server.body(&request.prompt, request.max_tokens);
         let sampled = self.server.add_sampling(&mut body, &request.sampling);
         sampled.map_err(EngineError::engine)?;
+        add_bias(&mut body, &request.logit_bias);
         add_stops(&mut body, &request.stop);
         body.insert("stream".to_owned(), json!(true));
         if self.server.has_extensions() {
@@ -216,11 +228,22 @@ pub(crate) fn usage_of(told: Option<TokenUsage>, compute: Duration) -> Usage {
     }
 }
 
+/// What is handed out of a completion whose text was but for `text`.
+fn delta(completion: &Completion, text: String) -> Delta {
+    Delta {
+        text,
+        tokens: completion.tokens.clone(),
+        logprobs: completion.logprobs.clone(),
+        top: completion.top.clone(),
+    }
+}
+
 fn nothing() -> Completion {
     Completion {
         text: String::new(),
         tokens: Vec::new(),
         logprobs: Vec::new(),
+        top: Vec::new(),
         finish: FinishReason::Length,
         usage: Usage::default(),
     }
@@ -297,6 +320,7 @@ impl Pieces {
             text: std::mem::take(&mut self.text),
             tokens: Vec::new(),
             logprobs: std::mem::take(&mut self.logprobs),
+            top: Vec::new(),
             finish: self.finish.unwrap_or(FinishReason::Stop),
             usage,
         }

@@ -76,7 +76,7 @@ fn ways(form: Form, constraint: &Constraint, has_extensions: bool) -> Vec<Map<St
         Constraint::Regex(regex) if has_extensions => {
             ways.push(json!({"structured_outputs": {"regex": regex}, "guided_regex": regex}));
         }
-        Constraint::JsonSchema(_) | Constraint::Regex(_) => {}
+        Constraint::JsonSchema(_) | Constraint::Regex(_) | Constraint::Grammar(_) => {}
     }
     let objects = ways.into_iter().filter_map(|way| match way {
         Value::Object(fields) => Some(fields),

@@ -27,8 +27,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use autoglm_spec::{
-    Blame, Cancel, Completion, EngineError, FinishReason, Generate, GenerateRequest, ModelFacts,
-    Score, ScoreRequest, Scoring, Usage,
+    Blame, Cancel, Completion, Delta, EngineError, FinishReason, Generate, GenerateRequest,
+    ModelFacts, Score, ScoreRequest, Scoring, Usage,
 };
 
 pub use address::Address;
@@ -122,7 +122,7 @@ impl Generate for RemoteEngine {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         let work: Arc<dyn Work<_>> = Arc::new(Call {
             shared: Arc::clone(&self.shared),
@@ -130,7 +130,7 @@ impl Generate for RemoteEngine {
             cancel: cancel.clone(),
         });
         let size = (requests.len(), self.concurrency.get());
-        let ended = answer_all(size, &work, cancel, on_text);
+        let ended = answer_all(size, &work, cancel, on_delta);
         ended.into_iter().map(completion).collect()
     }
 }
@@ -163,7 +163,7 @@ impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
     fn answer(
         &self,
         index: usize,
-        on_text: &mut dyn FnMut(&str),
+        on_delta: &mut dyn FnMut(&Delta),
     ) -> Result<Completion, EngineError> {
         let generator = Generator {
             server: &self.shared.server,
@@ -171,7 +171,7 @@ impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
             cancel: &self.cancel,
             is_live: self.requests.len() == 1,
         };
-        generator.answer(&self.requests[index], on_text)
+        generator.answer(&self.requests[index], on_delta)
     }
 
     fn is_hopeless(&self, answer: &Result<Completion, EngineError>) -> bool {
@@ -180,7 +180,7 @@ impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
 }
 
 impl Work<Result<Scoring, EngineError>> for Call<ScoreRequest> {
-    fn answer(&self, index: usize, _: &mut dyn FnMut(&str)) -> Result<Scoring, EngineError> {
+    fn answer(&self, index: usize, _: &mut dyn FnMut(&Delta)) -> Result<Scoring, EngineError> {
         let Shared { server, scorer, .. } = &*self.shared;
         scorer.score(server, &self.requests[index], &self.cancel)
     }
@@ -218,6 +218,7 @@ fn completion(
             text,
             tokens: Vec::new(),
             logprobs: Vec::new(),
+            top: Vec::new(),
             finish: FinishReason::Cancelled,
             usage: Usage::default(),
         }),

@@ -35,7 +35,7 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn of(prompt: &Prompt) -> Self {
         match prompt {
-            Prompt::Plain(_) => Self::Plain,
+            Prompt::Plain(_) | Prompt::Tokens(_) => Self::Plain,
             Prompt::Chat(_) => Self::Chat,
         }
     }
@@ -136,7 +136,7 @@ impl Server {
         }
         if !self.has_extensions {
             self.notes.state(
-                "the server takes only temperature, top_p and seed: top_k, min_p and \
+                "the server takes only OpenAI's fields for sampling: top_k, min_p and \
                  repetition_penalty cannot be asked for",
             );
         }
@@ -209,6 +209,14 @@ impl Server {
         body.insert("temperature".to_owned(), number(sampling.temperature));
         body.insert("top_p".to_owned(), number(sampling.top_p));
         body.insert("seed".to_owned(), json!(sampling.seed & (u64::MAX >> 1)));
+        for (field, penalty) in [
+            ("presence_penalty", sampling.presence_penalty),
+            ("frequency_penalty", sampling.frequency_penalty),
+        ] {
+            if penalty != 0.0 {
+                body.insert(field.to_owned(), number(penalty));
+            }
+        }
         let extensions = [
             ("top_k", sampling.top_k != usual.top_k),
             ("min_p", sampling.min_p != usual.min_p),
@@ -322,6 +330,7 @@ fn body(model: &str, prompt: &Prompt) -> Map<String, Value> {
     body.insert("model".to_owned(), json!(model));
     match prompt {
         Prompt::Plain(text) => body.insert("prompt".to_owned(), json!(text)),
+        Prompt::Tokens(tokens) => body.insert("prompt".to_owned(), json!(tokens)),
         Prompt::Chat(segments) => {
             let message = |s: &Segment| json!({"role": s.role.name(), "content": s.text});
             let messages: Vec<Value> = segments.iter().map(message).collect();
@@ -329,6 +338,16 @@ fn body(model: &str, prompt: &Prompt) -> Map<String, Value> {
         }
     };
     body
+}
+
+/// What is added to logits, in the server's own tokens.
+pub(crate) fn add_bias(body: &mut Map<String, Value>, bias: &[(u32, f32)]) {
+    if !bias.is_empty() {
+        let entries = bias
+            .iter()
+            .map(|(id, bias)| (id.to_string(), number(*bias)));
+        body.insert("logit_bias".to_owned(), Value::Object(entries.collect()));
+    }
 }
 
 /// The fields that end an answer. What the server does not look for is looked for here.

@@ -402,8 +402,8 @@ fn requests_are_answered_in_order_and_never_more_at_once_than_allowed() {
     let engine = open(&settings).unwrap();
     let requests: Vec<_> = (0..9).map(|n| request(turns(&format!("r{n}")))).collect();
     let mut texts = vec![String::new(); 9];
-    let results = engine.generate(&requests, &Cancel::default(), &mut |index, text| {
-        texts[index] += text;
+    let results = engine.generate(&requests, &Cancel::default(), &mut |index, delta| {
+        texts[index] += &delta.text;
     });
     for (n, result) in results.into_iter().enumerate() {
         assert_eq!(result.unwrap().text, format!("r{n}"));

@@ -70,6 +70,7 @@ fn request(prompt: Prompt) -> GenerateRequest {
         prompt,
         max_tokens: 20,
         sampling: Sampling::GREEDY,
+        logit_bias: Vec::new(),
         stop: Vec::new(),
         constraint: None,
         decoding: Decoding {
@@ -88,8 +89,8 @@ fn generate(
 ) -> (Result<Completion, EngineError>, Vec<String>) {
     let mut pieces = Vec::new();
     let cancel = Cancel::default();
-    let results = engine.generate(&[request], &cancel, &mut |_, text| {
-        pieces.push(text.to_owned());
+    let results = engine.generate(&[request], &cancel, &mut |_, delta| {
+        pieces.push(delta.text.clone());
     });
     (results.into_iter().next().unwrap(), pieces)
 }

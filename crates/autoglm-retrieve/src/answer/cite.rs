@@ -1,6 +1,7 @@
 //! Which source each sentence of an answer rests on.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -145,7 +146,7 @@ pub(super) fn render(sentences: &[Sentence]) -> String {
         }
         text.push_str(&sentence.text);
         if let Some(citation) = &sentence.citation {
-            text += &format!(" [{}]", citation.number);
+            let _ = write!(text, " [{}]", citation.number);
         }
     }
     text

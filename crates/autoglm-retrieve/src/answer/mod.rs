@@ -168,6 +168,7 @@ impl Asker<'_> {
             sampling: Sampling::GREEDY,
             stop: compose::STOPS.map(str::to_owned).to_vec(),
             constraint: None,
+            logit_bias: Vec::new(),
             decoding: Decoding::default(),
             attention: AttentionPolicy::Full,
             adapter: None,

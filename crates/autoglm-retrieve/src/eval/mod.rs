@@ -9,5 +9,5 @@ mod reading;
 pub use answers::{AnswerReport, Answered, exact_match, measure_answers, token_f1};
 pub use benchmark::{Benchmark, Judged};
 pub use bootstrap::{Estimate, estimate};
-pub use ranking::{RankingReport, measure_rankings};
+pub use ranking::{Grades, RankingReport, measure_rankings};
 pub use reading::{Asked, Reading};

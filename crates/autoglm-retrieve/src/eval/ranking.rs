@@ -24,9 +24,15 @@ pub struct RankingReport {
     pub recall: Vec<(usize, Estimate)>,
 }
 
+/// What is measured of one ranking.
+type Measure<'a> = &'a dyn Fn(&[String], &Grades) -> f64;
+
+/// What is relevant to a query, and how much.
+pub type Grades = BTreeMap<String, u32>;
+
 /// Measures rankings of documents, each with what is relevant to its query and how much.
-pub fn measure_rankings(rankings: &[(Vec<String>, &BTreeMap<String, u32>)]) -> RankingReport {
-    let each = |value: &dyn Fn(&[String], &BTreeMap<String, u32>) -> f64| {
+pub fn measure_rankings(rankings: &[(Vec<String>, &Grades)]) -> RankingReport {
+    let each = |value: Measure| {
         let values: Vec<f64> = rankings
             .iter()
             .map(|(ranking, grades)| value(ranking, grades))
@@ -50,7 +56,7 @@ pub fn measure_rankings(rankings: &[(Vec<String>, &BTreeMap<String, u32>)]) -> R
 
 /// # Source
 /// Järvelin, Kekäläinen 2002, with gains as they are, as `trec_eval` has it.
-fn ndcg(ranking: &[String], grades: &BTreeMap<String, u32>) -> f64 {
+fn ndcg(ranking: &[String], grades: &Grades) -> f64 {
     let gained = |gains: &mut dyn Iterator<Item = u32>| -> f64 {
         let discounted = (2_u32..).zip(gains).take(RANKS);
         discounted
@@ -68,13 +74,13 @@ fn ndcg(ranking: &[String], grades: &BTreeMap<String, u32>) -> f64 {
     if best > 0.0 { found / best } else { 0.0 }
 }
 
-fn reciprocal_rank(ranking: &[String], grades: &BTreeMap<String, u32>) -> f64 {
+fn reciprocal_rank(ranking: &[String], grades: &Grades) -> f64 {
     let right = |name: &String| grades.get(name).is_some_and(|grade| *grade > 0);
     let first = ranking.iter().take(RANKS).position(right);
     first.map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
 
-fn recall(ranking: &[String], grades: &BTreeMap<String, u32>, ranks: usize) -> f64 {
+fn recall(ranking: &[String], grades: &Grades, ranks: usize) -> f64 {
     let wanted = grades.values().filter(|grade| **grade > 0).count();
     let right = |name: &&String| grades.get(*name).is_some_and(|grade| *grade > 0);
     let found = ranking.iter().take(ranks).filter(right).count();

@@ -1,4 +1,4 @@
-//! Questions about passages with their answers, as SQuAD lays them out.
+//! Questions about passages with their answers, as `SQuAD` lays them out.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,8 @@ impl Reading {
             for paragraph in article.get("paragraphs")?.as_array()? {
                 let passage = reading.passages.lines().count().to_string();
                 let line = json!({"id": passage, "text": paragraph.get("context")?.as_str()?});
-                reading.passages += &format!("{line}\n");
+                reading.passages.push_str(&line.to_string());
+                reading.passages.push('\n');
                 for asked in paragraph.get("qas")?.as_array()? {
                     reading.questions.push(question(asked, &passage)?);
                 }

@@ -381,13 +381,16 @@ impl Indexer<'_> {
     }
 }
 
+/// Vectors with what each was made of.
+type Keyed = Vec<(VectorKey, Vec<f32>)>;
+
 /// Vectors of texts; none where that was stopped.
 fn vectors(
     embed: &dyn Embed,
     texts: &[&str],
     keys: &[VectorKey],
     cancel: &Cancel,
-) -> Result<Option<Vec<(VectorKey, Vec<f32>)>>, RetrieveError> {
+) -> Result<Option<Keyed>, RetrieveError> {
     let embedded = embed.embed(texts, cancel);
     if embedded.len() != texts.len() {
         return Err(RetrieveError::ResultCount {

@@ -237,10 +237,9 @@ fn random_operations(operations: usize) {
             let paragraphs: Vec<String> = (0..=stream.below(3))
                 .map(|p| {
                     (0..30)
-                        .map(|w| format!("o{operation}p{p}w{w} "))
-                        .collect::<String>()
-                        .trim()
-                        .to_owned()
+                        .map(|w| format!("o{operation}p{p}w{w}"))
+                        .collect::<Vec<_>>()
+                        .join(" ")
                 })
                 .collect();
             desk.write(&name, paragraphs.join("\n\n"));

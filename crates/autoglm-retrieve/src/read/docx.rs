@@ -39,6 +39,10 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ReadError
     Ok(paragraphs.builder.finish(paragraphs.text, Origin::Text))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn broken(reason: impl ToString) -> ReadError {
     ReadError::Broken {
         format: "DOCX",

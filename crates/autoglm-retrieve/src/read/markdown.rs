@@ -39,8 +39,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, event: Event<'_>, range: Range<usize>) {
         match event {
-            Event::Start(Tag::List(_)) if self.depth == 0 => {}
-            Event::End(TagEnd::List(_)) if self.depth == 0 => {}
+            // Items of a list are blocks, the list is none.
+            Event::Start(Tag::List(_)) | Event::End(TagEnd::List(_)) if self.depth == 0 => {}
             Event::Start(tag) => self.start(&tag, range),
             Event::End(end) => self.end(end),
             Event::Text(words) | Event::Code(words) => self.words(&words),

@@ -62,6 +62,10 @@ fn read_pages(bytes: &[u8], limits: &Limits) -> Result<Extracted, ReadError> {
     Ok(builder.finish(text, Origin::Text))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn broken(reason: impl ToString) -> ReadError {
     ReadError::Broken {
         format: "PDF",
@@ -138,14 +142,21 @@ impl Writer<'_> {
                 self.show(operands);
             }
             "T*" | "ET" => self.next_line(),
-            "Td" | "TD" if number(1).abs() > 0.1 => self.next_line(),
-            "Td" | "TD" => self.blank(),
-            "Tm" if (number(5) - self.line_height).abs() > 0.1 => {
+            "Td" | "TD" => self.move_by(number(1)),
+            "Tm" => {
+                self.move_by(number(5) - self.line_height);
                 self.line_height = number(5);
-                self.next_line();
             }
-            "Tm" => self.blank(),
             _ => {}
+        }
+    }
+
+    /// Moves up or down to another line, or on in this one.
+    fn move_by(&mut self, up: f32) {
+        if up.abs() > 0.1 {
+            self.next_line();
+        } else {
+            self.blank();
         }
     }
 

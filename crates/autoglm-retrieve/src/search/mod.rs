@@ -133,11 +133,11 @@ impl Searcher<'_> {
                 wanted: embed.space().name.clone(),
             });
         }
-        let counts = |query: &&str| settings.vectors_know_chinese || !has_chinese(query);
+        let counts = |query: &str| settings.vectors_know_chinese || !has_chinese(query);
         let texts: Vec<&str> = queries
             .iter()
             .copied()
-            .filter(|query| counts(&query))
+            .filter(|query| counts(query))
             .collect();
         let mut embedded = embed.embed(&texts, cancel).into_iter();
         let vectors = queries.iter().map(|query| {

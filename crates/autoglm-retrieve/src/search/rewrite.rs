@@ -117,6 +117,7 @@ fn request(turns: &[Turn], question: &str, chat: bool) -> GenerateRequest {
         sampling: Sampling::GREEDY,
         stop: vec!["\n".to_owned()],
         constraint: None,
+        logit_bias: Vec::new(),
         decoding: Decoding::default(),
         attention: AttentionPolicy::Full,
         adapter: None,

@@ -201,10 +201,7 @@ fn a_question_that_leans_on_another_is_made_to_stand_alone() {
             .map(|model| model as &dyn autoglm_spec::Generate);
         rewrite(model, &turns, question, &Cancel::default()).unwrap()
     };
-    assert_eq!(
-        ask(None, "And the valve?"),
-        "pump oiled And the valve?"
-    );
+    assert_eq!(ask(None, "And the valve?"), "pump oiled And the valve?");
     assert_eq!(
         ask(Some("How often is the valve oiled?"), "And the valve?"),
         "How often is the valve oiled?"

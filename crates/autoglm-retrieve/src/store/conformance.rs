@@ -43,7 +43,7 @@ fn put(store: &mut dyn Store, documents: &[Document]) {
         let texts = document
             .passages
             .iter()
-            .map(|passage| passage.with_titles());
+            .map(crate::passage::Passage::with_titles);
         let vectors: Vec<_> = texts
             .map(|text| (VectorKey::of(&text), Words::vector(&text)))
             .collect();

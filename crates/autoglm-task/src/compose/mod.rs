@@ -127,7 +127,7 @@ impl Composer {
     pub fn stable_prefix(&self) -> String {
         match self.prompt(&self.opening.text, None) {
             Prompt::Plain(text) => text,
-            chat @ Prompt::Chat(_) => chat.display_text(),
+            other => other.display_text(),
         }
     }
 

@@ -148,7 +148,7 @@ impl Generate for Fake {
         &self,
         _: &[GenerateRequest],
         _: &Cancel,
-        _: &mut dyn FnMut(usize, &str),
+        _: &mut dyn FnMut(usize, &autoglm_spec::Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         unreachable!("labels are scored")
     }

@@ -627,6 +627,8 @@ fn any_settings() -> impl Strategy<Value = TaskSettings> {
             sampling: Sampling {
                 repetition_penalty: numbers.0,
                 repetition_window: numbers.1,
+                presence_penalty: 0.0,
+                frequency_penalty: 0.0,
                 temperature: numbers.2 as f32 / 3.0,
                 top_k: numbers.3,
                 top_p,

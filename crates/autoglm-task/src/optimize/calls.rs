@@ -33,7 +33,7 @@ const TEMPLATE_TOKENS: u64 = 64;
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     Score(ScoreRequest),
-    Generate(GenerateRequest),
+    Generate(Box<GenerateRequest>),
 }
 
 /// What became of a request.
@@ -451,7 +451,7 @@ fn send(
     for request in requests {
         match request {
             Request::Score(request) => scores.push(request.clone()),
-            Request::Generate(request) => texts.push(request.clone()),
+            Request::Generate(request) => texts.push((**request).clone()),
         }
     }
     if texts.is_empty() {

@@ -100,12 +100,12 @@ impl Generate for Writer<'_> {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &autoglm_spec::Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         self.windows.lock().unwrap().push(requests.len());
         let took = self.request_ms * requests.len() as u64;
         self.clock.fetch_add(took, Ordering::Relaxed);
-        self.engine.generate(requests, cancel, on_text)
+        self.engine.generate(requests, cancel, on_delta)
     }
 }
 

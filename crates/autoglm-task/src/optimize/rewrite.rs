@@ -59,7 +59,7 @@ pub(super) fn requests(
 }
 
 fn request(text: String, seed: u64) -> Request {
-    Request::Generate(GenerateRequest {
+    Request::Generate(Box::new(GenerateRequest {
         prompt: Prompt::Chat(vec![Segment {
             role: Role::User,
             text,
@@ -71,12 +71,13 @@ fn request(text: String, seed: u64) -> Request {
             seed,
             ..Sampling::GREEDY
         },
+        logit_bias: Vec::new(),
         stop: vec![CLOSE.to_owned()],
         constraint: None,
         decoding: Decoding::default(),
         attention: AttentionPolicy::Full,
         adapter: None,
-    })
+    }))
 }
 
 fn ask_text(spec: &TaskSpec, shown: &[String], wrong: bool) -> String {

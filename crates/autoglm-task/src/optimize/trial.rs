@@ -81,7 +81,7 @@ impl<'a> Trial<'a> {
     fn request(&self, composed: &Composed) -> Request {
         match composed.options {
             Some(_) => Request::Score(score_request(composed)),
-            None => Request::Generate(self.asker.generate_request(composed)),
+            None => Request::Generate(Box::new(self.asker.generate_request(composed))),
         }
     }
 

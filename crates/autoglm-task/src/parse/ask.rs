@@ -140,6 +140,7 @@ fn suggestion(text: &str, model: &dyn Generate) -> Result<Suggestion, String> {
         prompt: prompt(text, model.facts().chat),
         max_tokens: 160,
         sampling: Sampling::GREEDY,
+        logit_bias: Vec::new(),
         stop: Vec::new(),
         constraint: Some(Constraint::JsonSchema(schema())),
         decoding: Decoding {
@@ -225,7 +226,7 @@ mod tests {
             &self,
             requests: &[GenerateRequest],
             _: &Cancel,
-            _: &mut dyn FnMut(usize, &str),
+            _: &mut dyn FnMut(usize, &autoglm_spec::Delta),
         ) -> Vec<Result<Completion, EngineError>> {
             assert!(matches!(
                 requests[0].constraint,
@@ -235,6 +236,7 @@ mod tests {
                 text: text.to_owned(),
                 tokens: Vec::new(),
                 logprobs: Vec::new(),
+                top: Vec::new(),
                 finish: FinishReason::Stop,
                 usage: Usage::default(),
             });

@@ -143,6 +143,7 @@ impl<'a> Asker<'a> {
             prompt: composed.prompt.clone(),
             max_tokens: composed.max_tokens,
             sampling: self.sampler.sampling,
+            logit_bias: Vec::new(),
             stop: stop.collect(),
             constraint: composed.constraint.clone(),
             decoding: self.decoding,

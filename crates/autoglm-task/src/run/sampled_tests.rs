@@ -240,7 +240,7 @@ impl Generate for Careless {
         &self,
         requests: &[autoglm_spec::GenerateRequest],
         _: &Cancel,
-        _: &mut dyn FnMut(usize, &str),
+        _: &mut dyn FnMut(usize, &autoglm_spec::Delta),
     ) -> Vec<Result<autoglm_spec::Completion, autoglm_spec::EngineError>> {
         let answer = |request: &autoglm_spec::GenerateRequest| {
             let prompt = request.prompt.display_text();
@@ -253,6 +253,7 @@ impl Generate for Careless {
                 text: text.to_owned(),
                 tokens: Vec::new(),
                 logprobs: vec![-0.1],
+                top: Vec::new(),
                 finish: autoglm_spec::FinishReason::Length,
                 usage: Usage {
                     prompt_tokens: 5,

@@ -174,8 +174,8 @@ impl Chat<'_> {
         let mut screen = Screen::new(std::io::stdout().lock());
         let parser = self.engine.answer_parser(&request.prompt);
         let result = parser.and_then(|mut parser| {
-            let results = self.engine.generate(&[request], &cancel, &mut |_, text| {
-                screen.show(parser.push(text));
+            let results = self.engine.generate(&[request], &cancel, &mut |_, delta| {
+                screen.show(parser.push(&delta.text));
             });
             screen.show(parser.finish());
             results.into_iter().next().expect("a result a request")
@@ -210,6 +210,7 @@ impl Chat<'_> {
             prompt: Prompt::Chat(system.chain(self.turns.iter().cloned()).collect()),
             max_tokens: self.args.max_tokens,
             sampling: self.args.sampling.sampling(HABIT),
+            logit_bias: Vec::new(),
             stop: Vec::new(),
             constraint: None,
             decoding: self.args.decoding.decoding(Decoding {

@@ -94,6 +94,7 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
         prompt: shape_prompt(args, &engine, prompt),
         max_tokens: args.max_tokens,
         sampling: args.sampling.sampling(Sampling::GREEDY),
+        logit_bias: Vec::new(),
         stop: args.stop.clone(),
         constraint,
         decoding: args.decoding.decoding(Decoding {
@@ -106,10 +107,12 @@ pub fn run(args: &GenerateArgs, home: &Path) -> anyhow::Result<()> {
     let cancel = cancel_on_interrupt();
     let mut out = std::io::stdout().lock();
     let stream = !args.json;
-    let results = engine.generate(std::slice::from_ref(&request), &cancel, &mut |_, text| {
+    let results = engine.generate(std::slice::from_ref(&request), &cancel, &mut |_, delta| {
         if stream {
             // A reader that went away ends the program at the final write.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            let _ = out
+                .write_all(delta.text.as_bytes())
+                .and_then(|()| out.flush());
         }
     });
     let completion = results

@@ -37,6 +37,12 @@ pub struct SamplingArgs {
     /// Divide the logits of tokens that occurred lately; 1 does nothing.
     #[arg(long, value_name = "X", value_parser = positive)]
     pub repetition_penalty: Option<f32>,
+    /// Take this off the logits of tokens that the answer has already.
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Take this off the logits of tokens for each time that the answer has them.
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
     /// Seed of the random numbers: the same seed gives the same text.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
@@ -51,6 +57,8 @@ impl SamplingArgs {
             top_p: self.top_p.unwrap_or(habit.top_p),
             min_p: self.min_p.unwrap_or(habit.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(habit.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(habit.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(habit.frequency_penalty),
             seed: self.seed,
             adaptive: self.adaptive().or(habit.adaptive),
             ..habit
@@ -105,6 +113,15 @@ fn not_negative(text: &str) -> Result<f32, String> {
         Ok(value)
     } else {
         Err("want 0 or more".to_owned())
+    }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    let value = number(text)?;
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err("want a finite number".to_owned())
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use autoglm_engine::remote::RemoteEngine;
 use autoglm_engine::{EngineStats, LocalEngine};
 use autoglm_spec::{
-    Cancel, Completion, EngineError, Generate, GenerateRequest, ModelFacts, Prompt, Score,
+    Cancel, Completion, Delta, EngineError, Generate, GenerateRequest, ModelFacts, Prompt, Score,
     ScoreRequest, Scoring,
 };
 use autoglm_task::file::ServerSettings;
@@ -62,8 +62,8 @@ impl EngineArgs {
         }
         let engine = self.local.open(home, need)?;
         anyhow::ensure!(
-            chat.tools.is_empty() || engine.takes_tools(),
-            "the chat template of the model {} has no tools",
+            chat.tools.is_empty() || engine.facts().chat,
+            "the model {} has no chat template that could tell it of tools",
             engine.facts().name
         );
         Ok(OpenEngine::Local(Box::new(engine.with_chat(chat))))
@@ -147,11 +147,11 @@ impl Generate for OpenEngine {
         &self,
         requests: &[GenerateRequest],
         cancel: &Cancel,
-        on_text: &mut dyn FnMut(usize, &str),
+        on_delta: &mut dyn FnMut(usize, &Delta),
     ) -> Vec<Result<Completion, EngineError>> {
         match self {
-            Self::Local(engine) => engine.generate(requests, cancel, on_text),
-            Self::Remote(engine) => engine.generate(requests, cancel, on_text),
+            Self::Local(engine) => engine.generate(requests, cancel, on_delta),
+            Self::Remote(engine) => engine.generate(requests, cancel, on_delta),
         }
     }
 }

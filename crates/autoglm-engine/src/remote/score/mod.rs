@@ -156,6 +156,10 @@ fn check(server: &Server, request: &ScoreRequest) -> Result<(), EngineError> {
         let reason = "adapters are loaded at the server and have model names of their own";
         return Err(EngineError::engine(server.unsupported("adapter", reason)));
     }
+    if let Prompt::Tokens(_) = request.prompt {
+        let reason = "labels are scored behind texts, for their tokens are not known here";
+        return Err(EngineError::engine(server.unsupported("prompt", reason)));
+    }
     if request.options.is_empty() {
         return bad("none".to_owned(), "at least one option");
     }
@@ -177,7 +181,7 @@ fn check(server: &Server, request: &ScoreRequest) -> Result<(), EngineError> {
 fn plain_text(prompt: &Prompt) -> String {
     match prompt {
         Prompt::Plain(text) => text.clone(),
-        Prompt::Chat(_) => prompt.display_text(),
+        Prompt::Chat(_) | Prompt::Tokens(_) => prompt.display_text(),
     }
 }
 

@@ -27,7 +27,7 @@ use dense::Matrix;
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// How long a write waits for another process's.
-const BUSY_WAIT: Duration = Duration::from_secs(60);
+const BUSY_WAIT: Duration = Duration::from_mins(1);
 
 /// Bytes of the file that are mapped: reads then need no copy, and the system decides what stays in
 /// memory.

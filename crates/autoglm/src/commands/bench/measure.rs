@@ -194,6 +194,7 @@ impl<'a> Bench<'a> {
                 prompt: Prompt::Plain(format!("{prefix}{}", self.text(SUFFIX_TOKENS))),
                 max_tokens,
                 sampling: Sampling::GREEDY,
+                logit_bias: Vec::new(),
                 stop: Vec::new(),
                 constraint: None,
                 decoding: Decoding {

@@ -1,0 +1,240 @@
+//! What every route works with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use autoglm_spec::Embed;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::ServerError;
+use crate::admission::{Admission, AdmissionLimits, Occupancy};
+use crate::backend::{Backend, Skill};
+use crate::metrics::Metrics;
+use crate::models::{HealthLimits, Loader, Models, Version};
+use crate::store::ServerStore;
+use crate::work::TimeLimits;
+
+/// What the server takes from outside: the time and randomness.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// A number that nobody can guess.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// How the server treats requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How many requests are taken on.
+    pub admission: AdmissionLimits,
+    /// How long they may take.
+    pub times: TimeLimits,
+    /// Bytes of a body at most.
+    pub body_bytes: usize,
+    /// Tokens of an answer at most, where the request does not say.
+    pub answer_tokens: usize,
+    /// How far a new version of a model may be from the one whose place it takes.
+    pub health: HealthLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            admission: AdmissionLimits::default(),
+            times: TimeLimits::default(),
+            body_bytes: 8 << 20,
+            answer_tokens: 1_024,
+            health: HealthLimits::default(),
+        }
+    }
+}
+
+/// What every route works with.
+pub struct App {
+    pub(crate) models: Arc<Models>,
+    /// Loads versions; without it there are no updates.
+    pub(crate) loader: Option<Arc<Loader>>,
+    /// Held while a version is loaded.
+    pub(crate) updating: Mutex<()>,
+    pub(crate) admission: Admission,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    surroundings: Surroundings,
+    stopping: AtomicBool,
+    /// What is remembered, if anything is.
+    pub(crate) store: Option<Arc<ServerStore>>,
+}
+
+/// A number for one request: what its answer is called, and its random seed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    number: u64,
+    /// When it came.
+    pub(crate) created: u64,
+    pub(crate) deadline: Instant,
+}
+
+impl App {
+    /// An application that serves models. Where a request names none, the first that fits answers;
+    /// of two with the same name the later one is served.
+    pub fn new(models: Vec<Version>, settings: Settings, surroundings: Surroundings) -> Self {
+        Self {
+            models: Arc::new(Models::new(models)),
+            loader: None,
+            updating: Mutex::new(()),
+            admission: Admission::new(settings.admission),
+            settings,
+            metrics: Metrics::default(),
+            surroundings,
+            stopping: AtomicBool::new(false),
+            store: None,
+        }
+    }
+
+    /// The application with a memory for answers and responses.
+    #[must_use]
+    pub fn remembering(mut self, store: ServerStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The application with a loader of new versions.
+    #[must_use]
+    pub fn loading(mut self, loader: Arc<Loader>) -> Self {
+        self.loader = Some(loader);
+        self
+    }
+
+    /// The version that answers a request: of the model that it names, or of the first that fits.
+    pub(crate) fn version(
+        &self,
+        name: Option<&str>,
+        ticket: Ticket,
+        fits: impl Fn(&Version) -> bool,
+    ) -> Result<Arc<Version>, ServerError> {
+        let first = || {
+            let live = self.models.live();
+            let first = live.iter().find(|version| fits(version));
+            first.map(|version| version.name.clone())
+        };
+        let name = name.map(str::to_owned).or_else(first);
+        let name = name.ok_or_else(|| ServerError::Missing {
+            field: "model".to_owned(),
+        })?;
+        self.models.pick(&name, ticket.number)
+    }
+
+    /// A model that writes.
+    pub(crate) fn writer(
+        &self,
+        name: Option<&str>,
+        ticket: Ticket,
+    ) -> Result<(Arc<Version>, Arc<dyn Backend>), ServerError> {
+        let writes = |version: &Version| matches!(version.skill, Skill::Write(_));
+        let version = self.version(name, ticket, writes)?;
+        match &version.skill {
+            Skill::Write(backend) => {
+                let backend = Arc::clone(backend);
+                Ok((version, backend))
+            }
+            Skill::Embed(_) => Err(ServerError::CannotDo {
+                model: version.name.clone(),
+                what: "generate text",
+            }),
+        }
+    }
+
+    /// A model that makes vectors.
+    pub(crate) fn embedder(
+        &self,
+        name: Option<&str>,
+        ticket: Ticket,
+    ) -> Result<(Arc<Version>, Arc<dyn Embed>), ServerError> {
+        let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
+        let version = self.version(name, ticket, embeds)?;
+        match &version.skill {
+            Skill::Embed(embedder) => {
+                let embedder = Arc::clone(embedder);
+                Ok((version, embedder))
+            }
+            Skill::Write(_) => Err(ServerError::CannotDo {
+                model: version.name.clone(),
+                what: "make vectors of texts",
+            }),
+        }
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.surroundings.now)()
+    }
+
+    /// How many requests are being worked on and wait.
+    pub fn occupancy(&self) -> Occupancy {
+        self.admission.occupancy()
+    }
+
+    /// Tells the server that it is to stop: it is no longer ready, and ends what it has begun.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Tokens of an answer at most, behind a prompt of so many: what the request says, or what is
+    /// usual here and fits.
+    pub(crate) fn answer_tokens(
+        &self,
+        backend: &dyn Backend,
+        prompt_tokens: usize,
+        asked: Option<usize>,
+    ) -> usize {
+        let room = backend.facts().context_tokens.saturating_sub(prompt_tokens);
+        asked.unwrap_or_else(|| self.settings.answer_tokens.min(room).max(1))
+    }
+
+    /// A ticket for a request that has just come.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket {
+            number: (self.surroundings.random)(),
+            created: seconds(self.now()),
+            deadline: Instant::now() + self.settings.times.request,
+        }
+    }
+}
+
+impl Ticket {
+    /// A name that begins with this.
+    pub(crate) fn name(&self, prefix: &str) -> String {
+        format!("{prefix}{}", hex(&self.number.to_le_bytes(), b"name"))
+    }
+
+    /// A name of a part of the answer.
+    pub(crate) fn part_name(&self, prefix: &str, part: usize) -> String {
+        let seed = [self.number.to_le_bytes(), (part as u64).to_le_bytes()].concat();
+        format!("{prefix}{}", hex(&seed, b"part"))
+    }
+
+    /// The seed where the client gives none.
+    pub(crate) fn seed(&self) -> u64 {
+        self.number
+    }
+}
+
+/// 24 hexadecimal digits of a hash: names must not tell the numbers that they are made of.
+pub(crate) fn hex(bytes: &[u8], purpose: &[u8]) -> String {
+    let hash = Sha256::new().chain_update(purpose).chain_update(bytes);
+    let hash = hash.finalize();
+    hash.iter().take(12).map(|b| format!("{b:02x}")).collect()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_secs()
+}

@@ -1,0 +1,415 @@
+//! The models that are served, and how a version takes another's place while requests go on.
+//!
+//! A request takes the version that is live when it begins and keeps it to its end. A candidate is
+//! loaded beside the live version and examined before any request sees it; then it takes over at
+//! once, or answers some requests first (a canary), or answers copies of them for comparison (a
+//! shadow). A version that fails after it took over gives its place back by itself.
+
+mod health;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use autoglm_spec::{Completion, EngineError, GenerateRequest};
+use serde_json::{Value, json};
+
+use crate::ServerError;
+use crate::app::hex;
+use crate::backend::Skill;
+
+pub use health::HealthLimits;
+pub(crate) use health::{Health, examine};
+
+/// A version that has failed this often may give its place back.
+const FEW_FAILURES: u64 = 3;
+/// It does where more than one in so many of its requests failed.
+const FAILING_SHARE: u64 = 20;
+
+/// A model that is served.
+pub struct Version {
+    /// The name that requests call it by.
+    pub name: String,
+    /// What tells its weights, settings and adapter apart from others': a hash of their content.
+    pub identity: String,
+    /// Where it was loaded from.
+    pub source: String,
+    /// When it was loaded.
+    pub loaded: SystemTime,
+    /// What it can do.
+    pub skill: Skill,
+    /// Which of the name's versions it is; the first is 1.
+    number: u64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A model as it is loaded.
+pub struct Loaded {
+    /// See [`Version::identity`].
+    pub identity: String,
+    /// See [`Version::skill`].
+    pub skill: Skill,
+}
+
+/// Loads the model that a text names. Blocks.
+pub type Loader = dyn Fn(&str) -> Result<Loaded, ServerError> + Send + Sync;
+
+impl Version {
+    /// The first version of a name.
+    pub fn first(name: &str, source: &str, loaded: Loaded, at: SystemTime) -> Self {
+        Self::numbered(1, name, source, loaded, at)
+    }
+
+    fn numbered(number: u64, name: &str, source: &str, loaded: Loaded, at: SystemTime) -> Self {
+        Self {
+            name: name.to_owned(),
+            identity: loaded.identity,
+            source: source.to_owned(),
+            loaded: at,
+            skill: loaded.skill,
+            number,
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    /// What tells versions of the model apart, as answers tell it.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("fp_{}", &hex(self.identity.as_bytes(), b"model")[..12])
+    }
+
+    /// When it was loaded, in seconds since 1970.
+    pub(crate) fn created(&self) -> u64 {
+        let since = self.loaded.duration_since(UNIX_EPOCH);
+        since.unwrap_or(Duration::ZERO).as_secs()
+    }
+
+    fn told(&self) -> Value {
+        json!({
+            "version": self.number,
+            "identity": self.identity,
+            "system_fingerprint": self.fingerprint(),
+            "source": self.source,
+            "loaded": self.created(),
+            "answered": self.answered.load(Ordering::Relaxed),
+            "failed": self.failed.load(Ordering::Relaxed),
+        })
+    }
+}
+
+/// How a candidate begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It takes over at once.
+    Switch,
+    /// It answers this share of requests, in percent.
+    Canary(u64),
+    /// It answers copies of requests, which nobody is given.
+    Shadow,
+}
+
+/// A candidate on trial.
+struct Trial {
+    version: Arc<Version>,
+    mode: Mode,
+    health: Health,
+    /// Whether a copy of a request is being answered: one at a time, others are passed over.
+    is_busy: AtomicBool,
+    compared: AtomicU64,
+    /// Answers that were those of the live version.
+    same: AtomicU64,
+}
+
+/// The versions of one name.
+struct Slot {
+    live: Arc<Version>,
+    /// The version before, which is kept so that it can come back at once.
+    previous: Option<Arc<Version>>,
+    trial: Option<Arc<Trial>>,
+    versions: u64,
+    /// What happened last, in words.
+    last: Option<String>,
+}
+
+/// All names that are served.
+pub(crate) struct Models {
+    slots: Mutex<BTreeMap<String, Slot>>,
+    /// Names in the order in which they were given.
+    order: Vec<String>,
+}
+
+impl Models {
+    pub(crate) fn new(versions: Vec<Version>) -> Self {
+        let order = versions.iter().map(|version| version.name.clone());
+        let order = order.collect();
+        let slot = |version: Version| {
+            let slot = Slot {
+                live: Arc::new(version),
+                previous: None,
+                trial: None,
+                versions: 1,
+                last: None,
+            };
+            (slot.live.name.clone(), slot)
+        };
+        Self {
+            slots: Mutex::new(versions.into_iter().map(slot).collect()),
+            order,
+        }
+    }
+
+    /// The live versions in the order in which their names were given.
+    pub(crate) fn live(&self) -> Vec<Arc<Version>> {
+        let slots = self.lock();
+        let live = |name: &String| slots.get(name).map(|slot| Arc::clone(&slot.live));
+        self.order.iter().filter_map(live).collect()
+    }
+
+    /// The live version of a name.
+    pub(crate) fn live_of(&self, name: &str) -> Result<Arc<Version>, ServerError> {
+        Ok(Arc::clone(&find(&self.lock(), name)?.live))
+    }
+
+    /// The version that a request with this number is answered by.
+    pub(crate) fn pick(&self, name: &str, request: u64) -> Result<Arc<Version>, ServerError> {
+        let slots = self.lock();
+        let slot = find(&slots, name)?;
+        let canary = slot.trial.as_ref().filter(|trial| match trial.mode {
+            // Numbers are random: their remainders are as even as a draw.
+            Mode::Canary(percent) => request % 100 < percent,
+            Mode::Switch | Mode::Shadow => false,
+        });
+        Ok(Arc::clone(
+            canary.map_or(&slot.live, |trial| &trial.version),
+        ))
+    }
+
+    /// Puts a candidate on trial or in the live version's place.
+    pub(crate) fn begin(
+        &self,
+        name: &str,
+        candidate: Candidate,
+        mode: Mode,
+    ) -> Result<Value, ServerError> {
+        let mut slots = self.lock();
+        let slot = find_mut(&mut slots, name)?;
+        slot.versions += 1;
+        let version = Version::numbered(
+            slot.versions,
+            name,
+            &candidate.source,
+            candidate.loaded,
+            candidate.at,
+        );
+        let version = Arc::new(version);
+        if mode == Mode::Switch {
+            slot.switch_to(version);
+        } else {
+            slot.trial = Some(Arc::new(Trial {
+                version,
+                mode,
+                health: candidate.health,
+                is_busy: AtomicBool::new(false),
+                compared: AtomicU64::new(0),
+                same: AtomicU64::new(0),
+            }));
+        }
+        Ok(slot.told(name))
+    }
+
+    /// Puts the candidate in the live version's place.
+    pub(crate) fn promote(&self, name: &str) -> Result<Value, ServerError> {
+        let mut slots = self.lock();
+        let slot = find_mut(&mut slots, name)?;
+        let trial = slot.trial.take().ok_or_else(|| ServerError::Conflict {
+            what: format!("the model {name} has no candidate on trial"),
+        })?;
+        slot.switch_to(Arc::clone(&trial.version));
+        Ok(slot.told(name))
+    }
+
+    /// Takes a candidate off its trial, or else the version before back.
+    pub(crate) fn roll_back(&self, name: &str) -> Result<Value, ServerError> {
+        let mut slots = self.lock();
+        let slot = find_mut(&mut slots, name)?;
+        if slot.trial.take().is_none() && !slot.switch_back("rolled back on request") {
+            return Err(ServerError::Conflict {
+                what: format!("the model {name} has no version before its live one"),
+            });
+        }
+        Ok(slot.told(name))
+    }
+
+    /// Notes how a version's answers ended, and takes one that fails out of its place.
+    pub(crate) fn note(&self, version: &Arc<Version>, results: &[Result<Completion, EngineError>]) {
+        let failures = results.iter().filter(|result| is_failure(result)).count() as u64;
+        let answered = version
+            .answered
+            .fetch_add(results.len() as u64, Ordering::Relaxed)
+            + results.len() as u64;
+        let failed = version.failed.fetch_add(failures, Ordering::Relaxed) + failures;
+        if failures == 0 || failed < FEW_FAILURES || failed * FAILING_SHARE <= answered {
+            return;
+        }
+        let mut slots = self.lock();
+        let Some(slot) = slots.get_mut(&version.name) else {
+            return;
+        };
+        let why = format!(
+            "version {} failed {failed} of {answered} answers",
+            version.number
+        );
+        if slot
+            .trial
+            .as_ref()
+            .is_some_and(|trial| Arc::ptr_eq(&trial.version, version))
+        {
+            slot.trial = None;
+            slot.last = Some(format!("{why}; its trial was ended"));
+        } else if Arc::ptr_eq(&slot.live, version) {
+            slot.switch_back(&why);
+        }
+    }
+
+    /// Has a copy of answered requests answered by the candidate, where one is in the shadow of
+    /// this version and idle, and compares.
+    pub(crate) fn shadow(
+        &self,
+        version: &Arc<Version>,
+        requests: &[GenerateRequest],
+        results: &[Option<Completion>],
+    ) {
+        let Some(trial) = self.shadow_of(version) else {
+            return;
+        };
+        let Skill::Write(backend) = &trial.version.skill else {
+            return;
+        };
+        if trial.is_busy.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let cancel = autoglm_spec::Cancel::default();
+        let answers = backend.generate(requests, &cancel, &mut |_, _| {});
+        let pairs = answers.iter().zip(results);
+        let same = pairs.filter(|(ours, theirs)| match (ours, theirs) {
+            (Ok(ours), Some(theirs)) => ours.text == theirs.text,
+            _ => false,
+        });
+        trial.same.fetch_add(same.count() as u64, Ordering::Relaxed);
+        trial
+            .compared
+            .fetch_add(answers.len() as u64, Ordering::Relaxed);
+        trial.is_busy.store(false, Ordering::Release);
+        self.note(&trial.version, &answers);
+    }
+
+    /// Whether a candidate is in the shadow of this version.
+    pub(crate) fn has_shadow(&self, version: &Arc<Version>) -> bool {
+        self.shadow_of(version).is_some()
+    }
+
+    fn shadow_of(&self, version: &Arc<Version>) -> Option<Arc<Trial>> {
+        let slots = self.lock();
+        let slot = slots.get(&version.name)?;
+        let trial = slot.trial.as_ref()?;
+        let is_shadow = trial.mode == Mode::Shadow && Arc::ptr_eq(&slot.live, version);
+        is_shadow.then(|| Arc::clone(trial))
+    }
+
+    /// All names with their versions.
+    pub(crate) fn told(&self) -> Value {
+        let slots = self.lock();
+        let told = self
+            .order
+            .iter()
+            .filter_map(|name| Some(slots.get(name)?.told(name)));
+        told.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        // Nothing that is done under the lock panics half way.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A version that was loaded and examined.
+pub(crate) struct Candidate {
+    pub(crate) source: String,
+    pub(crate) loaded: Loaded,
+    pub(crate) at: SystemTime,
+    pub(crate) health: Health,
+}
+
+impl Slot {
+    fn switch_to(&mut self, version: Arc<Version>) {
+        self.last = Some(format!("version {} took over", version.number));
+        self.previous = Some(std::mem::replace(&mut self.live, version));
+        self.trial = None;
+    }
+
+    /// Takes the version before back; `false` where there is none.
+    fn switch_back(&mut self, why: &str) -> bool {
+        let Some(previous) = self.previous.take() else {
+            return false;
+        };
+        self.last = Some(format!("{why}; version {} is back", previous.number));
+        self.live = previous;
+        true
+    }
+
+    fn told(&self, name: &str) -> Value {
+        let trial = self.trial.as_ref().map(|trial| {
+            let mut told = trial.version.told();
+            told["mode"] = match trial.mode {
+                Mode::Switch => json!("switch"),
+                Mode::Shadow => json!("shadow"),
+                Mode::Canary(percent) => json!({"canary_percent": percent}),
+            };
+            told["health"] = trial.health.told();
+            if trial.mode == Mode::Shadow {
+                told["compared"] = trial.compared.load(Ordering::Relaxed).into();
+                told["same"] = trial.same.load(Ordering::Relaxed).into();
+            }
+            told
+        });
+        json!({
+            "name": name,
+            "live": self.live.told(),
+            "previous": self.previous.as_ref().map(|version| version.told()),
+            "candidate": trial,
+            "last": self.last,
+        })
+    }
+}
+
+/// Whether a result says that something is wrong with the version, and not with the request.
+fn is_failure(result: &Result<Completion, EngineError>) -> bool {
+    use autoglm_spec::{Blame, Blamed as _};
+    match result {
+        Ok(completion) => completion.logprobs.iter().any(|p| p.is_nan()),
+        Err(EngineError::Cancelled) => false,
+        Err(error) => {
+            matches!(error.blame(), Blame::Bug | Blame::Data)
+                && !matches!(error, EngineError::ContextExceeded { .. })
+        }
+    }
+}
+
+fn find<'s>(slots: &'s BTreeMap<String, Slot>, name: &str) -> Result<&'s Slot, ServerError> {
+    slots.get(name).ok_or_else(|| no_such(name))
+}
+
+fn find_mut<'s>(
+    slots: &'s mut BTreeMap<String, Slot>,
+    name: &str,
+) -> Result<&'s mut Slot, ServerError> {
+    slots.get_mut(name).ok_or_else(|| no_such(name))
+}
+
+fn no_such(name: &str) -> ServerError {
+    ServerError::NoSuchModel {
+        name: name.to_owned(),
+    }
+}

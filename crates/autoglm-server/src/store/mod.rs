@@ -1,0 +1,165 @@
+//! What the server remembers, in one SQLite file: answers that may be given again, and responses
+//! that conversations go on from. Both are bounded; what was used longest ago goes first.
+
+mod answers;
+mod responses;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::ServerError;
+
+pub(crate) use answers::AnswerKey;
+pub(crate) use responses::StoredResponse;
+
+/// What brings a file from the version of its place to the next. Entries are never changed once
+/// released, only added.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// How long a write waits for another process's.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Entries that go at once where there is no room.
+const EVICTED_AT_ONCE: usize = 32;
+
+/// How much is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Bytes of answers; 0 remembers none.
+    pub answer_bytes: u64,
+    /// Bytes of responses.
+    pub response_bytes: u64,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            answer_bytes: 256 << 20,
+            response_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The server's memory. Threads take turns; nothing that is done in a turn takes longer than some
+/// reads and writes of single rows.
+pub struct ServerStore {
+    state: Mutex<State>,
+    limits: StoreLimits,
+}
+
+struct State {
+    connection: Connection,
+    /// Counts uses: a later one is a larger number.
+    clock: i64,
+    answer_bytes: u64,
+    response_bytes: u64,
+}
+
+impl ServerStore {
+    /// Opens the file, which is made with its folder where it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be made or opened, is no database, or comes from a later version.
+    pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, ServerError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| ServerError::StoreFolder {
+                folder: folder.display().to_string(),
+                source,
+            })?;
+        }
+        Self::prepare(Connection::open(path).map_err(failed)?, limits)
+    }
+
+    /// A memory that is gone with the value.
+    ///
+    /// # Errors
+    /// When SQLite has no memory.
+    pub fn in_memory(limits: StoreLimits) -> Result<Self, ServerError> {
+        Self::prepare(Connection::open_in_memory().map_err(failed)?, limits)
+    }
+
+    fn prepare(mut connection: Connection, limits: StoreLimits) -> Result<Self, ServerError> {
+        settings(&connection).map_err(failed)?;
+        migrate(&mut connection)?;
+        let state = State::read(connection).map_err(failed)?;
+        Ok(Self {
+            state: Mutex::new(state),
+            limits,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in between leaves a transaction that SQLite has taken back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_WAIT)?;
+    // A committed row survives the end of the process.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), ServerError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
+    if found > known {
+        return Err(ServerError::StoreVersion { found, known });
+    }
+    let transaction = connection.transaction().map_err(failed)?;
+    for migration in &MIGRATIONS[found.max(0) as usize..] {
+        transaction.execute_batch(migration).map_err(failed)?;
+    }
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+impl State {
+    fn read(connection: Connection) -> rusqlite::Result<Self> {
+        let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
+        let answer_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM answers")?;
+        let response_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM responses")?;
+        let clock = number(
+            "SELECT max((SELECT coalesce(max(used), 0) FROM answers), \
+                        (SELECT coalesce(max(used), 0) FROM responses))",
+        )?;
+        Ok(Self {
+            connection,
+            clock,
+            answer_bytes: answer_bytes.cast_unsigned(),
+            response_bytes: response_bytes.cast_unsigned(),
+        })
+    }
+
+    /// The number of the next use.
+    fn tick(&mut self) -> i64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Forgets the rows of a table that were used longest ago; says how many bytes they had.
+    fn evict(&self, table: &str) -> rusqlite::Result<u64> {
+        let query = format!(
+            "DELETE FROM {table} WHERE used IN \
+             (SELECT used FROM {table} ORDER BY used LIMIT {EVICTED_AT_ONCE}) RETURNING size_bytes"
+        );
+        let mut statement = self.connection.prepare_cached(&query)?;
+        let sizes = statement.query_map([], |row| row.get::<_, i64>(0))?;
+        sizes.map(|size| size.map(i64::cast_unsigned)).sum()
+    }
+}
+
+fn failed(source: rusqlite::Error) -> ServerError {
+    ServerError::Store { source }
+}
+
+#[cfg(test)]
+mod tests;

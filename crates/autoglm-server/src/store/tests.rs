@@ -1,0 +1,138 @@
+//! Tests of what the server remembers.
+
+use autoglm_spec::{
+    AttentionPolicy, Completion, Decoding, FinishReason, GenerateRequest, Prompt, Sampling, Usage,
+};
+use serde_json::json;
+
+use super::*;
+
+fn request(tokens: &[u32]) -> GenerateRequest {
+    GenerateRequest {
+        prompt: Prompt::Tokens(tokens.to_vec()),
+        max_tokens: 10,
+        sampling: Sampling::GREEDY,
+        logit_bias: Vec::new(),
+        stop: Vec::new(),
+        constraint: None,
+        decoding: Decoding::default(),
+        attention: AttentionPolicy::Full,
+        adapter: None,
+    }
+}
+
+fn completion(text: &str) -> Completion {
+    Completion {
+        text: text.to_owned(),
+        tokens: vec![1, 2],
+        logprobs: vec![-0.5, -0.25],
+        top: vec![vec![(1, -0.5)], vec![(2, -0.25)]],
+        finish: FinishReason::Stop,
+        usage: Usage::default(),
+    }
+}
+
+fn store(answer_bytes: u64) -> ServerStore {
+    ServerStore::in_memory(StoreLimits {
+        answer_bytes,
+        response_bytes: 4_000,
+    })
+    .unwrap()
+}
+
+#[test]
+fn an_answer_comes_back_as_it_was() {
+    let store = store(1 << 20);
+    let key = AnswerKey::of("m", &request(&[1]));
+    assert_eq!(store.answer(key).unwrap(), None);
+    store.put_answer(key, &completion("你好")).unwrap();
+    assert_eq!(store.answer(key).unwrap(), Some(completion("你好")));
+}
+
+#[test]
+fn every_part_of_a_request_tells_answers_apart() {
+    let plain = AnswerKey::of("m", &request(&[1]));
+    assert_eq!(plain, AnswerKey::of("m", &request(&[1])));
+    assert_ne!(plain, AnswerKey::of("m2", &request(&[1])));
+    type Change = fn(&mut GenerateRequest);
+    let changes: [Change; 10] = [
+        |r| r.prompt = Prompt::Tokens(vec![2]),
+        |r| r.prompt = Prompt::Plain("[1]".to_owned()),
+        |r| r.max_tokens = 11,
+        |r| r.sampling.presence_penalty = 0.5,
+        |r| r.sampling.seed = 1,
+        |r| r.logit_bias = vec![(1, 1.0)],
+        |r| r.stop = vec!["x".to_owned()],
+        |r| r.constraint = Some(autoglm_spec::Constraint::Regex("a".to_owned())),
+        |r| r.decoding.top_logprobs = 1,
+        |r| r.adapter = Some("a".to_owned()),
+    ];
+    for (index, change) in changes.iter().enumerate() {
+        let mut other = request(&[1]);
+        change(&mut other);
+        assert_ne!(plain, AnswerKey::of("m", &other), "change {index}");
+    }
+}
+
+#[test]
+fn what_was_used_longest_ago_goes_first_and_the_limit_holds() {
+    let store = store(64_000);
+    let key = |number: u32| AnswerKey::of("m", &request(&[number]));
+    let long = completion(&"x".repeat(400));
+    for number in 0..1_000 {
+        store.put_answer(key(number), &long).unwrap();
+        // The first one is asked for again and again.
+        assert!(store.answer(key(0)).unwrap().is_some(), "{number}");
+        assert!(store.lock().answer_bytes <= 64_000);
+    }
+    assert!(store.answer(key(999)).unwrap().is_some());
+    assert!(store.answer(key(1)).unwrap().is_none());
+}
+
+#[test]
+fn the_sum_of_sizes_is_what_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let limits = StoreLimits::default();
+    let store = ServerStore::open(&path, limits).unwrap();
+    for number in [1, 2, 2, 3, 1] {
+        let key = AnswerKey::of("m", &request(&[number]));
+        store.put_answer(key, &completion("x")).unwrap();
+    }
+    let told = store.lock().answer_bytes;
+    drop(store);
+    let again = ServerStore::open(&path, limits).unwrap();
+    assert_eq!(again.lock().answer_bytes, told);
+    let key = AnswerKey::of("m", &request(&[2]));
+    assert!(again.answer(key).unwrap().is_some());
+}
+
+#[test]
+fn one_client_does_not_see_anothers_responses() {
+    let store = store(0);
+    let stored = StoredResponse {
+        response: json!({"id": "resp_1"}),
+        conversation: vec![json!({"role": "user", "content": "秘密"})],
+    };
+    store.put_response("resp_1", "a", &stored).unwrap();
+    assert_eq!(store.response("resp_1", "a").unwrap(), Some(stored));
+    assert_eq!(store.response("resp_1", "b").unwrap(), None);
+    assert!(!store.forget_response("resp_1", "b").unwrap());
+    assert!(store.forget_response("resp_1", "a").unwrap());
+    assert_eq!(store.response("resp_1", "a").unwrap(), None);
+    assert_eq!(store.lock().response_bytes, 0);
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let opened = ServerStore::open(&path, StoreLimits::default());
+    assert!(matches!(
+        opened,
+        Err(ServerError::StoreVersion { found: 99, .. })
+    ));
+}

@@ -1,0 +1,373 @@
+//! `autoglm serve`: models and tasks over HTTP.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use autoglm_model::QuantizedType;
+use autoglm_server::{
+    AdmissionLimits, App, Clock, ConnectionLimits, Guard, Keys, Loaded, Loader, ServerError,
+    ServerStore, Settings, SetupError, Skill, SpiffePattern, StoreLimits, TimeLimits, Tls,
+    TlsSettings, Version, follow, listen, router, serve, serve_tls,
+};
+use autoglm_spec::Cancel;
+use clap::Args;
+
+use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
+use crate::interrupt::cancel_on_interrupt;
+use crate::models::Need;
+use crate::serve::{ModelPlan, load, surroundings};
+use crate::streams::now;
+
+/// How often it is looked whether the server is to stop.
+const WATCH: Duration = Duration::from_millis(50);
+/// How often files of keys and certificates are looked at.
+const LOOK: Duration = Duration::from_secs(3);
+/// Bytes of a body at most.
+const BODY_BYTES: u64 = 8 << 20;
+
+/// Serve models over HTTP: OpenAI's endpoints, on this machine unless told otherwise.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A model that is served: [NAME=]MODEL, where MODEL is a GGUF file, a folder with safetensors
+    /// or a name that `autoglm model list` shows. May be given several times; the first answers
+    /// requests that name none. Without it the default models for chat and for vectors are served.
+    #[arg(long, short = 'm', value_name = "[NAME=]MODEL")]
+    model: Vec<String>,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    access: AccessArgs,
+    /// Requests that are worked on at once.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    concurrency: usize,
+    /// Requests that wait beside them; more are refused with 429.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    queue: usize,
+    /// Seconds that a request may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Tokens of an answer at most, where the request does not say.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    answer_tokens: usize,
+    /// Bytes of a request's body at most.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value_t = BODY_BYTES)]
+    body_limit: u64,
+    /// Bytes of answers that are kept and given again where a request must have the same answer; 0
+    /// keeps none.
+    #[arg(long, value_name = "SIZE", value_parser = size_or_none, default_value = "256M")]
+    answer_cache: u64,
+    /// Seconds that requests may go on when the server is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    grace: u64,
+    /// Compute threads; all processors when not given.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Token positions that the key/value cache of a model holds for all requests together.
+    #[arg(long, value_name = "TOKENS")]
+    cache_tokens: Option<usize>,
+    /// How the cache stores keys and values.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CacheTypeName::F16)]
+    cache_type: CacheTypeName,
+    /// What a model's weights, cache and working memory may take together at most.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory_limit: Option<u64>,
+    /// Quantise weights that are floats in the file while they are loaded.
+    #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
+    quantize: Option<QuantizedType>,
+    /// A folder with an adapter of the models as PEFT writes it.
+    #[arg(long, value_name = "FOLDER")]
+    adapter: Option<PathBuf>,
+}
+
+/// Who may ask, and how connections are kept secure.
+#[derive(Debug, Args)]
+struct AccessArgs {
+    /// A file of keys, as `autoglm key new` makes it: clients must show one. It is read again when
+    /// it changes.
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// The server's certificate and those that lead to its authority, in PEM: connections are made
+    /// with TLS. Read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The authorities of clients' certificates, in PEM: clients must have one.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// A SPIFFE id that clients' certificates may have; /* at the end takes all below. All that the
+    /// authorities vouch for when not given. May be given several times.
+    #[arg(long, value_name = "ID", requires = "tls_client_ca")]
+    spiffe_id: Vec<SpiffePattern>,
+    /// Share the address with other processes of the same user, so that the next version of the
+    /// server can begin before this one ends.
+    #[arg(long)]
+    share_port: bool,
+}
+
+/// What the server is guarded by.
+struct Access {
+    guard: Guard,
+    keys: Option<Keys>,
+    tls: Option<Tls>,
+}
+
+impl AccessArgs {
+    fn open(&self, listen: SocketAddr) -> Result<Access, SetupError> {
+        let clock: Clock = Arc::new(now);
+        let keys = self.api_keys.as_deref();
+        let keys = keys.map(|file| Keys::open(file, Arc::clone(&clock)));
+        let keys = keys.transpose()?;
+        let tls = self
+            .tls_settings()
+            .map(|settings| Tls::open(settings, clock));
+        let tls = tls.transpose()?;
+        Ok(Access {
+            guard: Guard::new(listen, keys.clone(), tls.as_ref())?,
+            keys,
+            tls,
+        })
+    }
+
+    fn tls_settings(&self) -> Option<TlsSettings> {
+        Some(TlsSettings {
+            certificates: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_ca: self.tls_client_ca.clone(),
+            spiffe_ids: self.spiffe_id.clone(),
+        })
+    }
+}
+
+impl Access {
+    /// Reads files again that have changed, for as long as the server runs.
+    fn follow(&self) {
+        if let Some(keys) = self.keys.clone() {
+            let told = |result| tell_reload("keys", result);
+            tokio::spawn(follow(LOOK, move || keys.reload(), told));
+        }
+        if let Some(tls) = self.tls.clone() {
+            let told = |result| tell_reload("certificates", result);
+            tokio::spawn(follow(LOOK, move || tls.reload(), told));
+        }
+    }
+}
+
+fn tell_reload(what: &str, result: Result<(), SetupError>) {
+    match result {
+        Ok(()) => tell(&format!("new {what} are in use")),
+        Err(error) => tell(&format!("the {what} in use stay: {error}")),
+    }
+}
+
+/// Runs the command until it is interrupted.
+///
+/// # Errors
+/// A model that cannot be used, or an address that cannot be listened at.
+pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
+    let cancel = cancel_on_interrupt();
+    // What is wrong with these is told before models are loaded.
+    let access = args.access.open(args.listen)?;
+    let plan = args.plan(home);
+    let versions = args.versions(&plan)?;
+    let store = ServerStore::open(&home.join("server.db"), args.store_limits())
+        .context("cannot open the server's store")?;
+    for version in &versions {
+        tell(&told(version));
+    }
+    let app = App::new(versions, args.settings(), surroundings()?)
+        .remembering(store)
+        .loading(loader(plan));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the server's threads")?;
+    let cut = runtime.block_on(answer(args, Arc::new(app), access, cancel))?;
+    // What is still being computed for requests that were cut is of no use.
+    runtime.shutdown_background();
+    if cut > 0 {
+        tell(&format!(
+            "{cut} connections were cut when the time of grace was over"
+        ));
+    }
+    Ok(())
+}
+
+/// Answers until the user stops it.
+async fn answer(
+    args: &ServeArgs,
+    app: Arc<App>,
+    access: Access,
+    cancel: Cancel,
+) -> anyhow::Result<usize> {
+    let listener = listen(args.listen, args.access.share_port)
+        .with_context(|| format!("cannot listen at {}", args.listen))?;
+    let scheme = if access.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    tell(&format!(
+        "listening at {scheme}://{}",
+        listener.local_addr()?
+    ));
+    access.follow();
+    let routes = access.guard.before(router(Arc::clone(&app)));
+    let stop = async move {
+        while !cancel.is_cancelled() {
+            tokio::time::sleep(WATCH).await;
+        }
+        app.stop();
+        tell("stopping: requests that are under way are ended");
+    };
+    let limits = args.connections();
+    Ok(match access.tls {
+        Some(tls) => serve_tls(listener, tls, routes, limits, stop).await,
+        None => serve(listener, routes, limits, stop).await,
+    })
+}
+
+impl ServeArgs {
+    fn plan(&self, home: &Path) -> ModelPlan {
+        ModelPlan {
+            args: LocalArgs {
+                model: None,
+                threads: self.threads,
+                cache_tokens: self.cache_tokens,
+                cache_type: self.cache_type,
+                memory_limit: self.memory_limit,
+                quantize: self.quantize,
+                adapter: self.adapter.clone(),
+            },
+            home: home.to_owned(),
+        }
+    }
+
+    fn versions(&self, plan: &ModelPlan) -> anyhow::Result<Vec<Version>> {
+        if self.model.is_empty() {
+            let defaults = [Need::Open, Need::Embeddings];
+            return defaults
+                .into_iter()
+                .map(|need| version(plan, None, None, need))
+                .collect();
+        }
+        let named = self.model.iter().map(|text| split_name(text));
+        let versions = named.map(|(name, model)| version(plan, name, Some(model), Need::Open));
+        let versions: Vec<Version> = versions.collect::<anyhow::Result<_>>()?;
+        for (index, version) in versions.iter().enumerate() {
+            let is_there = versions[..index].iter().any(|v| v.name == version.name);
+            anyhow::ensure!(
+                !is_there,
+                "two models are called {}\nhint: --model NAME=MODEL gives one a name",
+                version.name
+            );
+        }
+        Ok(versions)
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            admission: AdmissionLimits {
+                running: self.concurrency,
+                waiting: self.queue,
+            },
+            times: TimeLimits {
+                request: Duration::from_secs(self.timeout),
+                ..TimeLimits::default()
+            },
+            body_bytes: usize::try_from(self.body_limit).unwrap_or(usize::MAX),
+            answer_tokens: self.answer_tokens,
+            ..Settings::default()
+        }
+    }
+
+    fn store_limits(&self) -> StoreLimits {
+        StoreLimits {
+            answer_bytes: self.answer_cache,
+            ..StoreLimits::default()
+        }
+    }
+
+    fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            grace: Duration::from_secs(self.grace),
+            ..ConnectionLimits::default()
+        }
+    }
+}
+
+/// A size, or 0.
+fn size_or_none(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { size(text) }
+}
+
+/// `NAME=MODEL`, or a model alone. A path may hold `=`, a name does not hold `/`.
+fn split_name(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !name.contains(['/', '\\']) => {
+            (Some(name), model)
+        }
+        _ => (None, text),
+    }
+}
+
+fn version(
+    plan: &ModelPlan,
+    name: Option<&str>,
+    model: Option<&str>,
+    need: Need,
+) -> anyhow::Result<Version> {
+    let named = load(plan, model, need)?;
+    let name = name.unwrap_or(&named.name);
+    let source = model.unwrap_or(&named.name);
+    Ok(Version::first(name, source, named.loaded, now()))
+}
+
+/// Loads further versions as the first ones are.
+fn loader(plan: ModelPlan) -> Arc<Loader> {
+    Arc::new(move |source: &str| -> Result<Loaded, ServerError> {
+        let named = load(&plan, Some(source), Need::Open);
+        named
+            .map(|named| named.loaded)
+            .map_err(|error| ServerError::CannotLoad {
+                why: format!("{error:#}"),
+            })
+    })
+}
+
+fn told(version: &Version) -> String {
+    let does = match &version.skill {
+        Skill::Write(_) => "writes",
+        Skill::Embed(_) => "makes vectors",
+    };
+    format!("{} {does}", version.name)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "talk to the user goes to standard error"
+)]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_before_a_model() {
+        assert_eq!(
+            split_name("glm=models/a.gguf"),
+            (Some("glm"), "models/a.gguf")
+        );
+        assert_eq!(split_name("models/a=b.gguf"), (None, "models/a=b.gguf"));
+        assert_eq!(split_name("smollm2"), (None, "smollm2"));
+    }
+}

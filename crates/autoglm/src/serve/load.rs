@@ -1,0 +1,121 @@
+//! Loading what is served: models by path or name, each told apart by the content of its files.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use autoglm_engine::LocalEngine;
+use autoglm_server::{Loaded, Skill};
+use autoglm_spec::Generate;
+use sha2::{Digest, Sha256};
+
+use super::backend::LocalBackend;
+use crate::engine::LocalArgs;
+use crate::models::{Need, resolve_model};
+
+/// Bytes that are hashed at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// How models are loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelPlan {
+    /// Threads, cache and the like; its model is what is loaded where none is named.
+    pub(crate) args: LocalArgs,
+    /// The data folder.
+    pub(crate) home: PathBuf,
+}
+
+/// A model with the name that it is served by.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) loaded: Loaded,
+}
+
+/// Loads a model: a path, a name, or the default for a need.
+///
+/// # Errors
+/// No such model, or one that is not usable.
+pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow::Result<Named> {
+    let path = resolve_model(&plan.home, model, need)?;
+    let hash =
+        content_hash(&path).with_context(|| format!("cannot read the model {}", path.display()))?;
+    let args = LocalArgs {
+        model: Some(path.display().to_string()),
+        ..plan.args.clone()
+    };
+    let engine = args.open(&plan.home, need)?;
+    let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
+    let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
+    Ok(Named {
+        name: engine.facts().name.clone(),
+        loaded: Loaded {
+            identity: format!("{hash} {settings} {adapter:?}"),
+            skill: skill(engine),
+        },
+    })
+}
+
+/// A model that cannot write makes vectors.
+fn skill(engine: LocalEngine) -> Skill {
+    if engine.model().config().causal {
+        Skill::Write(Arc::new(LocalBackend(engine)))
+    } else {
+        Skill::Embed(Arc::new(engine))
+    }
+}
+
+/// The SHA-256 of a file, or of a folder's files with their names.
+fn content_hash(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    if path.is_dir() {
+        let entries: io::Result<Vec<_>> = fs::read_dir(path)?.collect();
+        let mut paths: Vec<PathBuf> = entries?.into_iter().map(|entry| entry.path()).collect();
+        paths.sort();
+        for file in paths.iter().filter(|path| path.is_file()) {
+            hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+            hash.update([0]);
+            hash_file(file, &mut hash)?;
+        }
+    } else {
+        hash_file(path, &mut hash)?;
+    }
+    let digits = hash.finalize();
+    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn hash_file(path: &Path, hash: &mut Sha256) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(());
+        }
+        hash.update(&chunk[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_tells_models_apart_and_time_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.gguf");
+        let write = |text: &str| {
+            fs::write(&file, text).unwrap();
+            (
+                content_hash(&file).unwrap(),
+                content_hash(folder.path()).unwrap(),
+            )
+        };
+        let first = write("GGUF 1");
+        let second = write("GGUF 2");
+        assert_ne!(first.0, second.0);
+        assert_ne!(first.1, second.1);
+        assert_eq!(first, write("GGUF 1"));
+    }
+}
