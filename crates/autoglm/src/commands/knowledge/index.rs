@@ -87,7 +87,7 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let roots = args
         .paths
         .iter()
-        .map(absolute)
+        .map(|path| absolute(path))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let cancel = cancel_on_interrupt();
     loop {
@@ -107,7 +107,7 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// A path as it is kept: documents are found again from every folder.
-fn absolute(path: &PathBuf) -> anyhow::Result<PathBuf> {
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
     absolute.with_context(|| format!("cannot find {}", path.display()))
 }

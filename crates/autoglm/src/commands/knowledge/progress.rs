@@ -1,5 +1,6 @@
 //! How far indexing is, on standard error.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
@@ -114,7 +115,7 @@ fn summary(outcome: &Outcome, elapsed: Duration) -> String {
         span(elapsed)
     );
     if !outcome.broken.is_empty() {
-        text += &format!("; {} could not be read", outcome.broken.len());
+        let _ = write!(text, "; {} could not be read", outcome.broken.len());
     }
     if outcome.cancelled {
         text += "; stopped, the same command goes on";

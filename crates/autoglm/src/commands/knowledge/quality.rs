@@ -108,6 +108,9 @@ fn fill(bench: &mut Bench, reading: &Reading) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Something that is measured of answers.
+type Value = fn(&AnswerReport) -> Estimate;
+
 impl fmt::Display for QualityReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} questions", self.found.questions)?;
@@ -116,7 +119,6 @@ impl fmt::Display for QualityReport {
             "{:<24} {:>20} {:>20} {:>20}",
             "", "passages found", "passage given", "passage removed"
         )?;
-        type Value = fn(&AnswerReport) -> Estimate;
         let rows: [(&str, Value); 8] = [
             ("refused", |r| r.refused),
             ("exact match", |r| r.exact_match),

@@ -1,6 +1,7 @@
 //! `autoglm search`: passages of a collection, with where each is from.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -215,7 +216,8 @@ fn table(report: &RankingReport, seconds: f64) -> String {
     );
     let mut text = format!("{} queries, {seconds:.2} s\n", report.queries);
     for (name, estimate) in rows {
-        text += &format!(
+        let _ = write!(
+            text,
             "{name:<11} {:.4}  95 % from {:.4} to {:.4}\n",
             estimate.mean, estimate.low, estimate.high
         );
