@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use autoglm_engine::LocalError;
 use autoglm_engine::remote::RemoteError;
 use autoglm_model::{Fault, ModelError};
+use autoglm_retrieve::RetrieveError;
 use autoglm_server::{ServerError, SetupError};
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
@@ -70,6 +71,7 @@ fn blame(error: &anyhow::Error) -> Blame {
             .or_else(|| blame_as::<EngineError>(cause))
             .or_else(|| blame_as::<LocalError>(cause))
             .or_else(|| blame_as::<RemoteError>(cause))
+            .or_else(|| blame_as::<RetrieveError>(cause))
             .or_else(|| blame_as::<StoreError>(cause))
             .or_else(|| blame_as::<ServerError>(cause))
             .or_else(|| blame_as::<SetupError>(cause))

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::knowledge::{ask, index, search};
 use crate::commands::{
     chat, embed, eval, examples, feedback, generate, init, key, learn, model, optimize, perplexity,
     report, run, runs, score, serve as serve_command, strategy, tokenize,
@@ -51,6 +52,9 @@ enum Command {
     Chat(chat::ChatArgs),
     Score(score::ScoreArgs),
     Embed(embed::EmbedArgs),
+    Index(index::IndexArgs),
+    Search(Box<search::SearchArgs>),
+    Ask(Box<ask::AskArgs>),
     Perplexity(perplexity::PerplexityArgs),
     Tokenize(tokenize::TokenizeArgs),
 }
@@ -81,6 +85,9 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => generate::run(args, home)?,
         Command::Chat(args) => chat::run(args, home)?,
         Command::Embed(args) => return embed::run(args, home),
+        Command::Index(args) => return index::run(args, home),
+        Command::Search(args) => search::run(args, home)?,
+        Command::Ask(args) => ask::run(args, home)?,
         Command::Score(args) => score::run(args, home)?,
         Command::Perplexity(args) => perplexity::run(args, home)?,
         Command::Tokenize(args) => tokenize::run(args, home)?,

@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "autoglm-engine",
         &["autoglm-spec", "autoglm-token", "autoglm-model"],
     ),
+    ("autoglm-retrieve", &["autoglm-spec"]),
     ("autoglm-task", &["autoglm-spec"]),
     (
         "autoglm-server",
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "autoglm-token",
             "autoglm-model",
             "autoglm-engine",
+            "autoglm-retrieve",
             "autoglm-task",
             "autoglm-server",
         ],

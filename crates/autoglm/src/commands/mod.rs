@@ -14,6 +14,7 @@ pub mod feedback;
 pub mod generate;
 pub mod init;
 pub mod key;
+pub mod knowledge;
 pub mod learn;
 pub(crate) mod learning;
 pub mod model;

@@ -1,0 +1,294 @@
+//! How fast and how right search is in a large collection of generated passages.
+//!
+//! `cargo run --release -p autoglm-retrieve --example million -- FILE [PASSAGES]` makes the collection
+//! where FILE is not there, and measures it.
+//!
+//! Words are drawn as in language, the n-th with a probability of about 1/n. Vectors are those of
+//! topics with subjects of few dimensions inside each, as embeddings of texts are, and noise around
+//! them; a query is a passage's vector with as much noise again.
+
+#![expect(clippy::print_stdout, reason = "an example shows what it has measured")]
+
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use autoglm_retrieve::store::{ClusterSettings, Filter, SqliteStore, Store, VectorKey};
+use autoglm_retrieve::text::{TextLanguage, content_words};
+use autoglm_retrieve::{Document, DocumentState, Passage, PassageId, Place, RetrieveError, Within};
+
+/// Numbers of a vector, as many as those of the default model.
+const WIDTH: usize = 384;
+const TOPICS: usize = 2_000;
+/// Dimensions of the subjects inside a topic.
+const SUBJECT_WIDTH: usize = 16;
+const WORDS: usize = 200_000;
+const WORDS_PER_PASSAGE: usize = 60;
+const PASSAGES_PER_DOCUMENT: usize = 1_000;
+const QUERIES: usize = 500;
+/// Queries whose exact neighbours are looked for.
+const EXACT_QUERIES: usize = 100;
+
+fn main() -> Result<(), RetrieveError> {
+    let mut arguments = std::env::args().skip(1);
+    let file = arguments
+        .next()
+        .unwrap_or_else(|| "million.sqlite".to_owned());
+    let passages: usize = arguments
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1_000_000);
+    let is_new = !Path::new(&file).exists();
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let settings = ClusterSettings {
+        threads,
+        ..ClusterSettings::default()
+    };
+    let mut store = SqliteStore::open(Path::new(&file))?.with_clusters(settings);
+    let world = World::new();
+    if is_new {
+        let started = Instant::now();
+        fill(&mut store, &world, passages)?;
+        println!(
+            "{passages} passages written in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+        let started = Instant::now();
+        store.tidy()?;
+        println!(
+            "sorted into clusters in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+    }
+    println!(
+        "{:?}, {} MiB on the disk",
+        store.about()?,
+        std::fs::metadata(&file).map_or(0, |f| f.len() >> 20)
+    );
+    recall(&store, &world, passages)?;
+    meaning(&store, &world, passages)?;
+    words(&store, &world, passages)?;
+    println!("memory: {}", memory());
+    Ok(())
+}
+
+/// Random numbers that are the same everywhere.
+struct Stream(u64);
+
+impl Stream {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 to 1.
+    fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1_u64 << 24) as f32
+    }
+
+    /// About normal: the sum of four has the right deviation.
+    fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..4).map(|_| self.unit() - 0.5).sum();
+        sum * 3.0_f32.sqrt()
+    }
+}
+
+struct World {
+    topics: Vec<Vec<f32>>,
+    subjects: Vec<Vec<f32>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut stream = Stream(1);
+        let mut rows = |count: usize| -> Vec<Vec<f32>> {
+            let row = |stream: &mut Stream| (0..WIDTH).map(|_| stream.normal()).collect();
+            (0..count).map(|_| row(&mut stream)).collect()
+        };
+        Self {
+            topics: rows(TOPICS),
+            subjects: rows(TOPICS * SUBJECT_WIDTH / 16),
+        }
+    }
+
+    /// The vector of a passage.
+    fn vector(&self, passage: usize) -> Vec<f32> {
+        let mut stream = Stream(passage as u64 + 1_000);
+        let topic = stream.next() as usize % TOPICS;
+        let mut vector = self.topics[topic].clone();
+        for n in 0..SUBJECT_WIDTH {
+            let weight = 0.5 * stream.normal();
+            let subject = &self.subjects[(topic + n * 37) % self.subjects.len()];
+            vector
+                .iter_mut()
+                .zip(subject)
+                .for_each(|(x, s)| *x += weight * s);
+        }
+        noisy(vector, &mut stream)
+    }
+
+    fn query(&self, passage: usize) -> Vec<f32> {
+        noisy(self.vector(passage), &mut Stream(passage as u64 + 77))
+    }
+}
+
+/// A vector of length 1 with noise of a third of its length.
+fn noisy(mut vector: Vec<f32>, stream: &mut Stream) -> Vec<f32> {
+    let length = |vector: &[f32]| vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let size = length(&vector) / (WIDTH as f32).sqrt() / 3.0;
+    for x in &mut vector {
+        *x += size * stream.normal();
+    }
+    let length = length(&vector);
+    vector.iter().map(|x| x / length).collect()
+}
+
+fn text(passage: usize) -> String {
+    let mut stream = Stream(passage as u64);
+    let mut text = format!("p{passage}");
+    for _ in 0..WORDS_PER_PASSAGE {
+        // The logarithm of a word's rank is spread evenly.
+        let rank = (f64::from(stream.unit()) * (WORDS as f64).ln()).exp() as usize;
+        let _ = write!(text, " w{rank}");
+    }
+    text
+}
+
+fn fill(store: &mut SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+    for first in (0..passages).step_by(PASSAGES_PER_DOCUMENT) {
+        let numbers = first..(first + PASSAGES_PER_DOCUMENT).min(passages);
+        let texts: Vec<String> = numbers.clone().map(text).collect();
+        let vectors: Vec<_> = numbers
+            .zip(&texts)
+            .map(|(n, text)| (VectorKey::of(text), world.vector(n)))
+            .collect();
+        store.put_vectors(&vectors)?;
+        store.put_document(&Document {
+            path: format!("{first}.txt"),
+            state: DocumentState {
+                hash: [0; 32],
+                size_bytes: 0,
+                modified_ns: None,
+            },
+            format: "text".to_owned(),
+            passages: texts.into_iter().map(passage).collect(),
+        })?;
+    }
+    Ok(())
+}
+
+fn passage(text: String) -> Passage {
+    Passage {
+        id: PassageId(0),
+        document: String::new(),
+        titles: Vec::new(),
+        record: None,
+        place: Place {
+            start: 0,
+            end: text.len(),
+            within: Within::File,
+            line: Some(1),
+            page: None,
+        },
+        language: TextLanguage::English,
+        meta: serde_json::Map::new(),
+        tokens: WORDS_PER_PASSAGE,
+        text,
+    }
+}
+
+/// Passages that queries are made of, at equal steps.
+fn asked(passages: usize, queries: usize) -> impl Iterator<Item = usize> {
+    (0..queries).map(move |n| n * passages / queries)
+}
+
+fn recall(store: &SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+    let queries: Vec<Vec<f32>> = asked(passages, EXACT_QUERIES)
+        .map(|n| world.query(n))
+        .collect();
+    let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::new(); queries.len()];
+    for n in 0..passages {
+        let vector = world.vector(n);
+        for (query, best) in queries.iter().zip(&mut best) {
+            let product: f32 = query.iter().zip(&vector).map(|(a, b)| a * b).sum();
+            if best.len() < 10 || product > best[best.len() - 1].0 {
+                best.push((product, n));
+                best.sort_by(|a, b| b.0.total_cmp(&a.0));
+                best.truncate(10);
+            }
+        }
+    }
+    let mut right = 0;
+    for (query, best) in queries.iter().zip(&best) {
+        let near = store.nearest(query, &Filter::default(), 10)?;
+        let ids: Vec<PassageId> = near.iter().map(|hit| hit.passage).collect();
+        let found = store.passages(&ids)?;
+        let name = |n: &usize| format!("p{n} ");
+        right += best
+            .iter()
+            .filter(|(_, n)| found.iter().any(|p| p.text.starts_with(&name(n))))
+            .count();
+    }
+    println!(
+        "recall@10 {:.4}",
+        right as f64 / (queries.len() * 10) as f64
+    );
+    Ok(())
+}
+
+fn meaning(store: &SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+    for limit in [10, 100] {
+        let mut times = Vec::new();
+        for n in asked(passages, QUERIES) {
+            let query = world.query(n + 13);
+            let started = Instant::now();
+            store.nearest(&query, &Filter::default(), limit)?;
+            times.push(started.elapsed());
+        }
+        report(&format!("by meaning, {limit} passages"), times);
+    }
+    Ok(())
+}
+
+fn words(store: &SqliteStore, _: &World, passages: usize) -> Result<(), RetrieveError> {
+    let mut times = Vec::new();
+    for n in asked(passages, QUERIES) {
+        let text = text(n);
+        // Six words of a passage, common and rare as they come.
+        let query: Vec<&str> = text.split(' ').skip(1).step_by(10).collect();
+        let started = Instant::now();
+        store.lexical(&content_words(&query.join(" ")), &Filter::default(), 100)?;
+        times.push(started.elapsed());
+    }
+    report("by words, 100 passages", times);
+    Ok(())
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |share: usize| {
+        times[times.len() * share / 100 - usize::from(share == 100)].as_secs_f64() * 1e3
+    };
+    println!(
+        "{what}: median {:.1} ms, 99 % within {:.1} ms, the longest {:.1} ms",
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
+/// What the process holds, where the system tells.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let lines = status
+        .lines()
+        .filter(|line| line.starts_with("RssAnon") || line.starts_with("VmHWM"));
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

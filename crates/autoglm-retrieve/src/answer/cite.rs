@@ -1,0 +1,159 @@
+//! Which source each sentence of an answer rests on.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::coverage::{stem, stems};
+use super::support::Support;
+use crate::passage::{PassageId, Place};
+use crate::search::Ranked;
+use crate::text::{content_words, sentences};
+
+/// A sentence of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sentence {
+    /// The sentence, without marks of citations.
+    pub text: String,
+    /// What it rests on; none where no source has any of its words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub citation: Option<Citation>,
+    /// How far its source bears it out.
+    pub support: Support,
+    /// Whether that is far enough.
+    pub supported: bool,
+}
+
+/// A place in a source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Citation {
+    /// The number of the source, from 1.
+    pub number: usize,
+    /// The passage.
+    pub passage: PassageId,
+    /// Its document.
+    pub document: String,
+    /// The headings above it.
+    pub titles: Vec<String>,
+    /// Where the passage is.
+    pub place: Place,
+    /// The sentence of the passage that has most of what was said.
+    pub quote: String,
+}
+
+/// The sentences of what a model wrote, each with the source that it rests on: the one that the model
+/// names, where that has the sentence's words, else the one that has most of them.
+pub(super) fn sentences_of(written: &str, sources: &[Ranked], question: &str) -> Vec<Sentence> {
+    let own: Vec<HashSet<String>> = sources
+        .iter()
+        .map(|source| stems(&source.passage.with_titles()))
+        .collect();
+    let ranges = sentences(written);
+    let mut found: Vec<Sentence> = Vec::new();
+    for range in ranges {
+        let (text, named) = without_marks(&written[range]);
+        if content_words(&text).is_empty() {
+            continue;
+        }
+        let words = said(&text, question);
+        let overlap = |at: usize| share(&words, &own[at]);
+        let best = (0..sources.len()).fold(None, |best: Option<usize>, at| match best {
+            Some(other) if overlap(other) >= overlap(at) => Some(other),
+            _ => Some(at),
+        });
+        let named = named.filter(|at| *at < sources.len());
+        let chosen = named.filter(|at| best.is_some_and(|best| overlap(*at) >= overlap(best)));
+        let chosen = chosen.or(best).filter(|at| overlap(*at) > 0.0);
+        found.push(Sentence {
+            support: Support {
+                overlap: chosen.map_or(0.0, overlap),
+                gain: None,
+            },
+            citation: chosen.map(|at| citation(at, &sources[at], &words)),
+            text,
+            supported: false,
+        });
+    }
+    found
+}
+
+/// The stems that a sentence says beyond what the question said; all of them where it says no more.
+fn said(text: &str, question: &str) -> HashSet<String> {
+    let all: HashSet<String> = content_words(text).iter().map(|word| stem(word)).collect();
+    let asked = stems(question);
+    let new: HashSet<String> = all.difference(&asked).cloned().collect();
+    if new.is_empty() { all } else { new }
+}
+
+fn share(words: &HashSet<String>, own: &HashSet<String>) -> f64 {
+    words.intersection(own).count() as f64 / words.len().max(1) as f64
+}
+
+fn citation(at: usize, source: &Ranked, words: &HashSet<String>) -> Citation {
+    let passage = &source.passage;
+    let mut best = (0, passage.text.trim());
+    for range in sentences(&passage.text) {
+        let sentence = &passage.text[range];
+        let shared = words.intersection(&stems(sentence)).count();
+        if shared > best.0 {
+            best = (shared, sentence);
+        }
+    }
+    Citation {
+        number: at + 1,
+        passage: passage.id,
+        document: passage.document.clone(),
+        titles: passage.titles.clone(),
+        place: passage.place,
+        quote: best.1.to_owned(),
+    }
+}
+
+/// A sentence without marks such as `[2]`, and the index of the source that the first one names.
+fn without_marks(sentence: &str) -> (String, Option<usize>) {
+    let mut text = String::new();
+    let mut named = None;
+    let mut rest = sentence;
+    while let Some((before, after)) = rest.split_once('[') {
+        text.push_str(before);
+        match after.split_once(']') {
+            Some((number, behind)) if number.parse::<usize>().is_ok_and(|n| n > 0) => {
+                named = named.or(number.parse::<usize>().ok().map(|number| number - 1));
+                rest = behind;
+            }
+            _ => {
+                text.push('[');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (text.replace(" .", ".").replace(" 。", "。"), named)
+}
+
+/// The answer with its citations. Sentences that nothing bears out are left out.
+pub(super) fn render(sentences: &[Sentence]) -> String {
+    let mut text = String::new();
+    for sentence in sentences.iter().filter(|sentence| sentence.supported) {
+        if text
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_ascii() && !c.is_whitespace())
+        {
+            text.push(' ');
+        }
+        text.push_str(&sentence.text);
+        if let Some(citation) = &sentence.citation {
+            let _ = write!(text, " [{}]", citation.number);
+        }
+    }
+    text
+}
+
+/// Whether words of a source are all that a sentence says beyond its question.
+pub(crate) fn is_borne_out(sentence: &str, question: &str, source: &[String]) -> bool {
+    let own: HashSet<String> = source.iter().map(|word| stem(word)).collect();
+    said(sentence, question).is_subset(&own)
+}

@@ -1,0 +1,184 @@
+//! Search by vectors: all of them where there are few, those of the nearest clusters otherwise.
+
+use std::collections::HashSet;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use super::super::{Filter, Hit};
+use super::lexical::conditions;
+use super::{Cached, SqliteStore, failed, numbers_of};
+use crate::RetrieveError;
+use crate::dense::{Top, dot};
+use crate::passage::PassageId;
+
+/// Vectors up to which all are looked at.
+pub(super) const EXACT_VECTORS: usize = 50_000;
+
+/// All vectors, one after the other.
+pub(super) struct Matrix {
+    ids: Vec<i64>,
+    rows: Vec<f32>,
+}
+
+impl Matrix {
+    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut query = connection.prepare_cached("SELECT id, vector FROM vectors ORDER BY id")?;
+        let mut rows = query.query([])?;
+        let mut matrix = Self {
+            ids: Vec::new(),
+            rows: Vec::new(),
+        };
+        while let Some(row) = rows.next()? {
+            matrix.ids.push(row.get(0)?);
+            let (numbers, _) = row.get_ref(1)?.as_blob()?.as_chunks::<4>();
+            matrix
+                .rows
+                .extend(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        }
+        Ok(matrix)
+    }
+
+    fn nearest(
+        &self,
+        vector: &[f32],
+        allowed: Option<&HashSet<i64>>,
+        limit: usize,
+    ) -> Vec<(i64, f32)> {
+        let mut top = Top::new(limit);
+        for (id, row) in self.ids.iter().zip(self.rows.chunks_exact(vector.len())) {
+            if allowed.is_none_or(|allowed| allowed.contains(id)) {
+                top.add(*id, dot(vector, row));
+            }
+        }
+        top.best()
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn nearest_passages(
+        &self,
+        vector: &[f32],
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Hit>, RetrieveError> {
+        let search = failed("search vectors");
+        let allowed = if filter.is_empty() {
+            None
+        } else {
+            Some(allowed_vectors(&self.connection, filter).map_err(&search)?)
+        };
+        let near = self.nearest_vectors(vector, allowed.as_ref(), limit)?;
+        self.passages_of(&near, filter, limit).map_err(search)
+    }
+
+    /// Vectors by their numbers with their products, the nearest first.
+    fn nearest_vectors(
+        &self,
+        vector: &[f32],
+        allowed: Option<&HashSet<i64>>,
+        limit: usize,
+    ) -> Result<Vec<(i64, f32)>, RetrieveError> {
+        let is_clustered = self.with_centroids(|centroids| !centroids.is_empty())?;
+        if !is_clustered {
+            return self
+                .exact(vector, allowed, limit)
+                .map_err(failed("search vectors"));
+        }
+        match allowed {
+            Some(allowed) if allowed.len() <= EXACT_VECTORS => {
+                let ids: Vec<i64> = allowed.iter().copied().collect();
+                self.exact_among(vector, &ids, limit)
+            }
+            _ => self.approximate(vector, allowed, limit),
+        }
+    }
+
+    fn exact(
+        &self,
+        vector: &[f32],
+        allowed: Option<&HashSet<i64>>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(i64, f32)>> {
+        let version = self.version()?;
+        let mut cached = self.matrix.borrow_mut();
+        if cached
+            .as_ref()
+            .is_none_or(|cached| cached.version != version)
+        {
+            *cached = Some(Cached {
+                version,
+                value: Matrix::read(&self.connection)?,
+            });
+        }
+        let matrix = cached.as_ref().map(|cached| &cached.value);
+        Ok(matrix.map_or_else(Vec::new, |m| m.nearest(vector, allowed, limit)))
+    }
+
+    /// The nearest of some vectors, by their products in full.
+    pub(super) fn exact_among(
+        &self,
+        vector: &[f32],
+        ids: &[i64],
+        limit: usize,
+    ) -> Result<Vec<(i64, f32)>, RetrieveError> {
+        let search = || -> rusqlite::Result<Vec<(i64, f32)>> {
+            let mut query = self
+                .connection
+                .prepare_cached("SELECT vector FROM vectors WHERE id = ?1")?;
+            let mut top = Top::new(limit);
+            for id in ids {
+                let mut rows = query.query([id])?;
+                if let Some(row) = rows.next()? {
+                    let numbers = numbers_of(row.get_ref(0)?.as_blob()?);
+                    if numbers.len() == vector.len() {
+                        top.add(*id, dot(vector, &numbers));
+                    }
+                }
+            }
+            Ok(top.best())
+        };
+        search().map_err(failed("search vectors"))
+    }
+
+    /// The passages that have some vectors, in the vectors' order.
+    fn passages_of(
+        &self,
+        near: &[(i64, f32)],
+        filter: &Filter,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Hit>> {
+        let (joins, wheres, values) = conditions(filter);
+        let joins = if filter.is_empty() { "" } else { joins };
+        let sql = format!(
+            "SELECT p.id FROM passages p {joins} WHERE p.vector = ? {wheres} ORDER BY p.id"
+        );
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut hits = Vec::new();
+        for (vector, score) in near {
+            let values = std::iter::once(Value::Integer(*vector)).chain(values.iter().cloned());
+            let ids = query.query_map(params_from_iter(values), |row| row.get(0))?;
+            for id in ids {
+                hits.push(Hit {
+                    passage: PassageId(id?),
+                    score: f64::from(*score),
+                });
+            }
+            if hits.len() >= limit {
+                break;
+            }
+        }
+        hits.truncate(limit);
+        Ok(hits)
+    }
+}
+
+/// The vectors of the passages that a filter lets through.
+fn allowed_vectors(connection: &Connection, filter: &Filter) -> rusqlite::Result<HashSet<i64>> {
+    let (joins, wheres, values) = conditions(filter);
+    let sql =
+        format!("SELECT p.vector FROM passages p {joins} WHERE p.vector IS NOT NULL {wheres}");
+    let mut query = connection.prepare_cached(&sql)?;
+    let ids = query.query_map(params_from_iter(values), |row| row.get(0))?;
+    ids.collect()
+}

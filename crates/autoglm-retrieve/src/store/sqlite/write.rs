@@ -1,0 +1,178 @@
+//! What is written, inside one transaction each.
+
+use autoglm_spec::EmbeddingSpace;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{VectorKey, bytes_of, clusters};
+use crate::passage::{Document, Passage};
+use crate::text::{identifier_parts, terms};
+
+pub(super) fn set_space(
+    connection: &Connection,
+    space: Option<&EmbeddingSpace>,
+) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "UPDATE passages SET vector = NULL; DELETE FROM vectors; DELETE FROM codes; \
+         DELETE FROM centroids; DELETE FROM loose; \
+         DELETE FROM facts WHERE name IN ('clusters', 'clustered'); UPDATE documents SET hash = zeroblob(32), modified_ns = NULL;",
+    )?;
+    match space {
+        Some(space) => {
+            let text = serde_json::to_string(space).expect("a space is plain data");
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('space', ?1)", [text])?;
+        }
+        None => {
+            connection.execute("DELETE FROM facts WHERE name = 'space'", [])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn put_document(connection: &Connection, document: &Document) -> rusqlite::Result<()> {
+    remove_document(connection, &document.path)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO documents (path, format, hash, size_bytes, modified_ns) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            document.path,
+            document.format,
+            document.state.hash,
+            document.state.size_bytes as i64,
+            document.state.modified_ns
+        ])?;
+    let id = connection.last_insert_rowid();
+    for passage in &document.passages {
+        put_passage(connection, id, passage)?;
+        let passage_id = connection.last_insert_rowid();
+        put_words(connection, passage_id, passage, &document.format)?;
+    }
+    Ok(())
+}
+
+fn put_passage(connection: &Connection, document: i64, passage: &Passage) -> rusqlite::Result<()> {
+    let key = VectorKey::of(&passage.with_titles());
+    let vector: Option<i64> = connection
+        .prepare_cached("SELECT id FROM vectors WHERE key = ?1")?
+        .query_row([key.0], |row| row.get(0))
+        .optional()?;
+    let meta = (!passage.meta.is_empty()).then(|| json(&passage.meta));
+    connection
+        .prepare_cached(
+            "INSERT INTO passages \
+             (document, titles, record, place, language, meta, tokens, vector, text) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            document,
+            json(&passage.titles),
+            passage.record,
+            json(&passage.place),
+            passage.language.name(),
+            meta,
+            passage.tokens as i64,
+            vector,
+            passage.text
+        ])?;
+    Ok(())
+}
+
+fn put_words(
+    connection: &Connection,
+    id: i64,
+    passage: &Passage,
+    format: &str,
+) -> rusqlite::Result<()> {
+    let mut text = terms(&passage.text);
+    if crate::read::is_code(format) {
+        text.extend(identifier_parts(&passage.text));
+    }
+    connection
+        .prepare_cached("INSERT INTO words (rowid, titles, text) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            id,
+            terms(&passage.titles.join(" ")).join(" "),
+            text.join(" ")
+        ])?;
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("passages are plain data")
+}
+
+pub(super) fn touch(
+    connection: &Connection,
+    path: &str,
+    modified_ns: Option<i64>,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE documents SET modified_ns = ?2 WHERE path = ?1",
+        params![path, modified_ns],
+    )?;
+    Ok(())
+}
+
+pub(super) fn remove_document(connection: &Connection, path: &str) -> rusqlite::Result<bool> {
+    let id: Option<i64> = connection
+        .prepare_cached("SELECT id FROM documents WHERE path = ?1")?
+        .query_row([path], |row| row.get(0))
+        .optional()?;
+    let Some(id) = id else { return Ok(false) };
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO loose \
+             SELECT vector FROM passages WHERE document = ?1 AND vector IS NOT NULL",
+        )?
+        .execute([id])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM words WHERE rowid IN (SELECT id FROM passages WHERE document = ?1)",
+        )?
+        .execute([id])?;
+    connection
+        .prepare_cached("DELETE FROM passages WHERE document = ?1")?
+        .execute([id])?;
+    connection
+        .prepare_cached("DELETE FROM documents WHERE id = ?1")?
+        .execute([id])?;
+    Ok(true)
+}
+
+/// Keeps vectors; where there are clusters, each in its own.
+pub(super) fn put_vectors(
+    connection: &Connection,
+    vectors: &[(VectorKey, Vec<f32>)],
+    clusters: &[Option<usize>],
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO vectors (key, cluster, vector) VALUES (?1, ?2, ?3)",
+    )?;
+    let mut loosen = connection.prepare_cached("INSERT OR IGNORE INTO loose VALUES (?1)")?;
+    for ((key, vector), cluster) in vectors.iter().zip(clusters) {
+        let cluster = cluster.map(|cluster| cluster as i64);
+        let added = insert.execute(params![key.0, cluster, bytes_of(vector)])?;
+        if added == 0 {
+            continue;
+        }
+        let id = connection.last_insert_rowid();
+        loosen.execute([id])?;
+        if let Some(cluster) = cluster {
+            clusters::put_code(connection, cluster, id, vector)?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the vectors of no passage.
+pub(super) fn forget_vectors(connection: &Connection) -> rusqlite::Result<()> {
+    const FORGOTTEN: &str = "SELECT l.vector FROM loose l \
+         WHERE NOT EXISTS (SELECT 1 FROM passages p WHERE p.vector = l.vector)";
+    connection.execute_batch(&format!(
+        "DELETE FROM codes WHERE (cluster, vector) IN \
+         (SELECT cluster, id FROM vectors WHERE id IN ({FORGOTTEN})); \
+         DELETE FROM vectors WHERE id IN ({FORGOTTEN}); \
+         DELETE FROM loose;"
+    ))
+}

@@ -1,0 +1,9 @@
+//! Words, sentences and languages of texts, Chinese and others.
+
+mod language;
+mod sentences;
+mod words;
+
+pub use language::TextLanguage;
+pub use sentences::sentences;
+pub use words::{content_words, identifier_parts, is_unspaced, terms};

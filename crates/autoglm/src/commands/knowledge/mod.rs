@@ -1,0 +1,157 @@
+//! Commands over the user's own documents: a collection and the model that makes its vectors.
+
+pub mod ask;
+pub mod index;
+mod progress;
+mod quality;
+mod ranking;
+pub mod search;
+mod show;
+
+use std::fs::{File, TryLockError};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use autoglm_engine::LocalEngine;
+use autoglm_model::QuantizedType;
+use autoglm_retrieve::store::{ClusterSettings, SqliteStore, Store};
+use autoglm_spec::{Embed, EmbeddingSpace};
+use clap::Args;
+
+use crate::engine::{LocalArgs, available_threads};
+use crate::models::{Need, default_for};
+
+/// Which collection.
+#[derive(Debug, Clone, Args)]
+pub struct CollectionArgs {
+    /// The collection of documents.
+    #[arg(long, short = 'c', value_name = "NAME", default_value = "default", value_parser = name)]
+    collection: String,
+}
+
+impl CollectionArgs {
+    fn path(&self, home: &Path, extension: &str) -> PathBuf {
+        home.join("knowledge")
+            .join(format!("{}.{extension}", self.collection))
+    }
+
+    /// Opens the collection, which is made where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    fn open(&self, home: &Path) -> anyhow::Result<SqliteStore> {
+        let store = SqliteStore::open(&self.path(home, "sqlite"))?;
+        Ok(store.with_clusters(ClusterSettings {
+            threads: available_threads(),
+            ..ClusterSettings::default()
+        }))
+    }
+
+    /// Opens a collection that must hold something.
+    ///
+    /// # Errors
+    /// A collection that is not there or is empty.
+    fn open_filled(&self, home: &Path) -> anyhow::Result<SqliteStore> {
+        let path = self.path(home, "sqlite");
+        let hint = "hint: `autoglm index PATH` fills it";
+        anyhow::ensure!(
+            path.exists(),
+            "there is no collection {}\n{hint}",
+            self.collection
+        );
+        let store = self.open(home)?;
+        let about = store.about()?;
+        anyhow::ensure!(
+            about.documents > 0,
+            "the collection {} is empty\n{hint}",
+            self.collection
+        );
+        Ok(store)
+    }
+
+    /// Keeps other processes from writing the collection as long as the value lives.
+    ///
+    /// # Errors
+    /// Another process that is writing it.
+    fn lock(&self, home: &Path) -> anyhow::Result<File> {
+        let path = self.path(home, "lock");
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("another process is indexing into {}", self.collection)
+            }
+            // Not every file system has locks; that is no reason to refuse it.
+            _ => Ok(file),
+        }
+    }
+}
+
+/// A name that is a file's name everywhere.
+fn name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("want letters, digits, -, _ and ., and no . in front".to_owned())
+    }
+}
+
+/// What makes vectors of passages and queries.
+#[derive(Debug, Clone, Args)]
+pub struct EmbedderArgs {
+    /// The model that makes vectors: as for `autoglm embed`, or none to search by words alone.
+    #[arg(long, value_name = "MODEL|none")]
+    embedder: Option<String>,
+}
+
+impl EmbedderArgs {
+    /// Opens the model; `None` where there shall be none.
+    ///
+    /// # Errors
+    /// A model that cannot be fetched or opened.
+    fn open(
+        &self,
+        threads: Option<NonZeroUsize>,
+        home: &Path,
+    ) -> anyhow::Result<Option<LocalEngine>> {
+        if self.embedder.as_deref() == Some("none") {
+            return Ok(None);
+        }
+        let local = LocalArgs {
+            model: self.embedder.clone(),
+            threads,
+            // Weights in 8 bits find the same (`docs/knowledge.md`), up to twice as fast.
+            quantize: self.embedder.is_none().then_some(QuantizedType::Q8_0),
+            ..LocalArgs::default()
+        };
+        local.open(home, Need::Embeddings).map(Some)
+    }
+
+    /// Opens the model for a collection that is searched; `None` where its passages have no vectors.
+    ///
+    /// # Errors
+    /// As for [`EmbedderArgs::open`].
+    fn open_for(
+        &self,
+        store: &dyn Store,
+        threads: Option<NonZeroUsize>,
+        home: &Path,
+    ) -> anyhow::Result<Option<LocalEngine>> {
+        match store.about()?.space {
+            Some(_) => self.open(threads, home),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Whether vectors of a space say something of Chinese: those of the default model do not.
+fn knows_chinese(space: Option<&EmbeddingSpace>) -> bool {
+    space.is_some_and(|space| space.name != default_for(Need::Embeddings).name)
+}
+
+/// The part of an engine that makes vectors.
+fn as_embed(engine: Option<&LocalEngine>) -> Option<&dyn Embed> {
+    engine.map(|engine| engine as &dyn Embed)
+}
