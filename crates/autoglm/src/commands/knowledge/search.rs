@@ -216,9 +216,9 @@ fn table(report: &RankingReport, seconds: f64) -> String {
     );
     let mut text = format!("{} queries, {seconds:.2} s\n", report.queries);
     for (name, estimate) in rows {
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{name:<11} {:.4}  95 % from {:.4} to {:.4}\n",
+            "{name:<11} {:.4}  95 % from {:.4} to {:.4}",
             estimate.mean, estimate.low, estimate.high
         );
     }
