@@ -41,15 +41,12 @@ pub struct Ruler {
     facts: ModelFacts,
     /// How long a record takes.
     pub pace: Duration,
-    /// Calls that found the flag raised.
-    pub cancelled: AtomicUsize,
 }
 
 impl Ruler {
     fn admit(&self, text: &str, cancel: &Cancel) -> Result<(), EngineError> {
         std::thread::sleep(self.pace);
         if cancel.is_cancelled() {
-            self.cancelled.fetch_add(1, Ordering::Relaxed);
             return Err(EngineError::Cancelled);
         }
         if text.contains("太长") {
@@ -144,7 +141,6 @@ impl Desk {
                     chat: false,
                 },
                 pace,
-                cancelled: AtomicUsize::new(0),
             },
             store: Mutex::new(SqliteStore::in_memory().unwrap()),
             broken: Mutex::default(),
