@@ -278,6 +278,7 @@ impl TaskDesk for Desk {
             output: "-".to_owned(),
             resume: Resume::No,
             correction: None,
+            choosing: None,
         };
         let head = RunHead {
             model: "ruler".to_owned(),

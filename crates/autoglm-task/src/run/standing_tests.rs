@@ -43,6 +43,7 @@ impl Desk {
             output: "-".to_owned(),
             resume: Resume::No,
             correction: None,
+            choosing: None,
         }
     }
 
