@@ -35,7 +35,7 @@ pub struct ClusterSettings {
 }
 
 impl Default for ClusterSettings {
-    /// Exact search up to 50,000 vectors; beyond, recall was measured (`docs/knowledge.md`).
+    /// Exact search up to 50,000 vectors; what is found beyond is told in `docs/knowledge.md`.
     fn default() -> Self {
         Self {
             from_vectors: EXACT_VECTORS + 1,
