@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
+use crate::hex::hex as digits;
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::observe::{Observer, Telemetry, measured, note_model};
@@ -269,7 +270,7 @@ impl Ticket {
 pub(crate) fn hex(bytes: &[u8], purpose: &[u8]) -> String {
     let hash = Sha256::new().chain_update(purpose).chain_update(bytes);
     let hash = hash.finalize();
-    hash.iter().take(12).map(|b| format!("{b:02x}")).collect()
+    digits(&hash[..12])
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -252,17 +252,19 @@ impl Blamed for ServerError {
             | Self::KeyExpired { .. }
             | Self::NoScope { .. }
             | Self::NotForClient { .. }
-            | Self::OtherSite => Blame::Caller,
-            Self::Busy { .. } | Self::Limited { .. } | Self::Deadline { .. } | Self::Stopping => {
-                Blame::Capacity
+            | Self::OtherSite
+            | Self::NoSuchTask { .. } => Blame::Caller,
+            Self::Busy { .. }
+            | Self::Limited { .. }
+            | Self::Deadline { .. }
+            | Self::Stopping
+            | Self::Store { .. }
+            | Self::StoreFolder { .. }
+            | Self::TaskUnready { .. } => Blame::Capacity,
+            Self::Unhealthy { .. } | Self::CannotLoad { .. } | Self::StoreVersion { .. } => {
+                Blame::Data
             }
-            Self::Unhealthy { .. } | Self::CannotLoad { .. } => Blame::Data,
-            Self::NoSuchTask { .. } => Blame::Caller,
             Self::Task { source, .. } => source.blame(),
-            Self::Store { .. } | Self::StoreFolder { .. } | Self::TaskUnready { .. } => {
-                Blame::Capacity
-            }
-            Self::StoreVersion { .. } => Blame::Data,
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
         }

@@ -1,7 +1,14 @@
 //! `/openapi.json` says what the routes do, no more and no less.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "a test may panic, that is how it fails"
+)]
+
 #[path = "tasks/desk.rs"]
 mod desk;
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! Versions of a model take each other's place while requests go on.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "a test may panic, that is how it fails"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,5 @@
 //! Tasks that `autoglm serve` offers, on tiny models.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 #[path = "support/server.rs"]
 mod server;
 mod support;
@@ -133,7 +131,7 @@ fn what_cannot_be_served_is_refused() {
 fn until(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_mins(1));
         std::thread::sleep(Duration::from_millis(50));
     }
 }

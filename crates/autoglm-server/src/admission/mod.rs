@@ -206,7 +206,7 @@ impl State {
     /// About when the queue will have room: as long as the work ahead takes, at least a second.
     fn time_to_clear(&self, places: usize) -> Duration {
         let rounds = self.waiting.div_ceil(places).max(1) as u32;
-        (self.held * rounds).clamp(Duration::from_secs(1), Duration::from_secs(60))
+        (self.held * rounds).clamp(Duration::from_secs(1), Duration::from_mins(1))
     }
 }
 

@@ -87,7 +87,7 @@ fn talk(messages: Vec<Message>, tools: Tools, thinking: Option<bool>) -> Talk {
     Talk {
         messages,
         options: ChatOptions {
-            tools: tools.tools,
+            tools: tools.known,
             thinking,
         },
         choice: tools.choice,
@@ -97,7 +97,7 @@ fn talk(messages: Vec<Message>, tools: Tools, thinking: Option<bool>) -> Talk {
 
 /// An answer cannot both call a tool that it must call and have a form of its own.
 fn check_together(tools: &Tools, format: Option<&Constraint>) -> Result<(), ServerError> {
-    if format.is_some() && !tools.tools.is_empty() {
+    if format.is_some() && !tools.known.is_empty() {
         return Err(ServerError::unsupported(
             "response_format",
             " together with tools (set tool_choice to \"none\")",
@@ -221,13 +221,13 @@ impl Chat {
     fn whole(&self, completions: &[Completion]) -> Value {
         let numbered = completions.iter().enumerate();
         let choices = numbered.map(|(index, completion)| self.choice(index, completion));
-        let mut answer = self.frame("chat.completion", choices.collect());
+        let mut answer = self.frame("chat.completion", &choices.collect::<Vec<_>>());
         answer["usage"] = usage_of(completions);
         answer
     }
 
     /// What every object of the answer has.
-    fn frame(&self, object: &str, choices: Vec<Value>) -> Value {
+    fn frame(&self, object: &str, choices: &[Value]) -> Value {
         json!({
             "id": self.ticket.name("chatcmpl-"),
             "object": object,
@@ -332,7 +332,7 @@ impl EventSource for ChatStream {
             Update::Piece(index, delta) => {
                 let pieces = self.choices[index].parser.push(&delta.text);
                 let logprobs = Told::from(&delta).of_chat(&*self.chat.backend);
-                let chunk = self.chunk(index, pieces, logprobs);
+                let chunk = self.chunk(index, pieces, &logprobs);
                 Ok(Step::Go(chunk.into_iter().collect()))
             }
             Update::Done(results) => {
@@ -348,16 +348,16 @@ impl ChatStream {
     fn beginnings(&self) -> Vec<Event> {
         let one = |index| {
             let delta = json!({"role": "assistant", "content": "", "refusal": null});
-            self.event(index, delta, Value::Null, None)
+            self.event(index, &delta, &Value::Null, None)
         };
         (0..self.choices.len()).map(one).collect()
     }
 
-    fn event(&self, index: usize, delta: Value, logprobs: Value, finish: Option<&str>) -> Event {
+    fn event(&self, index: usize, delta: &Value, logprobs: &Value, finish: Option<&str>) -> Event {
         let choice = json!({
             "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish,
         });
-        let mut frame = self.chat.frame("chat.completion.chunk", vec![choice]);
+        let mut frame = self.chat.frame("chat.completion.chunk", &[choice]);
         if self.include_usage {
             frame["usage"] = Value::Null;
         }
@@ -365,7 +365,7 @@ impl ChatStream {
     }
 
     /// What has become known of a choice; nothing where that is nothing.
-    fn chunk(&mut self, index: usize, pieces: Vec<Piece>, logprobs: Value) -> Option<Event> {
+    fn chunk(&mut self, index: usize, pieces: Vec<Piece>, logprobs: &Value) -> Option<Event> {
         let mut delta = json!({});
         for piece in pieces {
             match piece {
@@ -377,7 +377,7 @@ impl ChatStream {
             }
         }
         let is_empty = delta.as_object().is_some_and(serde_json::Map::is_empty);
-        (!is_empty || !logprobs.is_null()).then(|| self.event(index, delta, logprobs, None))
+        (!is_empty || !logprobs.is_null()).then(|| self.event(index, &delta, logprobs, None))
     }
 
     fn push_call(&mut self, delta: &mut Value, index: usize, call: &ToolCall) {
@@ -398,13 +398,13 @@ impl ChatStream {
         let mut events = Vec::new();
         for (index, completion) in completions.iter().enumerate() {
             let pieces = self.choices[index].parser.finish();
-            events.extend(self.chunk(index, pieces, Value::Null));
+            events.extend(self.chunk(index, pieces, &Value::Null));
             let has_calls = self.choices[index].calls > 0;
             let finish = finish_reason(completion.finish, has_calls);
-            events.push(self.event(index, json!({}), Value::Null, Some(finish)));
+            events.push(self.event(index, &json!({}), &Value::Null, Some(finish)));
         }
         if self.include_usage {
-            let mut frame = self.chat.frame("chat.completion.chunk", Vec::new());
+            let mut frame = self.chat.frame("chat.completion.chunk", &[]);
             frame["usage"] = usage_of(completions);
             events.push(Event::data(frame));
         }

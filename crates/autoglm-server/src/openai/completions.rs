@@ -212,13 +212,13 @@ impl Continuation {
             let finish = finish_reason(completion.finish, false);
             choice(index, &text, &logprobs, Some(finish))
         };
-        let mut answer = self.frame(numbered.map(one).collect());
+        let mut answer = self.frame(&numbered.map(one).collect::<Vec<_>>());
         answer["usage"] = self.usage(completions);
         answer
     }
 
     /// What every object of the answer has.
-    fn frame(&self, choices: Vec<Value>) -> Value {
+    fn frame(&self, choices: &[Value]) -> Value {
         json!({
             "id": self.ticket.name("cmpl-"),
             "object": "text_completion",
@@ -310,7 +310,7 @@ impl TextStream {
     }
 
     fn event(&self, choice: Value) -> Event {
-        let mut frame = self.work.frame(vec![choice]);
+        let mut frame = self.work.frame(&[choice]);
         if self.include_usage {
             frame["usage"] = Value::Null;
         }
@@ -324,7 +324,7 @@ impl TextStream {
             events.push(self.event(choice(index, "", &Value::Null, Some(finish))));
         }
         if self.include_usage {
-            let mut frame = self.work.frame(Vec::new());
+            let mut frame = self.work.frame(&[]);
             frame["usage"] = self.work.usage(completions);
             events.push(Event::data(frame));
         }

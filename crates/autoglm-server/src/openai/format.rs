@@ -68,7 +68,7 @@ fn take_schema(fields: &mut Fields) -> Result<Constraint, ServerError> {
 mod tests {
     use super::*;
 
-    fn read(format: Value) -> Result<Option<Constraint>, ServerError> {
+    fn read(format: &Value) -> Result<Option<Constraint>, ServerError> {
         let mut body = Fields::of(json!({ "response_format": format }), "").unwrap();
         take_response_format(&mut body)
     }
@@ -77,10 +77,10 @@ mod tests {
     fn each_form_has_its_constraint() {
         let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
         let named = json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": true}});
-        assert_eq!(read(json!({"type": "text"})).unwrap(), None);
-        assert_eq!(read(named).unwrap(), Some(Constraint::JsonSchema(schema)));
+        assert_eq!(read(&json!({"type": "text"})).unwrap(), None);
+        assert_eq!(read(&named).unwrap(), Some(Constraint::JsonSchema(schema)));
         assert_eq!(
-            read(json!({"type": "json_object"})).unwrap(),
+            read(&json!({"type": "json_object"})).unwrap(),
             Some(any_object())
         );
     }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_form_without_its_schema_is_refused() {
         let check = |format: Value, field: &str| {
-            assert_eq!(read(format).unwrap_err().field(), Some(field));
+            assert_eq!(read(&format).unwrap_err().field(), Some(field));
         };
         check(json!({}), "response_format.type");
         check(

@@ -1,5 +1,7 @@
 //! Log-probabilities of tokens as the endpoints tell them.
 
+use std::fmt::Write as _;
+
 use autoglm_spec::{Completion, Delta};
 use serde_json::{Value, json};
 
@@ -97,13 +99,15 @@ fn entry(backend: &dyn Backend, id: u32, logprob: f32) -> Value {
 /// A token's text; one that is a part of a character is told by its bytes, so that two of them are
 /// not taken for the same.
 fn text_of(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => {
-            let bytes = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
-            format!("bytes:{}", bytes.collect::<String>())
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
     }
+    let mut told = "bytes:".to_owned();
+    for byte in bytes {
+        // A `String` takes whatever it is given.
+        let _ = write!(told, "\\x{byte:02x}");
+    }
+    told
 }
 
 /// JSON has no infinity: an impossible token gets the number that OpenAI gives it.

@@ -152,14 +152,14 @@ mod tests {
 
     use super::*;
 
-    fn read(messages: Value) -> Result<Vec<Message>, ServerError> {
+    fn read(messages: &Value) -> Result<Vec<Message>, ServerError> {
         let mut body = Fields::of(json!({ "messages": messages }), "").unwrap();
         take_messages(&mut body)
     }
 
     #[test]
     fn a_conversation_with_tools_is_read() {
-        let messages = read(json!([
+        let messages = read(&json!([
             {"role": "developer", "content": "简短回答。"},
             {"role": "user", "content": [{"type": "text", "text": "北京"}, {"type": "text", "text": "天气？"}]},
             {"role": "assistant", "content": null, "tool_calls": [
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_by_its_place() {
         let check = |messages: Value, field: &str| {
-            let error = read(messages).unwrap_err();
+            let error = read(&messages).unwrap_err();
             assert_eq!(error.field(), Some(field), "{error}");
         };
         check(json!([]), "messages");

@@ -52,7 +52,7 @@ fn take_talk(body: &mut Fields) -> Result<Talk, ServerError> {
     Ok(Talk {
         messages,
         options: ChatOptions {
-            tools: tools.tools,
+            tools: tools.known,
             thinking: None,
         },
         choice: tools.choice,

@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Tools {
     /// Those that the model is told of.
-    pub(crate) tools: Vec<ToolDefinition>,
+    pub(crate) known: Vec<ToolDefinition>,
     /// Whether one must be called.
     pub(crate) choice: ToolChoice,
     /// Whether several may be called at once.
@@ -115,7 +115,7 @@ fn choose(
     let field = body.path("tool_choice");
     let Some(value) = body.take("tool_choice") else {
         return Ok(Tools {
-            tools,
+            known: tools,
             choice: ToolChoice::Auto,
             parallel,
         });
@@ -134,7 +134,7 @@ fn choose(
     };
     check_choice(&choice, &tools, &field)?;
     Ok(Tools {
-        tools,
+        known: tools,
         choice,
         parallel,
     })
@@ -198,7 +198,7 @@ mod tests {
         let flat = json!({"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": true});
         let nested = read(json!({"tools": [weather()]})).unwrap();
         assert_eq!(nested, read(json!({"tools": [flat]})).unwrap());
-        assert_eq!(nested.tools[0].name(), "weather");
+        assert_eq!(nested.known[0].name(), "weather");
     }
 
     #[test]

@@ -49,12 +49,14 @@ fn an_answer_comes_back_as_it_was() {
     assert_eq!(store.answer(key).unwrap(), Some(completion("你好")));
 }
 
+/// A change of a request.
+type Change = fn(&mut GenerateRequest);
+
 #[test]
 fn every_part_of_a_request_tells_answers_apart() {
     let plain = AnswerKey::of("m", &request(&[1]));
     assert_eq!(plain, AnswerKey::of("m", &request(&[1])));
     assert_ne!(plain, AnswerKey::of("m2", &request(&[1])));
-    type Change = fn(&mut GenerateRequest);
     let changes: [Change; 10] = [
         |r| r.prompt = Prompt::Tokens(vec![2]),
         |r| r.prompt = Prompt::Plain("[1]".to_owned()),

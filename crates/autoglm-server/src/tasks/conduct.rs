@@ -33,13 +33,13 @@ pub fn conduct(
     job: &Job<'_>,
     order: &RunOrder,
     head: &RunHead,
-    means: Means<'_>,
+    means: &mut Means<'_>,
     on_event: &mut dyn FnMut(RunEvent),
 ) -> Result<RunReport, TaskError> {
     let teller = RefCell::new(on_event);
     let watch = Watch::new(means.now);
     let mut sink = Teller {
-        teller: &teller,
+        on_event: &teller,
         watch: &watch,
         composer: composer(job, order, head)?,
     };
@@ -66,7 +66,7 @@ pub fn conduct(
             stage => watch.enter(stage),
         },
     };
-    run(job, &mut records, means.store, &mut sink, hooks)
+    run(job, &mut records, &mut *means.store, &mut sink, hooks)
 }
 
 /// What makes the prompts that are shown, where they are asked for.
@@ -134,7 +134,7 @@ impl<'a> Watch<'a> {
 
 /// Tells rows as answers.
 struct Teller<'a, 'e> {
-    teller: &'a RefCell<&'e mut dyn FnMut(RunEvent)>,
+    on_event: &'a RefCell<&'e mut dyn FnMut(RunEvent)>,
     watch: &'a Watch<'a>,
     composer: Option<Composer>,
 }
@@ -152,7 +152,7 @@ impl RowSink for Teller<'_, '_> {
                 stages,
                 prompt: composed.map(|composed| composed.prompt.display_text()),
             };
-            (self.teller.borrow_mut())(RunEvent::Answer(Box::new(answer)));
+            (self.on_event.borrow_mut())(RunEvent::Answer(Box::new(answer)));
         }
         Ok(())
     }

@@ -26,26 +26,23 @@ impl Told<'_> {
         tell("object", json!("task.answer"));
         tell("run", json!(self.head.run));
         tell("record", json!(row.index));
-        match &row.verdict {
-            Some(verdict) => {
-                tell("answer", self.answer_value(row, verdict));
-                tell("confidence", json!(rounded(verdict.confidence)));
-                if let Some(reason) = &row.abstained {
-                    tell("withheld", json!(reason));
-                }
-                if !verdict.distribution.is_empty() {
-                    tell("labels", by_name(&verdict.distribution));
-                }
-                tell("how", self.how(verdict));
-                if let Some(vote) = &verdict.vote {
-                    tell("samples", samples(vote));
-                }
+        if let Some(verdict) = &row.verdict {
+            tell("answer", self.answer_value(row, verdict));
+            tell("confidence", json!(rounded(verdict.confidence)));
+            if let Some(reason) = &row.abstained {
+                tell("withheld", json!(reason));
             }
-            None => {
-                let message = row.error.as_deref().unwrap_or("the record has no answer");
-                tell("answer", Value::Null);
-                tell("error", json!({"message": message}));
+            if !verdict.distribution.is_empty() {
+                tell("labels", by_name(&verdict.distribution));
             }
+            tell("how", self.how(verdict));
+            if let Some(vote) = &verdict.vote {
+                tell("samples", samples(vote));
+            }
+        } else {
+            let message = row.error.as_deref().unwrap_or("the record has no answer");
+            tell("answer", Value::Null);
+            tell("error", json!({"message": message}));
         }
         tell("time_ms", times(answer.stages));
         tell("usage", usage(row.usage));

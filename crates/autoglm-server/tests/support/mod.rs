@@ -3,6 +3,9 @@
 #![allow(
     dead_code,
     clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::unused_self,
+    clippy::duration_suboptimal_units,
     unreachable_pub,
     missing_docs,
     reason = "each test file uses a part of it"

@@ -3,6 +3,7 @@
 #![allow(
     dead_code,
     clippy::allow_attributes,
+    clippy::unwrap_used,
     unreachable_pub,
     missing_docs,
     reason = "each test file uses a part of it"
@@ -289,12 +290,12 @@ impl TaskDesk for Desk {
         // Every look at the clock is a millisecond later.
         let looks = AtomicUsize::new(0);
         let now = || NOW + Duration::from_millis(looks.fetch_add(1, Ordering::Relaxed) as u64);
-        let means = Means {
+        let mut means = Means {
             store: &mut *self.store(),
             now: &now,
             cancel,
         };
-        Ok(conduct(&job, order, &head, means, on_event)?)
+        Ok(conduct(&job, order, &head, &mut means, on_event)?)
     }
 
     fn give_feedback(&self, task: &str, said: &[Said]) -> Result<FeedbackTaken, ServerError> {

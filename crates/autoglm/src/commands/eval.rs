@@ -151,15 +151,9 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         held_out: &pools.held_out,
         site,
     };
-    let measured = Measured {
-        engine: &engine,
-        taught: None,
-        choosing: None,
-        learning: None,
-        similar: args.calibration.similar(home, &task, &settings)?,
-        strategy: chosen.version.as_ref().map(|version| version.id),
-        settings,
-    };
+    let similar = args.calibration.similar(home, &task, &settings)?;
+    let version = chosen.version.as_ref().map(|version| version.id);
+    let measured = Measured::untaught(&engine, similar, version, settings);
     let mut reports = Vec::new();
     let tokens = counter(&engine);
     for &seed in &args.seed {
@@ -284,6 +278,26 @@ pub(super) struct Measured<'a> {
     pub(super) similar: Option<Arc<dyn Similar>>,
     /// The strategy that runs; none for the task as it is written.
     pub(super) strategy: Option<StrategyId>,
+}
+
+impl<'a> Measured<'a> {
+    /// An engine that nothing has taught.
+    fn untaught(
+        engine: &'a dyn Engine,
+        similar: Option<Arc<dyn Similar>>,
+        strategy: Option<StrategyId>,
+        settings: RunSettings,
+    ) -> Self {
+        Self {
+            engine,
+            taught: None,
+            choosing: None,
+            learning: None,
+            settings,
+            similar,
+            strategy,
+        }
+    }
 }
 
 /// The records of an evaluation's files.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use autoglm_engine::LocalEngine;
-use autoglm_spec::{Cancel, Embed, Prompt, TaskSpec};
+use autoglm_spec::{Cancel, Embed, TaskSpec};
 use autoglm_task::ensemble::Ensemble;
 use autoglm_task::file::TaskFile;
 use autoglm_task::judge::agreement::Similar;
@@ -20,7 +20,7 @@ use super::learning::{Learning, LearningArgs, Purpose};
 use super::run::CalibrationArgs;
 use super::select::{Library, open_selector};
 use super::teach::{Lesson, TeachArgs, Teacher};
-use crate::engine::{EngineArgs, OpenEngine, Pool};
+use crate::engine::{Counter, EngineArgs, OpenEngine, Pool};
 
 /// Where tasks are worked on.
 #[derive(Clone, Copy)]
@@ -62,9 +62,6 @@ pub(crate) struct Workbench {
     /// Counts the tokens of prompts.
     tokens: Box<Counter>,
 }
-
-/// Counts the tokens of a prompt, where the engine can.
-type Counter = dyn Fn(&Prompt) -> Option<usize> + Send + Sync;
 
 impl Workbench {
     /// Opens the engine and brings together what the store holds of the task.

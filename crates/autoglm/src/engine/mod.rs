@@ -113,6 +113,9 @@ pub enum OpenEngine {
     Remote(RemoteEngine),
 }
 
+/// Counts the tokens of a prompt, where the engine can.
+pub type Counter = dyn Fn(&Prompt) -> Option<usize> + Send + Sync;
+
 impl OpenEngine {
     /// A parser for what the model answers to a prompt.
     ///
@@ -134,7 +137,7 @@ impl OpenEngine {
     }
 
     /// What counts the tokens of prompts, where the engine can.
-    pub fn counter(&self) -> Box<dyn Fn(&Prompt) -> Option<usize> + Send + Sync> {
+    pub fn counter(&self) -> Box<Counter> {
         match self {
             Self::Local(engine) => {
                 let engine = Arc::clone(engine);

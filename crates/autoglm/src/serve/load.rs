@@ -1,5 +1,6 @@
 //! Loading what is served: models by path or name, each told apart by the content of its files.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -91,7 +92,16 @@ fn content_hash(path: &Path) -> io::Result<String> {
         hash_file(path, &mut hash)?;
     }
     let digits = hash.finalize();
-    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&digits))
+}
+
+/// Two digits for each byte.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // A `String` takes whatever it is given.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 fn hash_file(path: &Path, hash: &mut Sha256) -> io::Result<()> {

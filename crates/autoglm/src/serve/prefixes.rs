@@ -12,6 +12,7 @@ use autoglm_spec::Generate;
 use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
+use super::load::hexadecimal;
 use super::tell;
 
 /// How the files' names end.
@@ -125,7 +126,7 @@ impl KeptPrefixes {
 
     fn path(&self, identity: &str) -> PathBuf {
         let hash = Sha256::digest(identity);
-        let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hexadecimal(&hash);
         self.folder.join(name).with_extension(EXTENSION)
     }
 

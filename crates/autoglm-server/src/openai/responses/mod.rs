@@ -325,7 +325,7 @@ fn talk(request: &ResponsesRequest, said: &[Value]) -> Result<Talk, ServerError>
     Ok(Talk {
         messages,
         options: ChatOptions {
-            tools: request.tools.tools.clone(),
+            tools: request.tools.known.clone(),
             thinking: request.thinking,
         },
         choice: request.tools.choice.clone(),

@@ -53,7 +53,7 @@ pub struct AskArgs {
     /// A question that was asked before, on which this one leans; the oldest first.
     #[arg(long, value_name = "QUESTION")]
     after: Vec<String>,
-    /// Measure answers on a file of passages with questions, as SQuAD has them; no collection is
+    /// Measure answers on a file of passages with questions, as `SQuAD` has them; no collection is
     /// used.
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
@@ -106,16 +106,13 @@ pub(super) struct Bench {
 impl Bench {
     fn open(args: &AskArgs, home: &Path) -> anyhow::Result<Self> {
         let threads = args.engine.local.threads;
-        let (store, embedder) = match args.eval {
-            Some(_) => (
-                SqliteStore::in_memory()?,
-                args.embedder.open(threads, home)?,
-            ),
-            None => {
-                let store = args.collection.open_filled(home)?;
-                let embedder = args.embedder.open_for(&store, threads, home)?;
-                (store, embedder)
-            }
+        let (store, embedder) = if args.eval.is_some() {
+            let embedder = args.embedder.open(threads, home)?;
+            (SqliteStore::in_memory()?, embedder)
+        } else {
+            let store = args.collection.open_filled(home)?;
+            let embedder = args.embedder.open_for(&store, threads, home)?;
+            (store, embedder)
         };
         let space = embedder.as_ref().map(autoglm_spec::Embed::space);
         let search = args.ranking.settings(args.top, space)?;

@@ -41,6 +41,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// what .gitignore leaves out are not. Files that have not changed are not read again, and what is
 /// gone is removed.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line that do not depend on each other"
+)]
 pub struct IndexArgs {
     /// Files and folders.
     #[arg(required_unless_present = "list")]

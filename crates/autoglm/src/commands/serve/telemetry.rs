@@ -15,7 +15,7 @@ pub(super) struct TelemetryArgs {
     /// and no key.
     #[arg(long, value_name = "FORMAT", value_enum)]
     log: Option<LogName>,
-    /// A collector of OpenTelemetry, such as http://localhost:4318: traces, metrics and log records
+    /// A collector of OpenTelemetry, such as `http://localhost:4318`: traces, metrics and log records
     /// are sent to it.
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,

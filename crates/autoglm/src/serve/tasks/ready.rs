@@ -71,12 +71,12 @@ impl Ready {
             }
             on_event(event);
         };
-        let means = Means {
+        let mut means = Means {
             store,
             now: &now,
             cancel,
         };
-        let report = conduct(&job, order, &head, means, &mut tell)?;
+        let report = conduct(&job, order, &head, &mut means, &mut tell)?;
         self.prior().learn(&report, &rows);
         Ok(report)
     }
