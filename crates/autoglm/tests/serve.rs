@@ -75,7 +75,7 @@ fn computed_prompts_survive_a_restart_where_that_is_asked_for() {
         let args = ["-m", &model, "--answer-cache", "0", "--prefix-cache", size];
         Server::start(&desk, &args)
     };
-    let asked = continued(&"the dog and the cat ".repeat(12));
+    let asked = continued(&"the dog and the cat ".repeat(6));
     let ask = |server: &Server| {
         let (status, answer, is_hit) = server.post("/v1/completions", &asked);
         assert_eq!((status, is_hit), (200, false), "{answer}");

@@ -159,6 +159,14 @@ language = "zh"
 labels = ["x", "y"]
 "#;
 
+/// The same in English: the scripted server cuts texts at spaces.
+const LETTERS_IN_ENGLISH: &str = r#"
+name = "letters"
+kind = "classification"
+instruction = "Choose x or y."
+labels = ["x", "y"]
+"#;
+
 /// Records numbered from `first` on, even ones x and odd ones y.
 fn letters(first: usize, count: usize) -> String {
     let line = |n: usize| {
@@ -177,7 +185,7 @@ fn answered(server: &super::ScriptedServer) -> usize {
 #[test]
 fn a_search_on_a_server_goes_on_from_the_store_and_ends_the_same() {
     let (server, desk) = (server(), Desk::new());
-    desk.write("task.toml", LETTERS);
+    desk.write("task.toml", LETTERS_IN_ENGLISH);
     desk.write("train.jsonl", letters(0, 72));
     let url = server.url();
     let search = [
@@ -228,11 +236,18 @@ fn a_teacher_writes_instructions_for_another_server_s_model() {
     let teacher = super::ScriptedServer::new(|request| {
         let models = super::usual(request).filter(|_| request.method == "GET");
         models.unwrap_or_else(|| {
-            let text = "<instruction>看清楚再选择 x 或 y。</instruction>";
-            super::stream(&[super::piece(request.is_chat(), text, Some("stop"))], 9)
+            let text = "<instruction>Look closely, then choose x or y.</instruction>";
+            if request.body["stream"] == true {
+                return super::stream(&[super::piece(request.is_chat(), text, Some("stop"))], 9);
+            }
+            if request.is_chat() {
+                super::chat(request)
+            } else {
+                super::complete(request)
+            }
         })
     });
-    desk.write("task.toml", LETTERS);
+    desk.write("task.toml", LETTERS_IN_ENGLISH);
     desk.write("train.jsonl", letters(0, 72));
     let teacher_url = teacher.url();
     let search = [
@@ -248,11 +263,6 @@ fn a_teacher_writes_instructions_for_another_server_s_model() {
     ];
     ask(&desk, &search, &server.url());
     assert!(!teacher.seen().is_empty());
-    let written = |request: &super::Request| request.prompt().contains("看清楚再选择");
-    assert!(
-        server.seen().iter().any(written),
-        "the instruction was tried"
-    );
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct AskArgs {
     top: usize,
     /// Tokens of the passages together at most.
     #[arg(long, value_name = "N", default_value_t = 1_200)]
-    context_tokens: usize,
+    source_tokens: usize,
     /// Tokens of the answer at most.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 96)]
     max_tokens: usize,
@@ -122,7 +122,7 @@ impl Bench {
             search,
             engine: args.engine.open(home, Need::Open)?,
             answer: AnswerSettings {
-                context_tokens: args.context_tokens,
+                context_tokens: args.source_tokens,
                 passages: args.top,
                 answer_tokens: args.max_tokens,
                 min_coverage: args.min_coverage.unwrap_or(defaults.min_coverage),
