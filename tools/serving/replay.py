@@ -90,6 +90,9 @@ def wait(port, server):
     for _ in range(600):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5).close()
+            time.sleep(0.5)
+            if server.poll() is not None:
+                sys.exit(f"another server listens on port {port} already")
             return
         except OSError:
             if server.poll() is not None:

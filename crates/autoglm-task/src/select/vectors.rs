@@ -13,7 +13,7 @@ const CHUNK_RECORDS: usize = 256;
 
 /// Where the vectors of labelled records are kept.
 pub trait VectorStore {
-    /// The vectors of a task's labelled records in a space, by [`vector_key`].
+    /// The vectors of a task's labelled records in a space, by the hash of the record.
     ///
     /// # Errors
     /// When the store cannot be read.
