@@ -155,7 +155,6 @@ impl App {
     pub(crate) fn version(
         &self,
         name: Option<&str>,
-        ticket: Ticket,
         fits: impl Fn(&Version) -> bool,
     ) -> Result<Arc<Version>, ServerError> {
         let first = || {
@@ -167,7 +166,7 @@ impl App {
         let name = name.ok_or_else(|| ServerError::Missing {
             field: "model".to_owned(),
         })?;
-        let version = self.models.pick(&name, ticket.number)?;
+        let version = self.models.pick(&name)?;
         note_model(&version.name);
         Ok(version)
     }
@@ -176,10 +175,9 @@ impl App {
     pub(crate) fn writer(
         &self,
         name: Option<&str>,
-        ticket: Ticket,
     ) -> Result<(Arc<Version>, Arc<dyn Backend>), ServerError> {
         let writes = |version: &Version| matches!(version.skill, Skill::Write(_));
-        let version = self.version(name, ticket, writes)?;
+        let version = self.version(name, writes)?;
         match self.skill(&version) {
             Skill::Write(backend) => Ok((version, backend)),
             Skill::Embed(_) => Err(ServerError::CannotDo {
@@ -193,10 +191,9 @@ impl App {
     pub(crate) fn embedder(
         &self,
         name: Option<&str>,
-        ticket: Ticket,
     ) -> Result<(Arc<Version>, Arc<dyn Embed>), ServerError> {
         let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
-        let version = self.version(name, ticket, embeds)?;
+        let version = self.version(name, embeds)?;
         match self.skill(&version) {
             Skill::Embed(embedder) => Ok((version, embedder)),
             Skill::Write(_) => Err(ServerError::CannotDo {

@@ -163,8 +163,7 @@ fn a_canary_answers_its_share_until_it_is_promoted_or_rolled_back() {
     let canary = json!({"source": "b", "mode": "canary", "percent": 30, "force": true});
     let share = || (0..200).filter(|_| chat(&server).0 == "b").count();
     assert_eq!(server.post(UPDATE, &canary).status, 200);
-    // The test's numbers go up evenly, so that the share is nearly exact.
-    assert!((50..=70).contains(&share()));
+    assert_eq!(share(), 60);
     let rollback = server.post("/admin/models/scripted/rollback", &json!({}));
     assert_eq!(rollback.status, 200);
     assert_eq!(share(), 0);

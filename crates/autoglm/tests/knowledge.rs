@@ -8,7 +8,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use support::{Desk, default_model, fixture, text};
+use support::{Desk, fixture, text};
 
 /// A desk with a folder of documents, English and Chinese.
 fn desk() -> Desk {
@@ -44,6 +44,19 @@ fn rows(output: &str) -> Vec<Value> {
 fn index(desk: &Desk) -> Value {
     let bert = fixture("folders/bert");
     desk.json(&["index", "docs", "--embedder", &bert, "--json"])
+}
+
+/// A tiny model whose context has room for an instruction with passages: its file says 128, and
+/// nothing in its weights does.
+fn writer(desk: &Desk) -> String {
+    let mut bytes = std::fs::read(fixture("tiny-llama.gguf")).unwrap();
+    let key = b"llama.context_length";
+    let at = bytes.windows(key.len()).position(|window| window == key);
+    // Behind the key its type, a 32-bit number, and the number.
+    let value = at.unwrap() + key.len() + 4;
+    assert_eq!(bytes[value..value + 4], 128_u32.to_le_bytes());
+    bytes[value..value + 4].copy_from_slice(&2_048_u32.to_le_bytes());
+    desk.write("writer.gguf", bytes).display().to_string()
 }
 
 #[test]
@@ -143,7 +156,7 @@ fn passages_say_where_they_are_from() {
 fn lists_are_explained_and_the_model_can_rank_anew() {
     let desk = desk();
     index(&desk);
-    let (bert, llama) = (fixture("folders/bert"), fixture("tiny-llama.gguf"));
+    let (bert, model) = (fixture("folders/bert"), writer(&desk));
     let shown = desk.ok(&[
         "search",
         "oil the pump",
@@ -158,18 +171,20 @@ fn lists_are_explained_and_the_model_can_rank_anew() {
         shown.contains("words: rank 1") && shown.contains("meaning: rank"),
         "{shown}"
     );
-    let args = [
-        "search",
-        "oil",
-        "--embedder",
-        &bert,
-        "--rerank",
-        "likelihood",
-        "--model",
-        &llama,
-        "--json",
-    ];
-    assert!(rows(&desk.ok(&args))[0]["relevance"].is_number());
+    for how in ["likelihood", "yes-no"] {
+        let args = [
+            "search",
+            "oil",
+            "--embedder",
+            &bert,
+            "--rerank",
+            how,
+            "--model",
+            &model,
+            "--json",
+        ];
+        assert!(rows(&desk.ok(&args))[0]["relevance"].is_number());
+    }
 }
 
 #[test]
@@ -205,7 +220,7 @@ fn a_collection_that_is_not_there_says_how_to_fill_it() {
 fn questions_that_no_document_covers_are_refused_in_their_language() {
     let desk = desk();
     index(&desk);
-    let (bert, llama) = (fixture("folders/bert"), fixture("tiny-llama.gguf"));
+    let (bert, model) = (fixture("folders/bert"), writer(&desk));
     let ask = |question: &str| {
         desk.json(&[
             "ask",
@@ -213,7 +228,7 @@ fn questions_that_no_document_covers_are_refused_in_their_language() {
             "--embedder",
             &bert,
             "--model",
-            &llama,
+            &model,
             "--json",
             "-n",
             "8",
@@ -225,6 +240,10 @@ fn questions_that_no_document_covers_are_refused_in_their_language() {
         (&"not-covered".into(), &"The documents do not say.".into())
     );
     assert_eq!(ask("巴黎有几座机场？")["text"], "文档中没有答案。");
+    // What a random model writes is borne out by nothing.
+    let answer = ask("Which key opens the valve?");
+    assert_eq!(answer["refused"], "not-supported");
+    assert_eq!(answer["sources"][0]["titles"], serde_json::json!(["Valve"]));
 }
 
 #[test]
@@ -260,10 +279,7 @@ fn answers_are_measured_on_questions_about_passages() {
         {"context": "Oil the pump every month.", "qas": [{"question": "How often is the pump oiled?", "answers": [{"text": "every month"}]}]},
         {"context": "The valve has a brass key.", "qas": [{"question": "What key has the valve?", "answers": [{"text": "brass"}]}]}]}]}"#;
     desk.write("squad.json", file);
-    // The tiny models' contexts are too short for an instruction with passages.
-    let Some(model) = default_model("smollm2-135m-instruct-q4_1") else {
-        return;
-    };
+    let model = writer(&desk);
     let report = desk.json(&[
         "ask",
         "--eval",

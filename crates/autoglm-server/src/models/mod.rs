@@ -117,9 +117,19 @@ struct Trial {
     health: Health,
     /// Whether a copy of a request is being answered: one at a time, others are passed over.
     is_busy: AtomicBool,
+    /// Requests that might have been the canary's.
+    offered: AtomicU64,
     compared: AtomicU64,
     /// Answers that were those of the live version.
     same: AtomicU64,
+}
+
+impl Trial {
+    /// Whether the next request is one of so many in a hundred, which are spread evenly.
+    fn takes_next(&self, percent: u64) -> bool {
+        let before = self.offered.fetch_add(1, Ordering::Relaxed) % 100;
+        (before + 1) * percent / 100 > before * percent / 100
+    }
 }
 
 /// The versions of one name.
@@ -172,13 +182,12 @@ impl Models {
         Ok(Arc::clone(&find(&self.lock(), name)?.live))
     }
 
-    /// The version that a request with this number is answered by.
-    pub(crate) fn pick(&self, name: &str, request: u64) -> Result<Arc<Version>, ServerError> {
+    /// The version that answers the next request.
+    pub(crate) fn pick(&self, name: &str) -> Result<Arc<Version>, ServerError> {
         let slots = self.lock();
         let slot = find(&slots, name)?;
         let canary = slot.trial.as_ref().filter(|trial| match trial.mode {
-            // Numbers are random: their remainders are as even as a draw.
-            Mode::Canary(percent) => request % 100 < percent,
+            Mode::Canary(percent) => trial.takes_next(percent),
             Mode::Switch | Mode::Shadow => false,
         });
         Ok(Arc::clone(
@@ -212,6 +221,7 @@ impl Models {
                 mode,
                 health: candidate.health,
                 is_busy: AtomicBool::new(false),
+                offered: AtomicU64::new(0),
                 compared: AtomicU64::new(0),
                 same: AtomicU64::new(0),
             }));

@@ -185,7 +185,7 @@ struct Chat {
 
 impl Chat {
     fn open(app: &App, request: &ChatRequest, ticket: Ticket) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
+        let (served, backend) = app.writer(request.model.as_deref())?;
         let reading = backend.read(&request.talk)?;
         let constraint = reading.constraint.or_else(|| request.format.clone());
         let max_tokens = app.answer_tokens(&*backend, reading.tokens.len(), request.max_tokens);

@@ -165,7 +165,7 @@ impl Continuation {
         request: &CompletionsRequest,
         ticket: Ticket,
     ) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
+        let (served, backend) = app.writer(request.model.as_deref())?;
         let settings = &request.settings;
         let mut requests = Vec::new();
         let mut echoed = Vec::new();

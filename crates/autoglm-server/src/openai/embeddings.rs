@@ -34,7 +34,7 @@ pub(crate) async fn answer(
     let dimensions = body.whole("dimensions", (1, 1 << 20))?;
     let user = take_user(&mut body)?;
     body.finish()?;
-    let (served, embedder) = app.embedder(model.as_deref(), ticket)?;
+    let (served, embedder) = app.embedder(model.as_deref())?;
     check_dimensions(dimensions, &*embedder)?;
     let client = client.with_user(user.as_deref());
     let permit = client.admit(&app.admission).await?;

@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     let with_documents = body.flag("return_documents")?.unwrap_or(false);
     body.finish()?;
     let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
-    let served = app.version(model.as_deref(), ticket, embeds)?;
+    let served = app.version(model.as_deref(), embeds)?;
     let permit = client.admit(&app.admission).await?;
     let limits = (ticket.deadline, app.settings.times);
     let ranked = match app.skill(&served) {

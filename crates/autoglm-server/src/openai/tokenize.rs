@@ -31,7 +31,7 @@ pub(crate) async fn tokenize(app: Arc<App>, body: Value) -> Result<Response, Ser
     };
     body.finish()?;
     blocking(move || {
-        let (_, backend) = app.writer(model.as_deref(), app.ticket())?;
+        let (_, backend) = app.writer(model.as_deref())?;
         let tokens = match (talk, prompt) {
             (Some(talk), _) => backend.read(&talk)?.tokens,
             (None, Some(text)) if add_special_tokens => backend.encode(&Prompt::Plain(text))?,
@@ -67,7 +67,7 @@ pub(crate) async fn detokenize(app: Arc<App>, body: Value) -> Result<Response, S
     let tokens = take_tokens(&mut body, "tokens")?;
     body.finish()?;
     blocking(move || {
-        let (_, backend) = app.writer(model.as_deref(), app.ticket())?;
+        let (_, backend) = app.writer(model.as_deref())?;
         let bytes: Vec<u8> = tokens
             .iter()
             .flat_map(|&token| backend.token_bytes(token))

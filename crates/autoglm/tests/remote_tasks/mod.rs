@@ -240,11 +240,10 @@ fn a_teacher_writes_instructions_for_another_server_s_model() {
             if request.body["stream"] == true {
                 return super::stream(&[super::piece(request.is_chat(), text, Some("stop"))], 9);
             }
-            if request.is_chat() {
-                super::chat(request)
-            } else {
-                super::complete(request)
-            }
+            let whole = json!({"choices": [{
+                "text": text, "message": {"content": text}, "finish_reason": "stop",
+            }]});
+            super::scripted_server::json_reply(200, &whole)
         })
     });
     desk.write("task.toml", LETTERS_IN_ENGLISH);
@@ -263,6 +262,11 @@ fn a_teacher_writes_instructions_for_another_server_s_model() {
     ];
     ask(&desk, &search, &server.url());
     assert!(!teacher.seen().is_empty());
+    let written = |request: &super::Request| request.prompt().contains("Look closely");
+    assert!(
+        server.seen().iter().any(written),
+        "the instruction was tried"
+    );
 }
 
 #[test]

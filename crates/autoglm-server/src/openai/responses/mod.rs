@@ -258,7 +258,7 @@ impl Conversation {
         request: ResponsesRequest,
         ticket: Ticket,
     ) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref(), ticket)?;
+        let (served, backend) = app.writer(request.model.as_deref())?;
         let mut said = match &request.previous {
             Some(id) => remembered(app, client, id)?.conversation,
             None => Vec::new(),
