@@ -255,7 +255,8 @@ fn a_teacher_writes_instructions_for_another_server_s_model() {
         "--data",
         "train.jsonl",
         "--budget",
-        "400",
+        // Enough that written wordings are among those that are tried.
+        "3000",
         "--teacher-engine",
         &teacher_url,
         "--json",
