@@ -15,16 +15,19 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ, VL with VNNI.
     Avx512,
+    /// The same with tiles of bytes (Advanced Matrix Extensions).
+    Amx,
 }
 
 impl Isa {
     /// Every instruction set, the slowest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Scalar,
         Self::Neon,
         Self::NeonDot,
         Self::Avx2,
         Self::Avx512,
+        Self::Amx,
     ];
 
     /// The fastest instruction set of this machine.
@@ -47,6 +50,7 @@ impl Isa {
             Self::NeonDot => has_neon_dot(),
             Self::Avx2 => has_avx2(),
             Self::Avx512 => has_avx512(),
+            Self::Amx => has_amx(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Isa {
             Self::NeonDot => "NEON with dot products",
             Self::Avx2 => "AVX2",
             Self::Avx512 => "AVX-512",
+            Self::Amx => "AMX",
         }
     }
 }
@@ -97,6 +102,32 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Whether the processor has tiles of bytes and the system lets this process use them. It saves
+/// their eight kilobytes only for processes that have asked.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_amx() -> bool {
+    /// Bits of `edx` of leaf 7.
+    const TILES: u32 = 1 << 24;
+    const TILES_OF_BYTES: u32 = 1 << 25;
+    /// `ARCH_REQ_XCOMP_PERM` and the state that is asked for, `XFEATURE_XTILEDATA`.
+    const ASK_FOR_STATE: libc::c_int = 0x1023;
+    const TILE_DATA: libc::c_ulong = 18;
+    let leaf = std::arch::x86_64::__cpuid_count(7, 0);
+    let wanted = TILES | TILES_OF_BYTES;
+    if !has_avx512() || leaf.edx & wanted != wanted {
+        return false;
+    }
+    // SAFETY: the call takes two numbers and touches no memory of ours; systems that do not know it
+    // say so.
+    let refused = unsafe { libc::syscall(libc::SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) };
+    refused == 0
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+fn has_amx() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

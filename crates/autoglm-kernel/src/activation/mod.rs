@@ -5,6 +5,7 @@ mod prepared;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod wide;
 
 use std::ops::Range;
 
@@ -15,6 +16,8 @@ use crate::pool::{DisjointMut, Pool};
 
 pub use prepared::{ResidualNorms, RmsNorm};
 pub(crate) use tile::{QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of};
+use wide::WideTiles;
+pub(crate) use wide::{WIDE, WideTile};
 
 /// Rows (token positions) that a kernel multiplies at once: with 16 rows of weights, eight
 /// integer and eight float accumulators, half of the 32 vector registers.
@@ -31,6 +34,8 @@ pub struct Activations {
     cols: usize,
     /// Tiles of at most [`TILE`] rows; a tile is a [`Record`] a block.
     records: Vec<u32>,
+    /// The same for products of whole tiles, where the machine has them and there are many rows.
+    wide: WideTiles,
     /// The same tiles in single precision: for every column, the rows of the tile.
     floats: Vec<f32>,
     forms: Forms,
@@ -125,8 +130,13 @@ impl Activations {
     ) {
         (self.rows, self.cols, self.forms) = (rows, cols, forms);
         let row_words = cols.div_ceil(BLOCK) * RECORD;
+        let kernels = crate::matmul::Kernels::best();
+        let wide = forms.integers && kernels.multiplies_wide(rows.div_ceil(TILE));
         if forms.integers {
             self.records.resize(rows * row_words, 0);
+        }
+        if wide {
+            self.wide.resize(rows, cols.div_ceil(BLOCK));
         }
         if forms.floats {
             self.floats.resize(rows * cols, 0.0);
@@ -135,14 +145,17 @@ impl Activations {
             DisjointMut::new(&mut self.records),
             DisjointMut::new(&mut self.floats),
         );
-        let load_tile = crate::matmul::Kernels::best().load_tile;
+        let wide_tiles = self.wide.writer();
         pool.run(rows.div_ceil(TILE), |tile| {
             let (first, end) = (tile * TILE, rows.min((tile + 1) * TILE));
             let x = rows_of(first * cols..end * cols);
             if forms.integers {
                 // SAFETY: the records of a tile's rows belong to its task alone.
                 let records = unsafe { records.range(first * row_words..end * row_words) };
-                load_tile(x, cols, records);
+                (kernels.load_tile)(x, cols, records);
+                if wide {
+                    wide_tiles.write(tile, end - first, records);
+                }
             }
             if forms.floats {
                 // SAFETY: the columns of a tile's rows belong to its task alone.
@@ -186,6 +199,21 @@ impl Activations {
             width,
             records: &self.records[start..start + len],
         }
+    }
+
+    /// The wide tiles: pairs of tiles.
+    pub(crate) fn wide_tiles(&self) -> usize {
+        self.rows.div_ceil(WIDE)
+    }
+
+    /// Wide tile `tile` over the chunk of columns that begins at block `first`. Only where
+    /// [`crate::matmul::Kernels::multiplies_wide`] says so for the best kernels.
+    #[inline]
+    pub(crate) fn wide_tile(&self, tile: usize, first: usize) -> WideTile<'_> {
+        let blocks = self.cols.div_ceil(BLOCK);
+        let start = tile * blocks;
+        self.wide
+            .tile(start + first..start + blocks.min(first + CHUNK))
     }
 
     /// Tile `tile` in single precision.

@@ -3,6 +3,8 @@
 //! Time is an argument, as this crate has no clock: `clock` gives the time since any fixed moment.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -77,6 +79,8 @@ struct DotProducts {
 fn dot_products(isa: Isa) -> DotProducts {
     assert!(isa.is_available(), "this machine has no {}", isa.name());
     match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => amx::DOT_PRODUCTS,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512::DOT_PRODUCTS,
         #[cfg(target_arch = "x86_64")]

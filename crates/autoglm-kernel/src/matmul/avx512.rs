@@ -44,6 +44,7 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { multiply_floats(w, x, sums) }
     },
+    wide: None,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
@@ -385,7 +386,7 @@ fn multiply_columns<W, const N: usize>(
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn widen(words: &Halves) -> Floats {
+pub(super) fn widen(words: &Halves) -> Floats {
     let mut out = Floats::ZERO;
     store_floats(_mm512_cvtph_ps(load_halves(words)), &mut out);
     out

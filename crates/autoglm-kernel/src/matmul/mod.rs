@@ -29,11 +29,14 @@ macro_rules! with_width {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod output;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -41,12 +44,14 @@ mod tests;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::activation::{Activations, FloatTile, TILE, Tile};
+use crate::activation::{Activations, FloatTile, TILE, Tile, WIDE, WideTile};
 use crate::isa::Isa;
 use crate::lanes::{Floats, Halves, LANES, Line};
 use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
 use crate::pack::{Body, PackedMatrix, Quantised};
-use crate::pool::{DisjointMut, Pool};
+use crate::pool::Pool;
+
+use output::Output;
 
 /// One of the products of [`matmul_all`]: `y = x·Wᵀ + b`.
 pub struct Product<'a> {
@@ -63,7 +68,7 @@ pub(crate) struct Kernels {
     /// Quantises a tile of activations: rows, columns, records.
     pub(crate) load_tile: fn(&[f32], usize, &mut [u32]),
     /// Unpacks a chunk.
-    unpack: fn(&PackedChunk<'_>, &mut Unpacked),
+    unpack: Unpack,
     /// Goes on with the sums of a tile over an unpacked chunk.
     multiply: fn(&Unpacked, Tile<'_>, &mut [Floats]),
     /// Goes on with the sums of a tile over a packed chunk, which is read only once; the unpacked
@@ -71,6 +76,19 @@ pub(crate) struct Kernels {
     stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
     /// The sums of a tile over all columns of a group of float weights.
     multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
+    /// Products of more tokens than are streamed, where the machine has instructions for them.
+    wide: Option<Wide>,
+}
+
+/// Kernels that multiply 16 tokens at once.
+#[derive(Clone, Copy)]
+struct Wide {
+    /// Does the work of a task, which may call the others.
+    session: fn(&mut dyn FnMut()),
+    /// Unpacks a chunk for `multiply`.
+    unpack: Unpack,
+    /// Goes on with the sums of a wide tile over a chunk.
+    multiply: fn(&Unpacked, WideTile<'_>, &mut [Floats; WIDE]),
 }
 
 /// All columns of a group of rows in a float format.
@@ -82,6 +100,11 @@ enum FloatColumns<'a> {
 }
 
 impl Kernels {
+    /// Whether activations of so many tiles are multiplied 16 tokens at once.
+    pub(crate) fn multiplies_wide(&self, tiles: usize) -> bool {
+        self.wide.is_some() && tiles > STREAMED_TILES
+    }
+
     /// The kernels of the fastest instruction set.
     pub(crate) fn best() -> &'static Self {
         Self::of(Isa::best())
@@ -95,6 +118,8 @@ impl Kernels {
     pub(crate) fn of(isa: Isa) -> &'static Self {
         assert!(isa.is_available(), "this machine has no {}", isa.name());
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => &amx::KERNELS,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &avx512::KERNELS,
             #[cfg(target_arch = "x86_64")]
@@ -203,9 +228,11 @@ impl Part<'_> {
     fn multiply(&self, kernels: &Kernels, x: &Activations, groups: Range<usize>) {
         let Self { w, y, .. } = self;
         match w.body() {
-            Body::Quantised(body) if x.tiles() > STREAMED_TILES => with_scratch(PANEL, |panel| {
-                multiply_share(kernels, (body, panel), x, y, groups);
-            }),
+            Body::Quantised(body) if x.tiles() > STREAMED_TILES => {
+                with_scratch(PANEL, |panel| {
+                    multiply_share(kernels, (body, panel), x, y, groups);
+                });
+            }
             _ => with_scratch(1, |scratch| {
                 let mut sums = [Floats::ZERO; TILE];
                 for group in groups {
@@ -331,8 +358,8 @@ fn sum_group(
 /// level cache once and multiplied with all of them, which lie in the second (88 KiB).
 const PANEL: usize = 4;
 
-/// The products of a share of the groups with more than one tile. Every chunk is unpacked once;
-/// between the chunks, the sums wait in `y`.
+/// The products of a share of the groups with more tiles than are streamed. Every chunk is unpacked
+/// once; between the chunks, the sums wait in `y`.
 fn multiply_share(
     kernels: &Kernels,
     (w, panel): (&Quantised, &mut [Unpacked]),
@@ -340,29 +367,104 @@ fn multiply_share(
     y: &Output<'_>,
     share: Range<usize>,
 ) {
-    for first_group in share.clone().step_by(PANEL) {
-        let groups = first_group..share.end.min(first_group + PANEL);
-        for first_block in (0..w.blocks).step_by(CHUNK) {
-            for (group, unpacked) in groups.clone().zip(&mut *panel) {
-                (kernels.unpack)(&w.chunk(group, first_block), unpacked);
+    let mut for_each_panel = |unpack: Unpack, multiply: &dyn Fn(&PanelChunk<'_>)| {
+        for first_group in share.clone().step_by(PANEL) {
+            let groups = first_group..share.end.min(first_group + PANEL);
+            for first_block in (0..w.blocks).step_by(CHUNK) {
+                for (group, unpacked) in groups.clone().zip(&mut *panel) {
+                    unpack(&w.chunk(group, first_block), unpacked);
+                }
+                multiply(&PanelChunk {
+                    groups: groups.clone(),
+                    unpacked: panel,
+                    first_block,
+                    blocks: w.blocks,
+                });
             }
-            for tile in 0..x.tiles() {
-                let part = x.tile(tile, first_block);
-                for (group, unpacked) in groups.clone().zip(&*panel) {
-                    let rows = rows_of(group, y.outputs);
-                    let mut sums = [Floats::ZERO; TILE];
-                    let sums = &mut sums[..part.width];
-                    if first_block > 0 {
-                        y.load(tile, rows.clone(), sums);
-                    }
-                    (kernels.multiply)(unpacked, part, sums);
-                    if first_block + CHUNK < w.blocks {
-                        y.store(tile, rows, sums);
-                    } else {
-                        y.finish(tile, rows, sums);
-                    }
+        }
+    };
+    match kernels.wide {
+        Some(wide) => (wide.session)(&mut || {
+            for_each_panel(wide.unpack, &|chunk| {
+                chunk.multiply_wide(wide.multiply, x, y);
+            });
+        }),
+        None => for_each_panel(kernels.unpack, &|chunk| {
+            chunk.multiply(kernels.multiply, x, y);
+        }),
+    }
+}
+
+/// Unpacks a chunk.
+type Unpack = fn(&PackedChunk<'_>, &mut Unpacked);
+
+/// A chunk of columns of the groups of a panel.
+struct PanelChunk<'a> {
+    groups: Range<usize>,
+    unpacked: &'a [Unpacked],
+    first_block: usize,
+    /// Blocks in a row.
+    blocks: usize,
+}
+
+impl PanelChunk<'_> {
+    /// Goes on with the sums of all tiles.
+    fn multiply(
+        &self,
+        multiply: fn(&Unpacked, Tile<'_>, &mut [Floats]),
+        x: &Activations,
+        y: &Output<'_>,
+    ) {
+        for tile in 0..x.tiles() {
+            let part = x.tile(tile, self.first_block);
+            for (group, unpacked) in self.groups.clone().zip(self.unpacked) {
+                let rows = rows_of(group, y.outputs);
+                let mut sums = [Floats::ZERO; TILE];
+                let sums = &mut sums[..part.width];
+                self.resume(y, tile, rows.clone(), sums);
+                multiply(unpacked, part, sums);
+                self.pause(y, tile, rows, sums);
+            }
+        }
+    }
+
+    /// The same, two tiles at once.
+    fn multiply_wide(
+        &self,
+        multiply: fn(&Unpacked, WideTile<'_>, &mut [Floats; WIDE]),
+        x: &Activations,
+        y: &Output<'_>,
+    ) {
+        for wide in 0..x.wide_tiles() {
+            let part = x.wide_tile(wide, self.first_block);
+            let tiles = [2 * wide, 2 * wide + 1];
+            for (group, unpacked) in self.groups.clone().zip(self.unpacked) {
+                let rows = rows_of(group, y.outputs);
+                let mut sums = [Floats::ZERO; WIDE];
+                for (tile, sums) in tiles.into_iter().zip(sums.chunks_mut(TILE)) {
+                    self.resume(y, tile, rows.clone(), sums);
+                }
+                multiply(unpacked, part, &mut sums);
+                for (tile, sums) in tiles.into_iter().zip(sums.chunks_mut(TILE)) {
+                    self.pause(y, tile, rows.clone(), sums);
                 }
             }
+        }
+    }
+
+    /// The sums so far.
+    fn resume(&self, y: &Output<'_>, tile: usize, rows: Range<usize>, sums: &mut [Floats]) {
+        if self.first_block > 0 {
+            y.load(tile, rows, sums);
+        }
+    }
+
+    /// Stores the sums, which the last chunk completes.
+    fn pause(&self, y: &Output<'_>, tile: usize, rows: Range<usize>, sums: &mut [Floats]) {
+        if self.first_block + CHUNK < self.blocks {
+            y.store(tile, rows, sums);
+        } else {
+            y.finish(tile, rows, sums);
         }
     }
 }
@@ -370,74 +472,4 @@ fn multiply_share(
 /// The rows of a group; the last one may be short of some.
 fn rows_of(group: usize, rows: usize) -> Range<usize> {
     group * LANES..rows.min((group + 1) * LANES)
-}
-
-/// `y: [T, outputs]`, of which every task reads and writes columns of its own.
-struct Output<'a> {
-    y: DisjointMut<'a, f32>,
-    rows: usize,
-    outputs: usize,
-    /// What is added to the finished sums: `[outputs]`.
-    bias: Option<&'a [f32]>,
-}
-
-impl<'a> Output<'a> {
-    fn new(y: &'a mut [f32], outputs: usize, bias: Option<&'a [f32]>) -> Self {
-        Self {
-            bias,
-            rows: y.len().checked_div(outputs).unwrap_or(0),
-            outputs,
-            y: DisjointMut::new(y),
-        }
-    }
-
-    fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
-        self.for_each_row(tile, columns, |n, y| match <&[f32; LANES]>::try_from(&*y) {
-            Ok(y) => sums[n].0 = *y,
-            Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
-        });
-    }
-
-    fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats]) {
-        self.for_each_row(tile, columns, |n, y| {
-            match <&mut [f32; LANES]>::try_from(&mut *y) {
-                Ok(y) => *y = sums[n].0,
-                Err(_) => y.copy_from_slice(&sums[n].0[..y.len()]),
-            }
-        });
-    }
-
-    /// Stores sums that are complete, with the bias.
-    fn finish(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
-        if let Some(bias) = self.bias {
-            for sums in &mut *sums {
-                for (sum, bias) in sums.0.iter_mut().zip(&bias[columns.clone()]) {
-                    *sum += bias;
-                }
-            }
-        }
-        self.store(tile, columns, sums);
-    }
-
-    fn store_lane(&self, tile: usize, column: usize, sums: &[Floats], lane: usize) {
-        self.for_each_row(tile, column..column + 1, |n, y| y[0] = sums[n].0[lane]);
-    }
-
-    /// Hands over these columns of every row of a tile, with its number in the tile.
-    #[inline]
-    fn for_each_row(
-        &self,
-        tile: usize,
-        columns: Range<usize>,
-        mut f: impl FnMut(usize, &mut [f32]),
-    ) {
-        let first = tile * TILE;
-        for row in first..self.rows.min(first + TILE) {
-            let start = row * self.outputs;
-            // SAFETY: every column belongs to one share and so to one task, which holds one part
-            // at a time.
-            let part = unsafe { self.y.range(start + columns.start..start + columns.end) };
-            f(row - first, part);
-        }
-    }
 }

@@ -16,6 +16,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     multiply,
     stream,
     multiply_floats,
+    wide: None,
 };
 
 fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {

@@ -33,6 +33,7 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { floats::multiply(w, x, sums) }
     },
+    wide: None,
 };
 
 /// Tokens that are multiplied at once: with both registers of rows they take eight running sums

@@ -40,6 +40,7 @@ const fn kernels<const DOT: bool>() -> Kernels {
             // SAFETY: as above.
             unsafe { floats::multiply(w, x, sums) }
         },
+        wide: None,
     }
 }
 
