@@ -148,7 +148,7 @@ async def drive(server, work, clients):
 async def ask(server, prompt, most):
     body = {"model": server.model, "prompt": prompt, "max_tokens": most, "temperature": 0, "stream": True}
     body = json.dumps(body).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     begun = time.perf_counter()
     answer = {"status": 0, "first": None, "tokens": 0, "words": len(prompt.split(" "))}
     try:

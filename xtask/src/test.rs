@@ -58,15 +58,6 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
     let mut steps = vec![
         Step::new("format", "cargo fmt --all --check"),
         Step::new(
-            "release build",
-            "cargo build --release --locked --package autoglm",
-        ),
-        // Tests of the real path use the default models.
-        Step::new(
-            "models",
-            "cargo run --release --locked --quiet --package autoglm -- model pull",
-        ),
-        Step::new(
             "lints",
             "cargo clippy --workspace --all-targets --locked -- -D warnings",
         ),
@@ -79,6 +70,10 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             variables: &[("RUSTDOCFLAGS", "-D warnings")],
             ..Step::new("documentation", "cargo doc --workspace --no-deps --locked")
         },
+        // The program is built with the tests, so that nothing is built twice.
+        Step::new("build", "cargo test --workspace --locked --no-run"),
+        // Tests of the real path use the default models.
+        Step::new("models", "target/debug/autoglm model pull"),
         Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
     ];
     let mut left_seconds = arguments.fuzz_seconds;
@@ -132,7 +127,7 @@ mod tests {
         let names = names(60);
         let at = |wanted| names.iter().position(|name| *name == wanted);
         assert!(
-            at("release build") < at("models") && at("models") < at("tests"),
+            at("build") < at("models") && at("models") < at("tests"),
             "{names:?}"
         );
     }

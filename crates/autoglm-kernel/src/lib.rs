@@ -7,6 +7,7 @@
 
 mod activation;
 mod attention;
+mod counts;
 mod each;
 mod elementwise;
 mod error;
@@ -38,6 +39,7 @@ pub use attention::{
     AttentionParams, AttentionSpan, Gate, GateMeasure, GatedView, KvElements, KvElementsMut,
     KvView, KvViewMut, attention, bound_keys, gated_attention, store_kv,
 };
+pub use counts::{BitPlanes, CODES_PER_BLOCK, masked_counts};
 pub use each::matmul_each;
 pub use elementwise::{add_assign, add_bias, scale};
 pub use error::KernelError;

@@ -10,11 +10,10 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it has measured")]
 
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use autoglm_retrieve::store::{ClusterSettings, Filter, SqliteStore, Store, VectorKey};
+use autoglm_retrieve::store::{Filter, SqliteStore, Store, VectorKey};
 use autoglm_retrieve::text::{TextLanguage, content_words};
 use autoglm_retrieve::{Document, DocumentState, Passage, PassageId, Place, RetrieveError, Within};
 
@@ -40,12 +39,7 @@ fn main() -> Result<(), RetrieveError> {
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
     let is_new = !Path::new(&file).exists();
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let settings = ClusterSettings {
-        threads,
-        ..ClusterSettings::default()
-    };
-    let mut store = SqliteStore::open(Path::new(&file))?.with_clusters(settings);
+    let mut store = SqliteStore::open(Path::new(&file))?;
     let world = World::new();
     if is_new {
         let started = Instant::now();
@@ -56,10 +50,7 @@ fn main() -> Result<(), RetrieveError> {
         );
         let started = Instant::now();
         store.tidy()?;
-        println!(
-            "sorted into clusters in {:.0} s",
-            started.elapsed().as_secs_f64()
-        );
+        println!("codes made in {:.0} s", started.elapsed().as_secs_f64());
     }
     println!(
         "{:?}, {} MiB on the disk",

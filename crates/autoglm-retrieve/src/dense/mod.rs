@@ -1,11 +1,9 @@
-//! Sums of products over vectors, and groups of vectors that lie near each other.
+//! Sums of products over vectors, and vectors in a bit a number.
 
-mod codes;
-mod kmeans;
 mod product;
+mod signs;
 mod top;
 
-pub(crate) use codes::{Query, encode};
-pub(crate) use kmeans::{Tree, tree};
 pub(crate) use product::dot;
+pub(crate) use signs::{Code, Coder, Codes};
 pub(crate) use top::Top;

@@ -39,6 +39,11 @@ impl Top {
         }
     }
 
+    /// Whether an entry with this score may be among them.
+    pub(crate) fn wants(&self, score: f32) -> bool {
+        self.heap.len() < self.limit || self.heap.peek().is_some_and(|worst| score >= worst.0.score)
+    }
+
     pub(crate) fn add(&mut self, number: i64, score: f32) {
         let entry = Entry { score, number };
         if self.heap.len() < self.limit {

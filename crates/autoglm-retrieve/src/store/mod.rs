@@ -16,7 +16,7 @@ use crate::RetrieveError;
 use crate::passage::{Document, DocumentState, Passage, PassageId};
 
 pub use filter::{Clause, Filter};
-pub use sqlite::{ClusterSettings, SqliteStore};
+pub use sqlite::SqliteStore;
 
 /// What a vector was made of: the first 16 bytes of the SHA-256 of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +50,8 @@ pub struct About {
     pub passages: usize,
     /// Different vectors.
     pub vectors: usize,
-    /// Groups that vectors are sorted into for approximate search; 0 where search is exact.
-    pub clusters: usize,
+    /// Codes of vectors for approximate search; 0 where search is exact.
+    pub codes: usize,
     /// The space of the vectors; none where passages have none.
     pub space: Option<EmbeddingSpace>,
 }

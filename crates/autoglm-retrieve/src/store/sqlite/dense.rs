@@ -1,4 +1,4 @@
-//! Search by vectors: all of them where there are few, those of the nearest clusters otherwise.
+//! Search by vectors: all of them where there are few, those with the nearest codes otherwise.
 
 use std::collections::HashSet;
 
@@ -79,18 +79,15 @@ impl SqliteStore {
         allowed: Option<&HashSet<i64>>,
         limit: usize,
     ) -> Result<Vec<(i64, f32)>, RetrieveError> {
-        let is_clustered = self.with_centroids(|centroids| !centroids.is_empty())?;
-        if !is_clustered {
-            return self
-                .exact(vector, allowed, limit)
-                .map_err(failed("search vectors"));
+        if let Some(allowed) = allowed.filter(|allowed| allowed.len() <= self.exact_vectors) {
+            let ids: Vec<i64> = allowed.iter().copied().collect();
+            return self.exact_among(vector, &ids, limit);
         }
-        match allowed {
-            Some(allowed) if allowed.len() <= EXACT_VECTORS => {
-                let ids: Vec<i64> = allowed.iter().copied().collect();
-                self.exact_among(vector, &ids, limit)
-            }
-            _ => self.approximate(vector, allowed, limit),
+        match self.approximate(vector, allowed, limit)? {
+            Some(near) => Ok(near),
+            None => self
+                .exact(vector, allowed, limit)
+                .map_err(failed("search vectors")),
         }
     }
 

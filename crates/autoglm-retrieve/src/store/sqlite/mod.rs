@@ -1,9 +1,9 @@
 //! A collection in one SQLite file.
 
-mod clusters;
 mod dense;
 mod lexical;
 mod read;
+mod signs;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -18,13 +18,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use super::{About, Filter, Hit, Listed, Store, VectorKey};
 use crate::RetrieveError;
 use crate::passage::{Document, DocumentState, Passage, PassageId};
-use clusters::Centroids;
-pub use clusters::ClusterSettings;
-use dense::Matrix;
+use dense::{EXACT_VECTORS, Matrix};
+use signs::SignCodes;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("signs.sql")];
 
 /// How long a write waits for another process's.
 const BUSY_WAIT: Duration = Duration::from_mins(1);
@@ -36,10 +35,14 @@ const MAPPED_BYTES: i64 = 8 << 30;
 /// A collection in one SQLite file.
 pub struct SqliteStore {
     connection: Connection,
-    settings: ClusterSettings,
+    /// Vectors up to which all are compared in full.
+    exact_vectors: usize,
+    /// Passages that a search by words ranks at most, where its words allow it.
+    ranked_passages: usize,
     /// All vectors, as long as nothing is written.
     matrix: RefCell<Option<Cached<Matrix>>>,
-    centroids: RefCell<Option<Cached<Centroids>>>,
+    /// Their codes, where there are many.
+    signs: RefCell<Option<Cached<SignCodes>>>,
     /// Writes of this connection, which `data_version` does not count.
     writes: Cell<u64>,
 }
@@ -73,10 +76,10 @@ impl SqliteStore {
         Self::prepare(Connection::open_in_memory().map_err(failed("open"))?)
     }
 
-    /// The store with other settings of approximate search.
+    /// The store with another number of vectors up to which all are compared in full.
     #[must_use]
-    pub fn with_clusters(mut self, settings: ClusterSettings) -> Self {
-        self.settings = settings;
+    pub fn with_exact_vectors(mut self, vectors: usize) -> Self {
+        self.exact_vectors = vectors;
         self
     }
 
@@ -95,9 +98,10 @@ impl SqliteStore {
         migrate(&mut connection)?;
         Ok(Self {
             connection,
-            settings: ClusterSettings::default(),
+            exact_vectors: EXACT_VECTORS,
+            ranked_passages: lexical::RANKED_PASSAGES,
             matrix: RefCell::new(None),
-            centroids: RefCell::new(None),
+            signs: RefCell::new(None),
             writes: Cell::new(0),
         })
     }
@@ -196,18 +200,14 @@ impl Store for SqliteStore {
     }
 
     fn put_vectors(&mut self, vectors: &[(VectorKey, Vec<f32>)]) -> Result<(), RetrieveError> {
-        let clusters: Vec<Option<usize>> = self.with_centroids(|centroids| {
-            let cluster = |(_, vector): &(VectorKey, Vec<f32>)| centroids.of(vector);
-            vectors.iter().map(cluster).collect()
-        })?;
         self.write("write vectors", |connection| {
-            write::put_vectors(connection, vectors, &clusters)
+            write::put_vectors(connection, vectors)
         })
     }
 
     fn tidy(&mut self) -> Result<(), RetrieveError> {
         self.write("tidy up", write::forget_vectors)?;
-        self.build_clusters()
+        self.build_signs()
     }
 
     fn lexical(
@@ -216,7 +216,13 @@ impl Store for SqliteStore {
         filter: &Filter,
         limit: usize,
     ) -> Result<Vec<Hit>, RetrieveError> {
-        lexical::search(&self.connection, terms, filter, limit).map_err(failed("search words"))
+        lexical::search(
+            &self.connection,
+            terms,
+            filter,
+            (self.ranked_passages, limit),
+        )
+        .map_err(failed("search words"))
     }
 
     fn frequencies(&self, terms: &[String]) -> Result<Vec<usize>, RetrieveError> {

@@ -18,15 +18,15 @@ pub(super) fn about(connection: &Connection) -> Result<About, RetrieveError> {
             count("documents")?,
             count("passages")?,
             count("vectors")?,
-            count("centroids")?,
+            count("signs")?,
         ])
     };
-    let [documents, passages, vectors, clusters] = counts().map_err(failed("count"))?;
+    let [documents, passages, vectors, codes] = counts().map_err(failed("count"))?;
     Ok(About {
         documents,
         passages,
         vectors,
-        clusters,
+        codes,
         space: space(connection)?,
     })
 }

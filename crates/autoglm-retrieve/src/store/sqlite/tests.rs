@@ -1,4 +1,3 @@
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -37,21 +36,17 @@ mod exact {
     conformance!(InFile::new());
 }
 
-/// The same with clusters from the first vector on, all of which are looked at.
-struct Clustered(InFile);
+/// The same with codes from the first vector on.
+struct Coded(InFile);
 
-impl Fixture for Clustered {
+impl Fixture for Coded {
     fn open(&self) -> Box<dyn Store> {
         let store = SqliteStore::open(&self.0.path).unwrap();
-        Box::new(Tidied(store.with_clusters(ClusterSettings {
-            from_vectors: 1,
-            probes: 100,
-            threads: NonZeroUsize::MIN,
-        })))
+        Box::new(Tidied(store.with_exact_vectors(0)))
     }
 }
 
-/// A store that tidies up behind each write of vectors, so that there are clusters early.
+/// A store that tidies up behind each write of vectors, so that there are codes early.
 struct Tidied(SqliteStore);
 
 impl Store for Tidied {
@@ -69,7 +64,7 @@ impl Store for Tidied {
     }
     fn put_document(&mut self, document: &Document) -> Result<(), RetrieveError> {
         self.0.put_document(document)?;
-        self.0.build_clusters()
+        self.0.build_signs()
     }
     fn touch(&mut self, path: &str, modified_ns: Option<i64>) -> Result<(), RetrieveError> {
         self.0.touch(path, modified_ns)
@@ -113,19 +108,20 @@ impl Store for Tidied {
     }
 }
 
-mod clustered {
+mod coded {
     use super::*;
 
-    conformance!(Clustered(InFile::new()));
+    conformance!(Coded(InFile::new()));
 }
 
 /// Vectors around some directions, as those of texts are.
 fn bundles(count: usize) -> Vec<Vec<f32>> {
     let vector = |n: usize| -> Vec<f32> {
         let (bundle, within) = ((n * 7919 % 40) as f32, n as f32);
-        let numbers: Vec<f32> = (0..16)
+        let numbers: Vec<f32> = (0..96)
             .map(|d| {
-                (bundle * 1.7 + d as f32 * 2.3).sin() + 0.5 * (within * 0.37 + d as f32 * 1.1).sin()
+                let d = d as f32;
+                (bundle * 1.7 + d * 2.3).sin() + 0.5 * (within * 0.37 * (1.0 + d * 0.01) + d).sin()
             })
             .collect();
         let length = dot(&numbers, &numbers).sqrt();
@@ -134,56 +130,108 @@ fn bundles(count: usize) -> Vec<Vec<f32>> {
     (0..count).map(vector).collect()
 }
 
+/// Passages by number.
+fn numbered(count: usize) -> Document {
+    let text = |n: usize| passage(&[], &format!("text {n}"));
+    document("a", (0..count).map(text).collect())
+}
+
 #[test]
-fn a_search_in_a_few_clusters_finds_nearly_all_that_an_exact_one_finds() {
-    let settings = ClusterSettings {
-        from_vectors: 1_000,
-        probes: 12,
-        threads: NonZeroUsize::MIN,
-    };
-    let mut store = SqliteStore::in_memory().unwrap().with_clusters(settings);
-    let vectors = bundles(2_000);
-    let passages = (0..2_000)
-        .map(|n| passage(&[], &format!("text {n}")))
-        .collect();
+fn a_search_by_codes_finds_nearly_all_that_an_exact_one_finds() {
+    const COUNT: usize = 4_000;
+    let mut store = SqliteStore::in_memory().unwrap().with_exact_vectors(1_000);
+    let vectors = bundles(COUNT);
     let keyed: Vec<_> = vectors
         .iter()
         .enumerate()
         .map(|(n, vector)| (VectorKey::of(&format!("text {n}")), vector.clone()))
         .collect();
-    // Half of them before there are clusters, half after.
-    store.put_vectors(&keyed[..1_000]).unwrap();
-    store.put_document(&document("a", passages)).unwrap();
-    store.build_clusters().unwrap();
-    store.put_vectors(&keyed[1_000..]).unwrap();
-    store
-        .put_document(&document(
-            "a",
-            (0..2_000)
-                .map(|n| passage(&[], &format!("text {n}")))
-                .collect(),
-        ))
-        .unwrap();
-    assert!(store.about().unwrap().clusters > 50);
+    // A part of them before there are codes, the others after.
+    store.put_vectors(&keyed[..2_500]).unwrap();
+    store.put_document(&numbered(2_500)).unwrap();
+    store.build_signs().unwrap();
+    assert_eq!(store.about().unwrap().codes, 2_500);
+    store.put_vectors(&keyed[2_500..]).unwrap();
+    store.put_document(&numbered(COUNT)).unwrap();
+    assert_eq!(store.about().unwrap().codes, COUNT);
     let mut found = 0;
-    for query in vectors.iter().step_by(40) {
+    for query in vectors.iter().step_by(80) {
         let mut exact: Vec<(usize, f32)> =
             vectors.iter().map(|v| dot(query, v)).enumerate().collect();
         exact.sort_by(|a, b| b.1.total_cmp(&a.1));
         let near = store.nearest(query, &Filter::default(), 10).unwrap();
         let ids: Vec<PassageId> = near.iter().map(|hit| hit.passage).collect();
-        let texts: Vec<String> = store
-            .passages(&ids)
-            .unwrap()
-            .into_iter()
-            .map(|p| p.text)
-            .collect();
-        found += exact[..10]
-            .iter()
-            .filter(|(n, _)| texts.contains(&format!("text {n}")))
-            .count();
+        let passages = store.passages(&ids).unwrap();
+        let is_found = |n: &usize| passages.iter().any(|p| p.text == format!("text {n}"));
+        found += exact[..10].iter().filter(|(n, _)| is_found(n)).count();
     }
     assert!(found >= 475, "{found} of 500");
+}
+
+#[test]
+fn codes_go_with_their_vectors() {
+    let mut store = SqliteStore::in_memory().unwrap().with_exact_vectors(0);
+    let vectors = bundles(20);
+    let keyed: Vec<_> = (0..20)
+        .map(|n| (VectorKey::of(&format!("text {n}")), vectors[n].clone()))
+        .collect();
+    store.put_vectors(&keyed).unwrap();
+    store.put_document(&numbered(20)).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(store.about().unwrap().codes, 20);
+    store.put_document(&numbered(5)).unwrap();
+    store.tidy().unwrap();
+    assert_eq!(store.about().unwrap().codes, 5);
+    let near = store.nearest(&vectors[12], &Filter::default(), 10).unwrap();
+    assert_eq!(near.len(), 5);
+}
+
+#[test]
+fn a_file_with_clusters_becomes_one_without() {
+    let file = InFile::new();
+    std::fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+    let connection = Connection::open(&file.path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO vectors (key, cluster, vector) VALUES (x'00', 3, zeroblob(8)); \
+             INSERT INTO codes VALUES (3, 1, x'00'); INSERT INTO centroids VALUES (3, x'00'); \
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let store = SqliteStore::open(&file.path).unwrap();
+    let about = store.about().unwrap();
+    assert_eq!((about.vectors, about.codes), (1, 0));
+}
+
+#[test]
+fn frequent_words_are_left_out_where_rare_ones_find_enough() {
+    let mut store = SqliteStore::in_memory().unwrap();
+    let text = |n: usize| match n {
+        7 => "common rare".to_owned(),
+        8 => "rare".to_owned(),
+        9 => "often common".to_owned(),
+        n if n % 2 == 0 => format!("often {n}"),
+        n => format!("common {n}"),
+    };
+    let passages = (0..60).map(|n| passage(&[], &text(n))).collect();
+    store.put_document(&document("a", passages)).unwrap();
+    let find = |store: &SqliteStore, terms: &[&str]| -> Vec<String> {
+        let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();
+        let hits = store.lexical(&terms, &Filter::default(), 100).unwrap();
+        let ids: Vec<PassageId> = hits.iter().map(|hit| hit.passage).collect();
+        let found = store.passages(&ids).unwrap();
+        found.into_iter().map(|passage| passage.text).collect()
+    };
+    let all = find(&store, &["common", "rare"]);
+    assert_eq!(all.len(), 31);
+    store.ranked_passages = 10;
+    let few = find(&store, &["common", "rare"]);
+    assert_eq!(few.len(), 2, "{few:?}");
+    assert!(few.iter().all(|text| text.contains("rare")), "{few:?}");
+    // A word is looked for however frequent it is, where there is no other.
+    assert_eq!(find(&store, &["common"]).len(), 30);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use autoglm_spec::EmbeddingSpace;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{VectorKey, bytes_of, clusters};
+use super::{VectorKey, bytes_of, signs};
 use crate::passage::{Document, Passage};
 use crate::text::{identifier_parts, terms};
 
@@ -12,9 +12,9 @@ pub(super) fn set_space(
     space: Option<&EmbeddingSpace>,
 ) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "UPDATE passages SET vector = NULL; DELETE FROM vectors; DELETE FROM codes; \
-         DELETE FROM centroids; DELETE FROM loose; \
-         DELETE FROM facts WHERE name IN ('clusters', 'clustered'); UPDATE documents SET hash = zeroblob(32), modified_ns = NULL;",
+        "UPDATE passages SET vector = NULL; DELETE FROM vectors; DELETE FROM signs; \
+         DELETE FROM centre; DELETE FROM loose; \
+         UPDATE documents SET hash = zeroblob(32), modified_ns = NULL;",
     )?;
     match space {
         Some(space) => {
@@ -140,26 +140,24 @@ pub(super) fn remove_document(connection: &Connection, path: &str) -> rusqlite::
     Ok(true)
 }
 
-/// Keeps vectors; where there are clusters, each in its own.
+/// Keeps vectors; where there are codes, with theirs.
 pub(super) fn put_vectors(
     connection: &Connection,
     vectors: &[(VectorKey, Vec<f32>)],
-    clusters: &[Option<usize>],
 ) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO vectors (key, cluster, vector) VALUES (?1, ?2, ?3)",
-    )?;
+    let coder = signs::coder(connection)?;
+    let mut insert =
+        connection.prepare_cached("INSERT OR IGNORE INTO vectors (key, vector) VALUES (?1, ?2)")?;
     let mut loosen = connection.prepare_cached("INSERT OR IGNORE INTO loose VALUES (?1)")?;
-    for ((key, vector), cluster) in vectors.iter().zip(clusters) {
-        let cluster = cluster.map(|cluster| cluster as i64);
-        let added = insert.execute(params![key.0, cluster, bytes_of(vector)])?;
+    for (key, vector) in vectors {
+        let added = insert.execute(params![key.0, bytes_of(vector)])?;
         if added == 0 {
             continue;
         }
         let id = connection.last_insert_rowid();
         loosen.execute([id])?;
-        if let Some(cluster) = cluster {
-            clusters::put_code(connection, cluster, id, vector)?;
+        if let Some(coder) = &coder {
+            signs::put_code(connection, coder, id, vector)?;
         }
     }
     Ok(())
@@ -170,8 +168,7 @@ pub(super) fn forget_vectors(connection: &Connection) -> rusqlite::Result<()> {
     const FORGOTTEN: &str = "SELECT l.vector FROM loose l \
          WHERE NOT EXISTS (SELECT 1 FROM passages p WHERE p.vector = l.vector)";
     connection.execute_batch(&format!(
-        "DELETE FROM codes WHERE (cluster, vector) IN \
-         (SELECT cluster, id FROM vectors WHERE id IN ({FORGOTTEN})); \
+        "DELETE FROM signs WHERE vector IN ({FORGOTTEN}); \
          DELETE FROM vectors WHERE id IN ({FORGOTTEN}); \
          DELETE FROM loose;"
     ))

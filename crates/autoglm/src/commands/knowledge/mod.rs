@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
 use autoglm_model::QuantizedType;
-use autoglm_retrieve::store::{ClusterSettings, SqliteStore, Store};
+use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_spec::{Embed, EmbeddingSpace};
 use clap::Args;
 
-use crate::engine::{LocalArgs, available_threads};
+use crate::engine::LocalArgs;
 use crate::models::{Need, default_for};
 
 /// Which collection.
@@ -41,11 +41,7 @@ impl CollectionArgs {
     /// # Errors
     /// A file that cannot be used.
     fn open(&self, home: &Path) -> anyhow::Result<SqliteStore> {
-        let store = SqliteStore::open(&self.path(home, "sqlite"))?;
-        Ok(store.with_clusters(ClusterSettings {
-            threads: available_threads(),
-            ..ClusterSettings::default()
-        }))
+        Ok(SqliteStore::open(&self.path(home, "sqlite"))?)
     }
 
     /// Opens a collection that must hold something.
