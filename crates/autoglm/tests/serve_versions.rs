@@ -30,6 +30,11 @@ fn models(desk: &Desk) -> (String, String) {
     (format!("m={given}"), tuned.to_str().unwrap().to_owned())
 }
 
+/// The words of `autoglm model` for a server.
+fn model<'a>(server: &'a Server, args: &[&'a str]) -> Vec<&'a str> {
+    [&["model"], args, &["--server", &server.url]].concat()
+}
+
 fn live(server: &Server) -> Value {
     server.get("/admin/models")["models"][0]["live"].clone()
 }
@@ -39,14 +44,16 @@ fn a_version_is_promoted_by_command_and_goes_on_after_a_restart() {
     let desk = Desk::new();
     let (given, tuned) = models(&desk);
     let server = Server::start(&desk, &["-m", &given]);
-    let model = |args: &[&str]| [&["model"], args, &["--server", &server.url]].concat();
     // A path is as the command sees it.
-    let told = desk.ok(&model(&["update", "m", "tuned.gguf", "--canary", "20"]));
+    let told = desk.ok(&model(
+        &server,
+        &["update", "m", "tuned.gguf", "--canary", "20"],
+    ));
     assert!(told.contains("canary 20 %"), "{told}");
-    let told = desk.ok(&model(&["promote", "m"]));
+    let told = desk.ok(&model(&server, &["promote", "m"]));
     let row = told.lines().find(|line| line.contains(&tuned)).unwrap();
     assert!(row.starts_with("m     2        live"), "{told}");
-    let (code, said) = desk.fails(&model(&["promote", "m"]));
+    let (code, said) = desk.fails(&model(&server, &["promote", "m"]));
     assert!(
         code == 2 && said.contains("no candidate on trial"),
         "{code} {said}"
@@ -87,12 +94,11 @@ fn a_version_is_rolled_back_by_command() {
     let desk = Desk::new();
     let (given, tuned) = models(&desk);
     let server = Server::start(&desk, &["-m", &given]);
-    let model = |args: &[&str]| [&["model"], args, &["--server", &server.url]].concat();
-    desk.ok(&model(&["update", "m", &tuned]));
+    desk.ok(&model(&server, &["update", "m", &tuned]));
     assert_eq!(live(&server)["version"], 2);
-    desk.ok(&model(&["rollback", "m"]));
+    desk.ok(&model(&server, &["rollback", "m"]));
     assert_eq!(live(&server)["version"], 1);
-    let (_, said) = desk.fails(&model(&["rollback", "other"]));
+    let (_, said) = desk.fails(&model(&server, &["rollback", "other"]));
     assert!(said.contains("no model \"other\""), "{said}");
     server.stop();
     let server = Server::start(&desk, &["-m", &given]);
