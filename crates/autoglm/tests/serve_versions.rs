@@ -30,7 +30,8 @@ fn models(desk: &Desk) -> (String, String) {
     (format!("m={given}"), tuned.to_str().unwrap().to_owned())
 }
 
-/// The words of `autoglm model` for a server.
+/// The words of `autoglm model` for a server. Updates are forced: how long so small a model takes
+/// says nothing on a busy machine.
 fn model<'a>(server: &'a Server, args: &[&'a str]) -> Vec<&'a str> {
     [&["model"], args, &["--server", &server.url]].concat()
 }
@@ -47,7 +48,7 @@ fn a_version_is_promoted_by_command_and_goes_on_after_a_restart() {
     // A path is as the command sees it.
     let told = desk.ok(&model(
         &server,
-        &["update", "m", "tuned.gguf", "--canary", "20"],
+        &["update", "m", "tuned.gguf", "--canary", "20", "--force"],
     ));
     assert!(told.contains("canary 20 %"), "{told}");
     let told = desk.ok(&model(&server, &["promote", "m"]));
@@ -94,7 +95,7 @@ fn a_version_is_rolled_back_by_command() {
     let desk = Desk::new();
     let (given, tuned) = models(&desk);
     let server = Server::start(&desk, &["-m", &given]);
-    desk.ok(&model(&server, &["update", "m", &tuned]));
+    desk.ok(&model(&server, &["update", "m", &tuned, "--force"]));
     assert_eq!(live(&server)["version"], 2);
     desk.ok(&model(&server, &["rollback", "m"]));
     assert_eq!(live(&server)["version"], 1);
@@ -117,7 +118,15 @@ fn only_an_administrator_changes_versions() {
     new("admin", &["--scope", "admin"]);
     let server = Server::start(&desk, &["-m", &given, "--api-keys", "keys.toml"]);
     let update = |file: &str| {
-        let args = ["model", "update", "m", &tuned, "--server", &server.url];
+        let args = [
+            "model",
+            "update",
+            "m",
+            &tuned,
+            "--force",
+            "--server",
+            &server.url,
+        ];
         desk.run(&[&args[..], &["--api-key-file", file]].concat())
     };
     let refused = update("user");
