@@ -13,6 +13,9 @@ pub(crate) struct Arguments {
     /// How long the parsers of weight files are fed generated inputs, together; 0 leaves it out.
     #[arg(long, default_value_t = 60)]
     fuzz_seconds: u64,
+    /// How long a server is kept under load among clients that misbehave; 0 leaves it out.
+    #[arg(long, default_value_t = 60)]
+    soak_seconds: u64,
 }
 
 /// The fuzz targets with the names of their steps; they share the time.
@@ -76,6 +79,14 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
         Step::new("models", "target/debug/autoglm model pull"),
         Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
     ];
+    if arguments.soak_seconds > 0 && cfg!(target_os = "linux") {
+        // Half of what the machine can do: its speed may fall while others use it.
+        let soak = format!(
+            "python3 tools/serving/soak.py --binary target/debug/autoglm --share 0.5 --measure 8 --every 15 --seconds {}",
+            arguments.soak_seconds
+        );
+        steps.push(Step::new("soak", &soak));
+    }
     let mut left_seconds = arguments.fuzz_seconds;
     for (index, (name, target)) in FUZZED.iter().enumerate() {
         let seconds = left_seconds / (FUZZED.len() - index) as u64;
@@ -118,7 +129,10 @@ mod tests {
     use super::*;
 
     fn names(fuzz_seconds: u64) -> Vec<&'static str> {
-        let steps = steps(&Arguments { fuzz_seconds });
+        let steps = steps(&Arguments {
+            fuzz_seconds,
+            soak_seconds: 0,
+        });
         steps.iter().map(|step| step.name).collect()
     }
 
@@ -141,12 +155,34 @@ mod tests {
 
     #[test]
     fn fuzz_targets_share_the_time() {
-        let steps = steps(&Arguments { fuzz_seconds: 61 });
+        let steps = steps(&Arguments {
+            fuzz_seconds: 61,
+            soak_seconds: 0,
+        });
         let seconds = steps.iter().filter(|step| step.name.starts_with("fuzz"));
         let seconds: Vec<&str> = seconds
             .filter_map(|step| step.words.last().map(String::as_str))
             .collect();
         assert_eq!(seconds, ["30", "31"]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_soak_comes_when_nothing_else_loads_the_machine_and_can_be_left_out() {
+        let with = |soak_seconds| {
+            let arguments = Arguments {
+                fuzz_seconds: 0,
+                soak_seconds,
+            };
+            let steps = steps(&arguments);
+            steps.last().map(|step| step.words.join(" "))
+        };
+        let last = with(30).unwrap();
+        assert!(
+            last.contains("soak.py") && last.ends_with("--seconds 30"),
+            "{last}"
+        );
+        assert!(!with(0).unwrap().contains("soak"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::ServerError;
 use crate::app::App;
 use crate::fields::Fields;
 use crate::http::json_response;
-use crate::models::{Candidate, Mode, examine};
+use crate::models::{Candidate, Mode};
 use crate::work::blocking;
 
 /// All models with their versions.
@@ -40,7 +40,7 @@ pub(crate) async fn update(
             what: "another update is being loaded".to_owned(),
         })?;
         let loaded = loader(&source)?;
-        let health = examine(&loaded.skill, &live.skill)?;
+        let health = app.models.examine(&loaded, &live)?;
         if !force {
             health.check(app.settings.health)?;
         }

@@ -12,6 +12,7 @@ use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
 use crate::hex::hex as digits;
+use crate::meaning::{MeaningSettings, Meanings};
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::observe::{Observer, Telemetry, measured, note_model};
@@ -69,6 +70,8 @@ pub struct App {
     stopping: AtomicBool,
     /// What is remembered, if anything is.
     pub(crate) store: Option<Arc<ServerStore>>,
+    /// Gives answers to questions of the same meaning, where that is asked for.
+    pub(crate) meanings: Option<Meanings>,
     /// Where tasks are worked on, if any are served.
     pub(crate) tasks: Option<Arc<dyn TaskDesk>>,
 }
@@ -110,6 +113,7 @@ impl App {
             surroundings,
             stopping: AtomicBool::new(false),
             store: None,
+            meanings: None,
             tasks: None,
         }
     }
@@ -119,6 +123,22 @@ impl App {
     pub fn remembering(mut self, store: ServerStore) -> Self {
         self.store = Some(Arc::new(store));
         self
+    }
+
+    /// The application with answers that are given to questions of the same meaning. They are kept
+    /// in the memory, and need a model that makes vectors.
+    ///
+    /// # Errors
+    /// [`ServerError::Missing`] where there is no such model.
+    pub fn answering_by_meaning(mut self, settings: MeaningSettings) -> Result<Self, ServerError> {
+        let live = self.models.live();
+        if !live.iter().any(|v| matches!(v.skill, Skill::Embed(_))) {
+            return Err(ServerError::Missing {
+                field: "a model that makes vectors".to_owned(),
+            });
+        }
+        self.meanings = Some(Meanings::new(settings));
+        Ok(self)
     }
 
     /// The application with tasks.
@@ -133,6 +153,18 @@ impl App {
     pub fn loading(mut self, loader: Arc<Loader>) -> Self {
         self.loader = Some(loader);
         self
+    }
+
+    /// Goes on with the versions that were live when the server ended before, and says what of it
+    /// a user should know. The last step before requests come; blocks while models are loaded.
+    ///
+    /// # Errors
+    /// A memory that cannot be read.
+    pub fn resume(&self) -> Result<Vec<String>, ServerError> {
+        match (&self.store, &self.loader) {
+            (Some(store), Some(loader)) => self.models.resume(store, &**loader),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What is counted.
@@ -201,6 +233,12 @@ impl App {
                 what: "make vectors of texts",
             }),
         }
+    }
+
+    /// A number from 0 to 1, without the latter.
+    pub(crate) fn chance(&self) -> f64 {
+        const STEPS: u64 = 1 << 53;
+        ((self.surroundings.random)() % STEPS) as f64 / STEPS as f64
     }
 
     /// The time.

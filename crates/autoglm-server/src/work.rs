@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use autoglm_spec::{
     Cancel, Completion, Delta, Embed, Embedding, EngineError, FinishReason, GenerateRequest,
-    ScoreRequest, Scoring,
+    Prompt, ScoreRequest, Scoring,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +16,8 @@ use crate::admission::Permit;
 use crate::app::{App, Ticket};
 use crate::backend::Backend;
 use crate::client::Client;
+use crate::http::Origin;
+use crate::meaning::{Asked, Looked, Question};
 use crate::metrics::AnswerCache;
 use crate::models::{Models, Version};
 use crate::observe::carried;
@@ -68,8 +70,10 @@ pub(crate) struct Plan {
     pub(crate) requests: Vec<GenerateRequest>,
     /// Where the answers may be remembered: nowhere if the same request may have another answer.
     memory: Option<Memory>,
-    /// What was remembered of all of them.
-    remembered: Option<Vec<Completion>>,
+    /// What was remembered of all of them, and by what.
+    remembered: Option<(Vec<Completion>, Origin)>,
+    /// What the cache of meanings learns from the answer.
+    asked: Option<Box<Asked>>,
 }
 
 /// Where answers are remembered, and under what.
@@ -134,8 +138,33 @@ impl Plan {
             backend,
             requests,
             memory,
-            remembered,
+            remembered: remembered.map(|all| (all, Origin::Repeated)),
+            asked: None,
         })
+    }
+
+    /// What tells the version that answers apart from others.
+    pub(crate) fn identity(&self) -> &str {
+        &self.version.identity
+    }
+
+    /// Looks the question up in the cache of meanings, where nothing else is remembered. Blocks.
+    pub(crate) fn look_up(&mut self, app: &App, question: &Question<'_>) {
+        let Some(meanings) = app.meanings.as_ref().filter(|_| self.remembered.is_none()) else {
+            return;
+        };
+        match meanings.look_up(app, question) {
+            Some(Looked::Found(mut answer)) => {
+                // What was counted was the other question.
+                if let Some(Prompt::Tokens(tokens)) = self.requests.first().map(|one| &one.prompt) {
+                    answer.usage.prompt_tokens = tokens.len();
+                    answer.usage.cached_tokens = tokens.len();
+                }
+                self.remembered = Some((vec![answer], Origin::Meant));
+            }
+            Some(Looked::Asked(asked)) => self.asked = Some(asked),
+            None => {}
+        }
     }
 
     /// Begins, when it is this client's turn. Answers that are remembered need no turn.
@@ -147,8 +176,10 @@ impl Plan {
         wants_pieces: bool,
     ) -> Result<Running, ServerError> {
         let limits = app.settings.times;
-        if let Some(completions) = self.remembered.take() {
-            return Ok(Running::remembered(completions, ticket.deadline, limits));
+        if let Some((completions, origin)) = self.remembered.take() {
+            let mut running = Running::remembered(completions, ticket.deadline, limits);
+            running.origin = origin;
+            return Ok(running);
         }
         let admitted = timeout_at(ticket.deadline, client.admit(&app.admission)).await;
         let permit = admitted.map_err(|_| ServerError::Deadline {
@@ -177,8 +208,8 @@ pub(crate) struct Running {
     updates: mpsc::Receiver<Update>,
     deadline: Instant,
     limit: Duration,
-    /// Whether the answer is one that was given before.
-    pub(crate) is_remembered: bool,
+    /// Where the answer comes from.
+    pub(crate) origin: Origin,
     _cancel: CancelOnDrop,
 }
 
@@ -191,7 +222,7 @@ impl Work {
             updates,
             deadline,
             limit: self.limits.request,
-            is_remembered: false,
+            origin: Origin::Model,
             _cancel: CancelOnDrop(cancel.clone()),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -219,12 +250,19 @@ impl Work {
             memory.keep(&results);
         }
         plan.models.note(&plan.version, &results);
+        let learnt = match (&plan.asked, &results[..]) {
+            (Some(asked), [Ok(answer)]) => Some((asked, answer.clone())),
+            _ => None,
+        };
         let shadowed = plan
             .models
             .has_shadow(&plan.version)
             .then(|| clones(&results));
         // Nobody listens any more where the client has left.
         send(runtime, sender, Update::Done(results), self.limits.unread);
+        if let Some((asked, answer)) = learnt {
+            asked.learn(&answer);
+        }
         if let Some(results) = shadowed {
             plan.models.shadow(&plan.version, &plan.requests, &results);
         }
@@ -288,7 +326,7 @@ impl Running {
             updates,
             deadline,
             limit: limits.request,
-            is_remembered: true,
+            origin: Origin::Repeated,
             _cancel: CancelOnDrop(Cancel::default()),
         }
     }

@@ -27,6 +27,7 @@ fn server() -> Running {
     let loader: Arc<Loader> = Arc::new(|_: &str| {
         Ok(Loaded {
             identity: "b".to_owned(),
+            content: "b".to_owned(),
             skill: Skill::Write(Arc::new(Scripted::answering("{}"))),
         })
     });

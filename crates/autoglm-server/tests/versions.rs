@@ -29,6 +29,7 @@ fn server(versions: Vec<(&'static str, Arc<Scripted>)>) -> Running {
         })?;
         Ok(Loaded {
             identity: (*name).to_owned(),
+            content: (*name).to_owned(),
             skill: Skill::Write(Arc::clone(version) as Arc<_>),
         })
     });
@@ -214,4 +215,24 @@ fn a_shadow_is_compared_and_never_seen() {
     }
     assert_eq!(versions(&server)["candidate"]["same"], 0);
     assert_eq!(other.requests.lock().unwrap().len(), probes + 1);
+}
+
+#[test]
+fn a_version_that_comes_back_is_not_examined_again() {
+    let other = Arc::new(Scripted::answering("b"));
+    let server = server(vec![
+        ("b", Arc::clone(&other)),
+        ("c", Arc::new(Scripted::answering("c"))),
+    ]);
+    let switch = |source: &str| {
+        let told = server.post(UPDATE, &json!({"source": source, "force": true}));
+        assert_eq!(told.status, 200, "{}", told.body);
+        other.requests.lock().unwrap().len()
+    };
+    switch("b");
+    switch("c");
+    let asked = switch("b");
+    assert!(asked > 0);
+    switch("c");
+    assert_eq!(switch("b"), asked);
 }

@@ -1,5 +1,6 @@
 //! What the program takes from the environment. Nothing else reads it.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -38,6 +39,23 @@ pub fn hub() -> HubSettings {
 /// The key of the server that the command line names: `AUTOGLM_API_KEY`.
 pub fn api_key() -> Option<String> {
     variable("AUTOGLM_API_KEY")
+}
+
+/// The socket that a service manager has opened for this process, by systemd's protocol:
+/// `LISTEN_FDS`, and `LISTEN_PID` where it is set. To be asked before there are threads, for the
+/// variables are taken out of the environment.
+///
+/// # Errors
+/// More sockets than one, or one that is not for TCP.
+pub fn handed_socket() -> anyhow::Result<Option<TcpListener>> {
+    let mut handed = listenfd::ListenFd::from_env();
+    anyhow::ensure!(
+        handed.len() <= 1,
+        "{} sockets were handed over, one is wanted\nhint: one ListenStream= in the socket unit",
+        handed.len()
+    );
+    let socket = handed.take_tcp_listener(0);
+    socket.context("the socket that was handed over is not for TCP")
 }
 
 /// An environment variable that is set to something.

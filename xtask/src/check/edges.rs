@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "autoglm-engine",
         &["autoglm-spec", "autoglm-token", "autoglm-model"],
     ),
-    ("autoglm-retrieve", &["autoglm-spec"]),
+    ("autoglm-retrieve", &["autoglm-spec", "autoglm-kernel"]),
     ("autoglm-task", &["autoglm-spec"]),
     (
         "autoglm-server",

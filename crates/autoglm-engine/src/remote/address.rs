@@ -41,6 +41,15 @@ impl Address {
     pub(crate) fn endpoint(&self, path: &str) -> String {
         format!("{}/{path}", self.base)
     }
+
+    /// The address of the server itself, for what lies beside its API.
+    pub(crate) fn beside(&self) -> Self {
+        let root = self.base.strip_suffix(USUAL_PATH).unwrap_or(&self.base);
+        Self {
+            base: root.to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -109,6 +118,17 @@ mod tests {
             "https://api.test/paas/v4",
             "api.test",
         );
+    }
+
+    #[test]
+    fn what_lies_beside_the_api_has_no_version_in_its_path() {
+        let check = |text: &str, endpoint: &str| {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.beside().endpoint("admin/models"), endpoint);
+        };
+        check("http://gpu:8000", "http://gpu:8000/admin/models");
+        check("http://gpu:8000/v1/", "http://gpu:8000/admin/models");
+        check("http://gpu/team/v1", "http://gpu/team/admin/models");
     }
 
     #[test]

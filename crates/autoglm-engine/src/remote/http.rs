@@ -15,6 +15,7 @@ use super::address::Address;
 use super::error::RemoteError;
 use super::key::ApiKey;
 use super::retry::{Hope, retry_after};
+use super::trace;
 use super::wire::Complaint;
 
 /// Bytes of an answer at most: the log-probabilities of a long prompt with 20 rivals each take some.
@@ -139,6 +140,9 @@ impl Http {
             .header("content-type", "application/json");
         if let Some(key) = &self.key {
             request = request.header("authorization", key.bearer());
+        }
+        if let Some(trace) = trace::current() {
+            request = request.header("traceparent", trace);
         }
         let text = body.to_string();
         let response = request

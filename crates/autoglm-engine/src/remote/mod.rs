@@ -21,10 +21,13 @@ mod settings;
 mod sse;
 #[cfg(test)]
 mod test_clock;
+mod trace;
 mod wire;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use autoglm_spec::{
     Blame, Cancel, Completion, Delta, EngineError, FinishReason, Generate, GenerateRequest,
@@ -38,6 +41,7 @@ pub use key::ApiKey;
 pub use limit::RateLimits;
 pub use retry::RetrySettings;
 pub use settings::{PromptForm, RemoteSettings, ScoringWay};
+pub use trace::TraceSource;
 
 use client::{Client, ClientSettings};
 use crew::{Ended, Work, answer_all};
@@ -52,6 +56,7 @@ use server::Server;
 pub struct RemoteEngine {
     facts: ModelFacts,
     concurrency: NonZeroUsize,
+    trace: TraceSource,
     shared: Arc<Shared>,
 }
 
@@ -74,6 +79,7 @@ impl RemoteEngine {
         Ok(Self {
             facts,
             concurrency: settings.concurrency,
+            trace: settings.trace,
             shared: Arc::new(Shared {
                 server,
                 levels: Levels::default(),
@@ -89,18 +95,42 @@ impl RemoteEngine {
     }
 }
 
-fn client(settings: &RemoteSettings, clock: Arc<dyn Clock>) -> Result<Client, RemoteError> {
-    if settings.key.is_some() && !settings.plain_key && !settings.address.is_private() {
-        let host = settings.address.host().to_owned();
+/// Asks an AutoGLM server for something that lies beside its API, such as `admin/models`: posts a
+/// body, or gets where there is none. Once: what changes a server is not asked for twice.
+///
+/// # Errors
+/// A key that would go unencrypted, certificates that cannot be read, a server that cannot be
+/// reached or refuses.
+pub fn call(
+    settings: &RemoteSettings,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, RemoteError> {
+    let http = http(settings, settings.address.beside())?;
+    let answer = match body {
+        Some(body) => http.post(path, body).and_then(|answer| http.json(answer)),
+        None => http.get(path),
+    };
+    answer.map_err(|failure| *failure.error)
+}
+
+/// A server at an address, with the key and all else that the settings say.
+fn http(settings: &RemoteSettings, address: Address) -> Result<Http, RemoteError> {
+    if settings.key.is_some() && !settings.plain_key && !address.is_private() {
+        let host = address.host().to_owned();
         return Err(RemoteError::PlainKey { host });
     }
-    let http = Http::new(HttpSettings {
-        address: settings.address.clone(),
+    Http::new(HttpSettings {
+        address,
         key: settings.key.clone(),
         silence: settings.silence,
         connections: settings.concurrency,
         authorities: settings.authorities.clone(),
-    })?;
+    })
+}
+
+fn client(settings: &RemoteSettings, clock: Arc<dyn Clock>) -> Result<Client, RemoteError> {
+    let http = http(settings, settings.address.clone())?;
     let limits = ClientSettings {
         limiter: RateLimiter::new(settings.limits),
         slots: Slots::new(settings.concurrency),
@@ -128,6 +158,7 @@ impl Generate for RemoteEngine {
             shared: Arc::clone(&self.shared),
             requests: requests.to_vec(),
             cancel: cancel.clone(),
+            trace: (self.trace)(),
         });
         let size = (requests.len(), self.concurrency.get());
         let ended = answer_all(size, &work, cancel, on_delta);
@@ -145,6 +176,7 @@ impl Score for RemoteEngine {
             shared: Arc::clone(&self.shared),
             requests: requests.to_vec(),
             cancel: cancel.clone(),
+            trace: (self.trace)(),
         });
         let size = (requests.len(), self.concurrency.get());
         let ended = answer_all(size, &work, cancel, &mut |_, _| {});
@@ -157,6 +189,8 @@ struct Call<R> {
     shared: Arc<Shared>,
     requests: Vec<R>,
     cancel: Cancel,
+    /// The trace of the caller's work.
+    trace: Option<String>,
 }
 
 impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
@@ -171,7 +205,9 @@ impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
             cancel: &self.cancel,
             is_live: self.requests.len() == 1,
         };
-        generator.answer(&self.requests[index], on_delta)
+        trace::within(self.trace.clone(), || {
+            generator.answer(&self.requests[index], on_delta)
+        })
     }
 
     fn is_hopeless(&self, answer: &Result<Completion, EngineError>) -> bool {
@@ -182,7 +218,9 @@ impl Work<Result<Completion, EngineError>> for Call<GenerateRequest> {
 impl Work<Result<Scoring, EngineError>> for Call<ScoreRequest> {
     fn answer(&self, index: usize, _: &mut dyn FnMut(&Delta)) -> Result<Scoring, EngineError> {
         let Shared { server, scorer, .. } = &*self.shared;
-        scorer.score(server, &self.requests[index], &self.cancel)
+        trace::within(self.trace.clone(), || {
+            scorer.score(server, &self.requests[index], &self.cancel)
+        })
     }
 
     fn is_hopeless(&self, answer: &Result<Scoring, EngineError>) -> bool {

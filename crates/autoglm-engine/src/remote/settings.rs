@@ -7,6 +7,7 @@ use super::address::Address;
 use super::key::ApiKey;
 use super::limit::RateLimits;
 use super::retry::RetrySettings;
+use super::trace::TraceSource;
 
 /// Answers that are counted as votes where nothing else is asked for.
 const USUAL_VOTES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9);
@@ -73,6 +74,8 @@ pub struct RemoteSettings {
     pub thinking: Option<bool>,
     /// Decides the jitter of waits.
     pub seed: u64,
+    /// The trace that requests belong to, asked for on the thread of each call.
+    pub trace: TraceSource,
 }
 
 impl RemoteSettings {
@@ -94,6 +97,7 @@ impl RemoteSettings {
             silence: Duration::from_mins(2),
             thinking: None,
             seed: 0,
+            trace: || None,
         }
     }
 }

@@ -446,3 +446,29 @@ fn a_request_for_no_token_is_not_sent() {
     );
     assert!(server.seen().is_empty());
 }
+
+#[test]
+fn requests_tell_the_trace_that_they_belong_to() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let server = speaker(&["yes"], 100);
+    let settings = RemoteSettings {
+        trace: || Some(TRACE.to_owned()),
+        ..settings(&server)
+    };
+    let engine = open(&settings).unwrap();
+    let before = server.all_seen().len();
+    generate(&engine, request(turns("question"))).0.unwrap();
+    let seen = server.all_seen();
+    assert!(seen.len() > before);
+    assert!(
+        seen[before..]
+            .iter()
+            .all(|asked| asked.header("traceparent") == Some(TRACE))
+    );
+    // What is asked for nobody's request belongs to no trace.
+    assert!(
+        seen[..before]
+            .iter()
+            .all(|asked| asked.header("traceparent").is_none())
+    );
+}

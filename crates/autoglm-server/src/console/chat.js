@@ -148,7 +148,7 @@ class Chat {
     const began = performance.now();
     const { signal } = this.running;
     const response = await request("v1/chat/completions", { method: "POST", body, signal });
-    message.meta.isRemembered = response.headers.get("x-autoglm-cache") === "hit";
+    message.meta.isRemembered = ["hit", "semantic"].includes(response.headers.get("x-autoglm-cache"));
     for await (const event of events(response)) {
       if (take(message, event)) {
         message.meta.firstMs ??= performance.now() - began;

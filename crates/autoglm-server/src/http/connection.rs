@@ -34,6 +34,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
+    /// Whether the connection is made with TLS.
+    pub(crate) is_encrypted: bool,
     /// What its certificate says.
     pub(crate) identity: Option<Arc<str>>,
 }

@@ -176,9 +176,10 @@ async fn run(accepted: Accepted, tls: Option<Tls>, answering: Answering) {
     let _ = stream.set_nodelay(true);
     let peer = |identity| Peer {
         address: address.ip(),
+        is_encrypted: tls.is_some(),
         identity,
     };
-    let Some(tls) = tls else {
+    let Some(tls) = &tls else {
         return answering.answer(stream, peer(None)).await;
     };
     let made = tokio::select! {

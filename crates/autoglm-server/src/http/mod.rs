@@ -39,9 +39,24 @@ pub(crate) fn json_response(value: &Value) -> Response {
 /// The header that says where an answer comes from.
 const ORIGIN: HeaderName = HeaderName::from_static("x-autoglm-cache");
 
-/// An answer that says whether it is one that was given before.
-pub(crate) fn with_origin(mut response: Response, is_remembered: bool) -> Response {
-    let origin = if is_remembered { "hit" } else { "miss" };
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The model.
+    Model,
+    /// The same request before.
+    Repeated,
+    /// A question of the same meaning before.
+    Meant,
+}
+
+/// An answer that says where it comes from.
+pub(crate) fn with_origin(mut response: Response, origin: Origin) -> Response {
+    let origin = match origin {
+        Origin::Model => "miss",
+        Origin::Repeated => "hit",
+        Origin::Meant => "semantic",
+    };
     let origin = HeaderValue::from_static(origin);
     response.headers_mut().insert(ORIGIN, origin);
     response

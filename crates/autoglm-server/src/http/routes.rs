@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::{Guard, Models};
 use crate::client::Client;
 use crate::observe::{admin as telemetry_admin, observe};
+use crate::work::blocking;
 use crate::{admin, console, openai, openapi, tasks};
 
 type Shared = State<Arc<App>>;
@@ -119,11 +120,11 @@ async fn update(State(app): Shared, Path(name): Path<String>, Json(body): Json) 
 }
 
 async fn promote(State(app): Shared, Path(name): Path<String>) -> Answer {
-    Ok(json_response(&app.models.promote(&name)?))
+    blocking(move || Ok(json_response(&app.models.promote(&name)?))).await
 }
 
 async fn roll_back(State(app): Shared, Path(name): Path<String>) -> Answer {
-    Ok(json_response(&app.models.roll_back(&name)?))
+    blocking(move || Ok(json_response(&app.models.roll_back(&name)?))).await
 }
 
 async fn metrics(State(app): Shared) -> Answer {

@@ -109,6 +109,13 @@ impl Metrics {
         self.server.cache_misses.with_label_values(&labels).inc();
     }
 
+    /// A question was answered by the model although one of the same meaning was remembered, and that
+    /// one's answer would have been right or not.
+    pub(crate) fn explored(&self, is_right: bool) {
+        let outcome = if is_right { "right" } else { "wrong" };
+        self.server.explored.with_label_values(&[outcome]).inc();
+    }
+
     /// All that is counted, as it is now. Waits for the models to tell how busy they are.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,6 +36,8 @@ pub(crate) struct ServerMetrics {
     pub(crate) cache_misses: IntCounterVec,
     /// What answers of the cache had cost when they were made.
     pub(crate) cache_saved: CounterVec,
+    /// Answers of the semantic cache that were checked, by whether they were right.
+    pub(crate) explored: IntCounterVec,
     /// What was sent by OTLP, by signal.
     pub(crate) exported: IntCounterVec,
     /// What was not, by signal and reason.
@@ -63,6 +65,7 @@ impl ServerMetrics {
             cache_hits: made.counter(CACHE_HITS, CACHE),
             cache_misses: made.counter(CACHE_MISSES, CACHE),
             cache_saved: made.seconds(CACHE_SAVED, CACHE),
+            explored: made.counter(EXPLORED, &["outcome"]),
             exported: made.counter(EXPORTED, &["signal"]),
             dropped: made.counter(DROPPED, &["signal", "reason"]),
         }
@@ -138,6 +141,10 @@ const CACHE_MISSES: Named = (
 const CACHE_SAVED: Named = (
     "autoglm_response_cache_saved_seconds_total",
     "What the answers that a cache had took when they were made, less what the hits took.",
+);
+const EXPLORED: Named = (
+    "autoglm_semantic_cache_explored_total",
+    "Remembered answers that were compared with the model's own to a question of the same meaning, by whether they were the same (right, wrong).",
 );
 const EXPORTED: Named = (
     "autoglm_telemetry_exported_total",

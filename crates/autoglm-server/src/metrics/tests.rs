@@ -31,6 +31,7 @@ fn version(name: &str) -> Version {
     };
     let loaded = Loaded {
         identity: name.to_owned(),
+        content: name.to_owned(),
         skill: Skill::Embed(Arc::new(Silent(space))),
     };
     Version::first(name, name, loaded, UNIX_EPOCH)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use autoglm_spec::{
     AttentionPolicy, Cancel, Completion, Decoding, EngineError, GenerateRequest, Prompt, Sampling,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -50,7 +51,7 @@ impl Default for HealthLimits {
 }
 
 /// What an examination found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// How many times as long as the live version it took.
     latency_ratio: f64,

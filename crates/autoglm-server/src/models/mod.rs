@@ -6,26 +6,34 @@
 //! shadow). A version that fails after it took over gives its place back by itself.
 
 mod health;
+mod record;
+mod resume;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autoglm_spec::{Completion, EngineError, GenerateRequest};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ServerError;
 use crate::app::hex;
 use crate::backend::Skill;
+use crate::store::ServerStore;
 
+pub(crate) use health::Health;
 pub use health::HealthLimits;
-pub(crate) use health::{Health, examine};
+use health::examine;
 
 /// A version that has failed this often may give its place back.
 const FEW_FAILURES: u64 = 3;
 /// It does where more than one in so many of its requests failed.
 const FAILING_SHARE: u64 = 20;
+
+/// Examinations that are remembered.
+const MOST_EXAMINED: usize = 64;
 
 /// A model that is served.
 pub struct Version {
@@ -33,6 +41,8 @@ pub struct Version {
     pub name: String,
     /// What tells its weights, settings and adapter apart from others': a hash of their content.
     pub identity: String,
+    /// The hash of its files alone.
+    pub content: String,
     /// Where it was loaded from.
     pub source: String,
     /// When it was loaded.
@@ -49,6 +59,8 @@ pub struct Version {
 pub struct Loaded {
     /// See [`Version::identity`].
     pub identity: String,
+    /// See [`Version::content`].
+    pub content: String,
     /// See [`Version::skill`].
     pub skill: Skill,
 }
@@ -66,6 +78,7 @@ impl Version {
         Self {
             name: name.to_owned(),
             identity: loaded.identity,
+            content: loaded.content,
             source: source.to_owned(),
             loaded: at,
             skill: loaded.skill,
@@ -90,6 +103,7 @@ impl Version {
         json!({
             "version": self.number,
             "identity": self.identity,
+            "content": self.content,
             "system_fingerprint": self.fingerprint(),
             "source": self.source,
             "loaded": self.created(),
@@ -100,7 +114,8 @@ impl Version {
 }
 
 /// How a candidate begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// It takes over at once.
     Switch,
@@ -125,6 +140,18 @@ struct Trial {
 }
 
 impl Trial {
+    fn new(version: Arc<Version>, mode: Mode, health: Health) -> Self {
+        Self {
+            version,
+            mode,
+            health,
+            is_busy: AtomicBool::new(false),
+            offered: AtomicU64::new(0),
+            compared: AtomicU64::new(0),
+            same: AtomicU64::new(0),
+        }
+    }
+
     /// Whether the next request is one of so many in a hundred, which are spread evenly.
     fn takes_next(&self, percent: u64) -> bool {
         let before = self.offered.fetch_add(1, Ordering::Relaxed) % 100;
@@ -133,7 +160,10 @@ impl Trial {
 }
 
 /// The versions of one name.
+#[derive(Clone)]
 struct Slot {
+    /// The content of the model that the server began with.
+    given: String,
     live: Arc<Version>,
     /// The version before, which is kept so that it can come back at once.
     previous: Option<Arc<Version>>,
@@ -148,6 +178,11 @@ pub(crate) struct Models {
     slots: Mutex<BTreeMap<String, Slot>>,
     /// Names in the order in which they were given.
     order: Vec<String>,
+    /// Where changes are put down, so that they outlive the process.
+    registry: OnceLock<Arc<ServerStore>>,
+    /// What examinations found, by the identities of candidate and live version. The same weights
+    /// and settings would be found the same.
+    examined: Mutex<BTreeMap<(String, String), Health>>,
 }
 
 impl Models {
@@ -156,6 +191,7 @@ impl Models {
         let order = order.collect();
         let slot = |version: Version| {
             let slot = Slot {
+                given: version.content.clone(),
                 live: Arc::new(version),
                 previous: None,
                 trial: None,
@@ -167,6 +203,8 @@ impl Models {
         Self {
             slots: Mutex::new(versions.into_iter().map(slot).collect()),
             order,
+            registry: OnceLock::new(),
+            examined: Mutex::default(),
         }
     }
 
@@ -202,54 +240,89 @@ impl Models {
         candidate: Candidate,
         mode: Mode,
     ) -> Result<Value, ServerError> {
-        let mut slots = self.lock();
-        let slot = find_mut(&mut slots, name)?;
-        slot.versions += 1;
-        let version = Version::numbered(
-            slot.versions,
-            name,
-            &candidate.source,
-            candidate.loaded,
-            candidate.at,
-        );
-        let version = Arc::new(version);
-        if mode == Mode::Switch {
-            slot.switch_to(version);
-        } else {
-            slot.trial = Some(Arc::new(Trial {
-                version,
-                mode,
-                health: candidate.health,
-                is_busy: AtomicBool::new(false),
-                offered: AtomicU64::new(0),
-                compared: AtomicU64::new(0),
-                same: AtomicU64::new(0),
-            }));
-        }
-        Ok(slot.told(name))
+        self.change(name, |slot| {
+            slot.versions += 1;
+            let version = Version::numbered(
+                slot.versions,
+                name,
+                &candidate.source,
+                candidate.loaded,
+                candidate.at,
+            );
+            let version = Arc::new(version);
+            if mode == Mode::Switch {
+                slot.switch_to(version);
+            } else {
+                slot.trial = Some(Arc::new(Trial::new(version, mode, candidate.health)));
+            }
+            Ok(())
+        })
     }
 
     /// Puts the candidate in the live version's place.
     pub(crate) fn promote(&self, name: &str) -> Result<Value, ServerError> {
-        let mut slots = self.lock();
-        let slot = find_mut(&mut slots, name)?;
-        let trial = slot.trial.take().ok_or_else(|| ServerError::Conflict {
-            what: format!("the model {name} has no candidate on trial"),
-        })?;
-        slot.switch_to(Arc::clone(&trial.version));
-        Ok(slot.told(name))
+        self.change(name, |slot| {
+            let trial = slot.trial.take().ok_or_else(|| ServerError::Conflict {
+                what: format!("the model {name} has no candidate on trial"),
+            })?;
+            slot.switch_to(Arc::clone(&trial.version));
+            Ok(())
+        })
     }
 
     /// Takes a candidate off its trial, or else the version before back.
     pub(crate) fn roll_back(&self, name: &str) -> Result<Value, ServerError> {
+        self.change(name, |slot| {
+            if slot.trial.take().is_none() && !slot.switch_back("rolled back on request") {
+                return Err(ServerError::Conflict {
+                    what: format!("the model {name} has no version before its live one"),
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes a name's versions: all of it, put down in the registry first, or nothing.
+    fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Slot) -> Result<(), ServerError>,
+    ) -> Result<Value, ServerError> {
         let mut slots = self.lock();
         let slot = find_mut(&mut slots, name)?;
-        if slot.trial.take().is_none() && !slot.switch_back("rolled back on request") {
-            return Err(ServerError::Conflict {
-                what: format!("the model {name} has no version before its live one"),
-            });
+        let mut after = slot.clone();
+        change(&mut after)?;
+        self.put_down(name, &after)?;
+        let before = std::mem::replace(slot, after);
+        let told = slot.told(name);
+        drop(slots);
+        // A model that nobody uses any more takes some time to go, in which requests must not wait.
+        drop(before);
+        Ok(told)
+    }
+
+    /// How a candidate does beside a live version. A pair that was examined before, as when a
+    /// version comes back that gave its place up, is not examined again. Blocks.
+    ///
+    /// # Errors
+    /// As [`examine`].
+    pub(crate) fn examine(
+        &self,
+        candidate: &Loaded,
+        live: &Version,
+    ) -> Result<Health, ServerError> {
+        let pair = (candidate.identity.clone(), live.identity.clone());
+        let known = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = known().get(&pair) {
+            return Ok(*health);
         }
-        Ok(slot.told(name))
+        let health = examine(&candidate.skill, &live.skill)?;
+        let mut all = known();
+        if all.len() >= MOST_EXAMINED {
+            all.clear();
+        }
+        all.insert(pair, health);
+        Ok(health)
     }
 
     /// Notes how a version's answers ended, and takes one that fails out of its place.
@@ -278,9 +351,11 @@ impl Models {
         {
             slot.trial = None;
             slot.last = Some(format!("{why}; its trial was ended"));
-        } else if Arc::ptr_eq(&slot.live, version) {
-            slot.switch_back(&why);
+        } else if !Arc::ptr_eq(&slot.live, version) || !slot.switch_back(&why) {
+            return;
         }
+        // A version that fails leaves its place even where that cannot be put down.
+        let _ = self.put_down(&version.name, slot);
     }
 
     /// Has a copy of answered requests answered by the candidate, where one is in the shadow of

@@ -19,6 +19,14 @@ pub(crate) fn current() -> Option<Arc<Observation>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
+/// The trace of the request that the running task works on, as a request to another server tells it
+/// in `traceparent`.
+pub fn traceparent() -> Option<String> {
+    let observation = current()?;
+    let header = observation.context.response_header();
+    header.to_str().ok().map(str::to_owned)
+}
+
 /// Does work on a request.
 pub(super) async fn within<F: Future>(observation: Arc<Observation>, work: F) -> F::Output {
     CURRENT.scope(observation, work).await

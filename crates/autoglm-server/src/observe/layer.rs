@@ -51,6 +51,7 @@ fn begin(observer: &Arc<Observer>, request: &Request) -> Arc<Observation> {
     let agent = agent.and_then(|agent| agent.to_str().ok());
     let peer = request.extensions().get::<Peer>();
     let head = Head {
+        scheme: scheme(peer),
         method: method_name(request.method()),
         route: route.map_or(OTHER, MatchedPath::as_str).to_owned(),
         path: request.uri().path().to_owned(),
@@ -81,6 +82,13 @@ fn method_name(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         Method::PATCH => "PATCH",
         _ => "_OTHER",
+    }
+}
+
+fn scheme(peer: Option<&Peer>) -> &'static str {
+    match peer {
+        Some(peer) if peer.is_encrypted => "https",
+        _ => "http",
     }
 }
 
@@ -184,5 +192,24 @@ impl Drop for Sent {
     fn drop(&mut self) {
         // A body of known length is not asked again after its last byte.
         self.ending.is_whole |= self.body.is_end_stream();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        let peer = |is_encrypted| Peer {
+            address: Ipv4Addr::LOCALHOST.into(),
+            is_encrypted,
+            identity: None,
+        };
+        assert_eq!(scheme(Some(&peer(true))), "https");
+        assert_eq!(scheme(Some(&peer(false))), "http");
+        assert_eq!(scheme(None), "http");
     }
 }

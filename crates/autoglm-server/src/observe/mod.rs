@@ -26,6 +26,7 @@ use request::Head;
 pub(crate) use backend::measured;
 pub(crate) use call::{Call, Operation};
 pub use clock::Clock;
+pub use current::traceparent;
 pub(crate) use current::{Waits, carried, note_failure, note_model};
 pub(crate) use layer::observe;
 pub(crate) use request::{Noted, Observation};

@@ -24,6 +24,8 @@ pub(crate) struct Head {
     pub(crate) route: String,
     /// The path, without what is behind the question mark.
     pub(crate) path: String,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// The protocol's version.
     pub(crate) protocol: &'static str,
     /// The other end of the connection.

@@ -22,6 +22,7 @@ use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::fields::Fields;
 use crate::http::{json_response, with_origin};
+use crate::meaning::Question;
 use crate::work::{Plan, Running, Update, blocking};
 
 /// A request as its body has it.
@@ -45,9 +46,15 @@ pub(crate) async fn answer(
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
     let opened = Arc::clone(&app);
-    let (chat, plan) = blocking(move || Chat::open(&opened, &request, ticket)).await?;
+    let asking = client.owner().to_owned();
+    let open = move || {
+        let (chat, mut plan) = Chat::open(&opened, &request, ticket)?;
+        request.look_up(&opened, &asking, &mut plan);
+        Ok::<_, ServerError>((chat, plan))
+    };
+    let (chat, plan) = blocking(open).await?;
     let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
-    let is_remembered = running.is_remembered;
+    let origin = running.origin;
     let response = match stream {
         None => {
             let completions = running.completions().await?;
@@ -55,7 +62,7 @@ pub(crate) async fn answer(
         }
         Some(stream) => chat.stream(running, stream.include_usage),
     };
-    Ok(with_origin(response, is_remembered))
+    Ok(with_origin(response, origin))
 }
 
 impl ChatRequest {
@@ -80,6 +87,43 @@ impl ChatRequest {
             max_tokens,
             user,
         })
+    }
+}
+
+impl ChatRequest {
+    /// Looks the question up in the cache of meanings: where there is one answer, in words, that is
+    /// the same each time, and the last to speak is the user.
+    fn look_up(&self, app: &App, client: &str, plan: &mut Plan) {
+        let settings = &self.settings;
+        let is_open = self.format.is_none() && self.talk.options.tools.is_empty();
+        let is_one = settings.choices == 1 && !settings.decoding.logprobs;
+        let Some((last, before)) = self.talk.messages.split_last() else {
+            return;
+        };
+        if !(is_open && is_one && settings.is_repeatable() && last.role == "user") {
+            return;
+        }
+        let sampling = (
+            settings.sampling_of(0),
+            &settings.logit_bias,
+            &settings.stop,
+        );
+        let limits = (
+            self.max_tokens,
+            app.settings.answer_tokens,
+            settings.decoding,
+        );
+        let context = format!("{before:?} {:?} {sampling:?} {limits:?}", self.talk.options);
+        let model = plan.identity().to_owned();
+        plan.look_up(
+            app,
+            &Question {
+                model: &model,
+                client,
+                context,
+                text: &last.content,
+            },
+        );
     }
 }
 

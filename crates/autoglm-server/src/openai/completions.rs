@@ -50,7 +50,7 @@ pub(crate) async fn answer(
     let opened = Arc::clone(&app);
     let (work, plan) = blocking(move || Continuation::open(&opened, &request, ticket)).await?;
     let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
-    let is_remembered = running.is_remembered;
+    let origin = running.origin;
     let response = match stream {
         None => {
             let completions = running.completions().await?;
@@ -67,7 +67,7 @@ pub(crate) async fn answer(
             })
         }
     };
-    Ok(with_origin(response, is_remembered))
+    Ok(with_origin(response, origin))
 }
 
 impl CompletionsRequest {

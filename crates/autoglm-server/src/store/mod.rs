@@ -1,8 +1,11 @@
-//! What the server remembers, in one SQLite file: answers that may be given again, and responses
-//! that conversations go on from. Both are bounded; what was used longest ago goes first.
+//! What the server remembers, in one SQLite file: answers that may be given again, responses that
+//! conversations go on from, and which versions of models are live. Answers and responses are
+//! bounded; what was used longest ago goes first.
 
 mod answers;
+mod meanings;
 mod responses;
+mod versions;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,11 +16,16 @@ use rusqlite::Connection;
 use crate::ServerError;
 
 pub(crate) use answers::AnswerKey;
+pub(crate) use meanings::{Neighbour, Place};
 pub(crate) use responses::StoredResponse;
 
 /// What brings a file from the version of its place to the next. Entries are never changed once
 /// released, only added.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("versions.sql"),
+    include_str!("meanings.sql"),
+];
 
 /// How long a write waits for another process's.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -32,6 +40,8 @@ pub struct StoreLimits {
     pub answer_bytes: u64,
     /// Bytes of responses.
     pub response_bytes: u64,
+    /// Bytes of answers that may be given to questions of the same meaning.
+    pub meaning_bytes: u64,
 }
 
 impl Default for StoreLimits {
@@ -39,6 +49,7 @@ impl Default for StoreLimits {
         Self {
             answer_bytes: 256 << 20,
             response_bytes: 64 << 20,
+            meaning_bytes: 64 << 20,
         }
     }
 }
@@ -56,6 +67,7 @@ struct State {
     clock: i64,
     answer_bytes: u64,
     response_bytes: u64,
+    meaning_bytes: u64,
 }
 
 impl ServerStore {
@@ -127,15 +139,18 @@ impl State {
         let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
         let answer_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM answers")?;
         let response_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM responses")?;
+        let meaning_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM meanings")?;
         let clock = number(
             "SELECT max((SELECT coalesce(max(used), 0) FROM answers), \
-                        (SELECT coalesce(max(used), 0) FROM responses))",
+                        (SELECT coalesce(max(used), 0) FROM responses), \
+                        (SELECT coalesce(max(used), 0) FROM meanings))",
         )?;
         Ok(Self {
             connection,
             clock,
             answer_bytes: answer_bytes.cast_unsigned(),
             response_bytes: response_bytes.cast_unsigned(),
+            meaning_bytes: meaning_bytes.cast_unsigned(),
         })
     }
 

@@ -36,6 +36,7 @@ fn store(answer_bytes: u64) -> ServerStore {
     ServerStore::in_memory(StoreLimits {
         answer_bytes,
         response_bytes: 4_000,
+        ..StoreLimits::default()
     })
     .unwrap()
 }

@@ -8,7 +8,7 @@ use autoglm_task::Row;
 use autoglm_task::library::{Added, Entry};
 use autoglm_task::report::TaskReport;
 use autoglm_task::run::RunReport;
-use autoglm_task::store::Judgement;
+use autoglm_task::store::{Judgement, RunInfo};
 use autoglm_task::strategy::StrategyVersion;
 
 use crate::ServerError;
@@ -88,6 +88,12 @@ pub trait TaskDesk: Send + Sync {
     /// # Errors
     /// A task without a promotion, a store that fails.
     fn roll_back(&self, task: &str) -> Result<Option<i64>, ServerError>;
+
+    /// The task's runs, the latest first.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError>;
 
     /// How the task is doing, with the records of a run, or of its latest.
     ///

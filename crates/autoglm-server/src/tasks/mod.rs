@@ -10,6 +10,7 @@ mod query;
 mod report;
 mod routes;
 mod run;
+mod runs;
 mod strategies;
 mod told;
 

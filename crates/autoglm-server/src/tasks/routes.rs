@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::query::Parameters;
-use super::{examples, feedback, outline, report, run, strategies};
+use super::{examples, feedback, outline, report, run, runs, strategies};
 use crate::ServerError;
 use crate::app::App;
 use crate::client::Client;
@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/tasks/{task}/strategies/rollback", post(roll_back))
         .route("/v1/tasks/{task}/strategies/{id}", get(strategy))
         .route("/v1/tasks/{task}/strategies/{id}/promote", post(promote))
+        .route("/v1/tasks/{task}/runs", get(runs))
         .route("/v1/tasks/{task}/report", get(report))
 }
 
@@ -61,6 +62,10 @@ async fn add_example(State(app): Shared, Path(task): Task, Json(body): Json) -> 
 
 async fn remove_example(State(app): Shared, Path(part): Part) -> Answer {
     examples::remove(app, part).await
+}
+
+async fn runs(State(app): Shared, Path(task): Task, parameters: Parameters) -> Answer {
+    runs::list(app, task, parameters).await
 }
 
 async fn strategies(State(app): Shared, Path(task): Task) -> Answer {

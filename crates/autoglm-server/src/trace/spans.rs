@@ -134,7 +134,7 @@ impl Maker<'_> {
         attributes.text("http.request.method", Some(head.method));
         attributes.text("http.route", head.route());
         attributes.text("url.path", Some(head.path.as_str()));
-        attributes.text("url.scheme", Some("http"));
+        attributes.text("url.scheme", Some(head.scheme));
         attributes.text("network.protocol.version", Some(head.protocol));
         attributes.text("client.address", head.peer.map(|peer| peer.to_string()));
         attributes.text("user_agent.original", head.agent.as_deref());

@@ -87,6 +87,7 @@ fn versions_are_loaded_promoted_and_rolled_back() {
         let other = Arc::new(Scripted::answering("b"));
         let identity = source.to_owned();
         Ok(Loaded {
+            content: identity.clone(),
             identity,
             skill: Skill::Write(other),
         })

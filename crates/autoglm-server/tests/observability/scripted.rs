@@ -307,7 +307,16 @@ fn space() -> EmbeddingSpace {
 
 fn served(name: &str, skill: Skill) -> Version {
     let identity = name.to_owned();
-    Version::first(name, name, Loaded { identity, skill }, UNIX_EPOCH)
+    Version::first(
+        name,
+        name,
+        Loaded {
+            content: identity.clone(),
+            identity,
+            skill,
+        },
+        UNIX_EPOCH,
+    )
 }
 
 /// Time stands still by the calendar, and random numbers are 1, 2, 3, …, spread over all bits.

@@ -278,7 +278,16 @@ fn app(model: &Arc<Model>) -> App {
     let served = |name: &str, backend: Arc<dyn Backend>| {
         let identity = name.to_owned();
         let skill = Skill::Write(backend);
-        Version::first(name, name, Loaded { identity, skill }, UNIX_EPOCH)
+        Version::first(
+            name,
+            name,
+            Loaded {
+                content: identity.clone(),
+                identity,
+                skill,
+            },
+            UNIX_EPOCH,
+        )
     };
     let tiny: Arc<dyn Backend> = Arc::<Model>::clone(model);
     let models = vec![

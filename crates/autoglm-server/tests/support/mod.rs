@@ -327,7 +327,16 @@ fn launch(
     let served = |name: &str, skill| {
         let identity = format!("{name} 1");
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Version::first(name, "first", Loaded { identity, skill }, at)
+        Version::first(
+            name,
+            "first",
+            Loaded {
+                content: identity.clone(),
+                identity,
+                skill,
+            },
+            at,
+        )
     };
     let models = vec![
         served("scripted", Skill::Write(model)),

@@ -28,7 +28,7 @@ use autoglm_task::learn::Giver;
 use autoglm_task::library::{Added, Entry, Library, Source, labelled};
 use autoglm_task::report::{TaskReport, Wanted, collect};
 use autoglm_task::run::{Job, Resume, RunReport, RunSettings};
-use autoglm_task::store::{FeedbackStore, RunId, SqliteStore};
+use autoglm_task::store::{FeedbackStore, RunId, RunInfo, SqliteStore, Store as _};
 use autoglm_task::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyStore, StrategyVersion,
 };
@@ -362,6 +362,11 @@ impl TaskDesk for Desk {
     fn roll_back(&self, task: &str) -> Result<Option<i64>, ServerError> {
         let key = StrategyKey::of(self.spec(task));
         Ok(self.store().roll_back(&key)?.map(|id| id.0))
+    }
+
+    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError> {
+        let runs = self.store().runs()?.into_iter();
+        Ok(runs.filter(|run| run.spec.name == task).collect())
     }
 
     fn report(&self, task: &str, run: Option<i64>) -> Result<TaskReport, ServerError> {

@@ -411,3 +411,36 @@ fn a_server_without_tasks_says_so() {
     assert_eq!(server.get("/v1/tasks").body["data"], json!([]));
     assert_eq!(server.get(REVIEWS).status, 404);
 }
+
+#[test]
+fn runs_are_listed_the_latest_first() {
+    let (_, server) = server();
+    assert_eq!(server.get(&reviews("/runs")).body["total"], 0);
+    for text in ["很好", "很差", "一般"] {
+        run(&server, &json!({"record": {"text": text}}));
+    }
+    let list = server.get(&reviews("/runs?limit=2")).body;
+    assert_eq!(
+        (&list["total"], &list["has_more"]),
+        (&json!(3), &json!(true))
+    );
+    let ids: Vec<i64> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["id"].as_i64().unwrap())
+        .collect();
+    assert!(ids.len() == 2 && ids[0] > ids[1], "{ids:?}");
+    let newest = &list["data"][0];
+    assert_eq!(newest["status"], "finished");
+    assert_eq!(
+        (&newest["records"], &newest["errors"]),
+        (&json!(1), &json!(0))
+    );
+    // What the desk says of records that came in a request.
+    assert_eq!(newest["source"], "-");
+    // Another task's runs are its own.
+    assert_eq!(server.get("/v1/tasks/places/runs").body["total"], 0);
+    assert_eq!(server.get("/v1/tasks/nothing/runs").status, 404);
+    assert_eq!(server.get(&reviews("/runs?limit=x")).status, 400);
+}

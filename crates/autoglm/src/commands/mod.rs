@@ -33,4 +33,5 @@ pub mod strategy;
 pub(crate) mod task;
 pub(crate) mod teach;
 pub mod tokenize;
+mod versions;
 pub(crate) mod workbench;

@@ -15,13 +15,15 @@ use serde_json::json;
 
 use crate::commands::bench::{self, BenchArgs};
 use crate::commands::quantize::{self, QuantizeArgs};
+use crate::commands::versions::{self, NamedArgs, UpdateArgs, VersionsArgs};
 use crate::engine::{CacheTypeName, adapter_bytes};
 use crate::environment;
 use crate::models::{
     DEFAULTS, HubFile, ModelStore, Need, Standing, StoreError, StoredModel, name_of,
 };
 
-/// List, fetch, describe, check, quantise and measure models.
+/// List, fetch, describe, check, quantise and measure models; change the versions that a server has
+/// of them.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -36,6 +38,10 @@ enum ModelCommand {
     Verify(VerifyArgs),
     Quantize(QuantizeArgs),
     Bench(BenchArgs),
+    Versions(VersionsArgs),
+    Update(UpdateArgs),
+    Promote(NamedArgs),
+    Rollback(NamedArgs),
 }
 
 /// List the models that are here, and the defaults that can be fetched.
@@ -132,6 +138,10 @@ pub fn run(args: &ModelArgs, home: &Path) -> anyhow::Result<()> {
         ModelCommand::Info(args) => info(args, &store, &mut out),
         ModelCommand::Verify(args) => verify(args, &store, &mut out),
         ModelCommand::Quantize(args) => quantize::run(args, &store, &mut out),
+        ModelCommand::Versions(args) => versions::list(args, &mut out),
+        ModelCommand::Update(args) => versions::update(args, &mut out),
+        ModelCommand::Promote(args) => versions::promote(args, &mut out),
+        ModelCommand::Rollback(args) => versions::roll_back(args, &mut out),
         ModelCommand::Bench(args) => bench::run(args, &store.find(&args.model)?, &mut out),
     }
 }

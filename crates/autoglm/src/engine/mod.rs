@@ -21,7 +21,7 @@ use clap::Args;
 pub use local::{CacheTypeName, LocalArgs, available_threads, quantized_type};
 pub(crate) use local::{adapter_bytes, size};
 pub(crate) use pool::Pool;
-pub use remote::RemoteArgs;
+pub use remote::{RemoteArgs, ServerArgs};
 
 use crate::models::Need;
 

@@ -10,18 +10,59 @@ use std::time::Duration;
 use anyhow::Context;
 use autoglm_engine::remote::{
     Address, ApiKey, PromptForm, RateLimits, RemoteEngine, RemoteSettings, RetrySettings,
-    ScoringWay, SystemClock,
+    ScoringWay, SystemClock, call,
 };
 use autoglm_task::file::{ServerPrompts, ServerScoring, ServerSettings};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::environment;
 
 /// The engine on this machine by its name on the command line.
 const LOCAL: &str = "local";
 
+/// How long a server may take to load a model.
+const LOADING: Duration = Duration::from_mins(30);
+
 /// Bytes that are read of a file with a key or with certificates at most.
 const FILE_LIMIT_BYTES: u64 = 4 << 20;
+
+/// A running `autoglm serve` that a command changes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerArgs {
+    /// The address of the server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    server: Address,
+    /// Read the key of an administrator from a file; else `AUTOGLM_API_KEY` holds it.
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Send the key even unencrypted to another machine.
+    #[arg(long)]
+    plain_key: bool,
+    /// Trust the authorities whose certificates are in this PEM file, in place of the usual ones.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Asks the server: posts a body, or gets where there is none.
+    ///
+    /// # Errors
+    /// A key or file that cannot be used, a server that does not answer or refuses.
+    pub fn call(&self, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let usual = RemoteSettings::new(self.server.clone());
+        let settings = RemoteSettings {
+            key: key(self.api_key_file.as_deref())?,
+            plain_key: self.plain_key,
+            authorities: self.ca_file.as_deref().map(read).transpose()?,
+            // A large model takes its time to be loaded and examined.
+            silence: LOADING,
+            ..usual
+        };
+        Ok(call(&settings, path, body)?)
+    }
+}
 
 /// A server in place of a model on this machine.
 #[derive(Debug, Clone, Default, Args)]
@@ -239,6 +280,8 @@ impl RemoteArgs {
             silence: silence.unwrap_or(usual.silence),
             thinking,
             seed: RandomState::new().hash_one(std::process::id()),
+            // Requests that the server answers with the help of another one are one trace.
+            trace: autoglm_server::traceparent,
             ..usual
         };
         Ok(RemoteEngine::open(
@@ -250,18 +293,11 @@ impl RemoteArgs {
     /// The key: that of the file, else that of the environment. The environment's key was not
     /// meant for a server that somebody's task file names.
     fn key(&self, address: &Address) -> anyhow::Result<Option<ApiKey>> {
-        if let Some(file) = &self.api_key_file {
-            let text = String::from_utf8(read(file)?);
-            let text = text
-                .ok()
-                .context("the file with the server's key is no text")?;
-            return Ok(Some(ApiKey::new(&text)?));
-        }
-        if self.is_of_task && !address.is_loopback() {
+        let is_foreign = self.is_of_task && !address.is_loopback();
+        if is_foreign && self.api_key_file.is_none() {
             return Ok(None);
         }
-        let key = environment::api_key().map(|text| ApiKey::new(&text));
-        Ok(key.transpose()?)
+        key(self.api_key_file.as_deref())
     }
 }
 
@@ -282,6 +318,18 @@ impl ScoringChoice {
             Self::Votes => ScoringWay::Votes,
         }
     }
+}
+
+/// The key in a file, else that of the environment.
+fn key(file: Option<&Path>) -> anyhow::Result<Option<ApiKey>> {
+    let text = match file {
+        Some(file) => {
+            let text = String::from_utf8(read(file)?).ok();
+            Some(text.context("the file with the server's key is no text")?)
+        }
+        None => environment::api_key(),
+    };
+    Ok(text.map(|text| ApiKey::new(&text)).transpose()?)
 }
 
 /// A small file.

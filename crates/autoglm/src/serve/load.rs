@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
@@ -31,6 +31,35 @@ pub(crate) struct ModelPlan {
     pub(crate) prefixes: Option<Arc<KeptPrefixes>>,
     /// Models that are open, tasks' included.
     pub(crate) pool: Arc<Pool>,
+    /// The content of models that are open.
+    pub(crate) contents: Arc<Contents>,
+}
+
+/// The hashes of models' files, each for as long as its model is open: the pool gives a model again
+/// only while its files are as they were, and what is in memory does not change.
+#[derive(Default)]
+pub(crate) struct Contents(Mutex<Vec<(Weak<LocalEngine>, String)>>);
+
+impl Contents {
+    /// The hash of the files that an engine was loaded from.
+    fn of(&self, engine: &Arc<LocalEngine>, path: &Path) -> io::Result<String> {
+        let known = self.lock().iter().find_map(|(model, hash)| {
+            let is_it = std::ptr::eq(model.as_ptr(), Arc::as_ptr(engine));
+            is_it.then(|| hash.clone())
+        });
+        if let Some(hash) = known {
+            return Ok(hash);
+        }
+        let hash = content_hash(path)?;
+        let mut all = self.lock();
+        all.retain(|(model, _)| model.strong_count() > 0);
+        all.push((Arc::downgrade(engine), hash.clone()));
+        Ok(hash)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Weak<LocalEngine>, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A model with the name that it is served by.
@@ -45,13 +74,13 @@ pub(crate) struct Named {
 /// No such model, or one that is not usable.
 pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow::Result<Named> {
     let path = resolve_model(&plan.home, model, need)?;
-    let hash =
-        content_hash(&path).with_context(|| format!("cannot read the model {}", path.display()))?;
     let args = LocalArgs {
         model: Some(path.display().to_string()),
         ..plan.args.clone()
     };
     let engine = plan.pool.open(&args, &plan.home, need)?;
+    let hash = plan.contents.of(&engine, &path);
+    let hash = hash.with_context(|| format!("cannot read the model {}", path.display()))?;
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
     let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
     let identity = format!("{hash} {settings} {adapter:?}");
@@ -60,6 +89,7 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
         loaded: Loaded {
             skill: skill(engine, &identity, plan.prefixes.as_deref()),
             identity,
+            content: hash,
         },
     })
 }

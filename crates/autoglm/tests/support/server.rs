@@ -26,7 +26,12 @@ pub struct Server {
 impl Server {
     pub fn start(desk: &Desk, args: &[&str]) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
-        let mut process = desk.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(desk.command(&args))
+    }
+
+    /// A server that a command starts.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(process.stderr.take().unwrap());
         let (mut line, mut told) = (String::new(), String::new());
         let url = loop {

@@ -78,7 +78,7 @@ pub(crate) async fn answer(
     let (talk, plan) =
         blocking(move || Conversation::open(&opened, &asking, request, ticket)).await?;
     let running = plan.begin(&app, &client, ticket, is_streamed).await?;
-    let is_remembered = running.is_remembered;
+    let origin = running.origin;
     let response = if is_streamed {
         stream(talk, app, running)
     } else {
@@ -86,7 +86,7 @@ pub(crate) async fn answer(
         let told = blocking(move || talk.conclude(&app, &completions)).await?;
         json_response(&told)
     };
-    Ok(with_origin(response, is_remembered))
+    Ok(with_origin(response, origin))
 }
 
 /// A response that is remembered.

@@ -3,7 +3,7 @@
 mod access;
 mod telemetry;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as HandedSocket};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,16 @@ use std::time::Duration;
 use anyhow::Context;
 use autoglm_model::QuantizedType;
 use autoglm_server::{
-    AdmissionLimits, App, ConnectionLimits, Loaded, Loader, ServerError, ServerStore, Settings,
-    Skill, StoreLimits, TimeLimits, Version, guarded, listen, serve, serve_tls,
+    AdmissionLimits, App, ConnectionLimits, Loaded, Loader, MeaningSettings, ServerError,
+    ServerStore, Settings, Skill, StoreLimits, TimeLimits, Version, adopt, guarded, listen, serve,
+    serve_tls,
 };
 use autoglm_spec::Cancel;
 use clap::Args;
+use tokio::net::TcpListener;
 
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
+use crate::environment;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 use crate::serve::{Desk, KeptPrefixes, ModelPlan, load, surroundings, tell};
@@ -42,7 +45,7 @@ pub struct ServeArgs {
     /// A task that is served: its file, or its words. May be given several times.
     #[arg(long, short = 't', value_name = "TASK")]
     task: Vec<String>,
-    /// Where to listen.
+    /// Where to listen, unless a service manager hands a socket over (`LISTEN_FDS`).
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     #[command(flatten)]
@@ -68,6 +71,14 @@ pub struct ServeArgs {
     /// keeps none.
     #[arg(long, value_name = "SIZE", value_parser = size_or_none, default_value = "256M")]
     answer_cache: u64,
+    /// Give answers again to questions of the same meaning, of which at most this share may be
+    /// answered wrongly, such as 0.01. Learns what is the same while the server runs; wants a model
+    /// that makes vectors.
+    #[arg(long, value_name = "ERROR", value_parser = error_share)]
+    semantic_cache: Option<f64>,
+    /// Give a client what was answered to another one's question of the same meaning.
+    #[arg(long, requires = "semantic_cache")]
+    semantic_across_keys: bool,
     /// Bytes of computed prompts that are kept in the data folder while no server runs, so that the
     /// next one need not compute them again; 0 keeps none.
     #[arg(long, value_name = "SIZE", value_parser = size_or_none, default_value = "0")]
@@ -100,9 +111,10 @@ pub struct ServeArgs {
 /// # Errors
 /// A model that cannot be used, or an address that cannot be listened at.
 pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
+    let door = Door::of(args)?;
     let cancel = cancel_on_interrupt();
     // What is wrong with these is told before models are loaded.
-    let access = args.access.open(args.listen)?;
+    let access = args.access.open(door.address)?;
     let plan = args.plan(home);
     let prefixes = plan.prefixes.clone();
     let versions = args.versions(&plan)?;
@@ -117,12 +129,24 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
         .remembering(store)
         .with_tasks(Arc::new(desk))
         .loading(loader(plan));
+    let app = match args.meanings() {
+        Some(settings) => app
+            .answering_by_meaning(settings)
+            .context("--semantic-cache")?,
+        None => app,
+    };
+    for remark in app
+        .resume()
+        .context("cannot go on with the versions that were live")?
+    {
+        tell(&remark);
+    }
     let app = Arc::new(app);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the server's threads")?;
-    let cut = runtime.block_on(answer(args, Arc::clone(&app), access, cancel))?;
+    let cut = runtime.block_on(answer(args, door, Arc::clone(&app), (access, cancel)))?;
     let sent = log.close(&app);
     // What is still being computed for requests that were cut is of no use.
     runtime.shutdown_background();
@@ -142,15 +166,46 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where connections come from.
+struct Door {
+    address: SocketAddr,
+    /// The socket, where a service manager has opened it.
+    handed: Option<HandedSocket>,
+}
+
+impl Door {
+    /// A socket that was handed over goes before the address on the command line.
+    fn of(args: &ServeArgs) -> anyhow::Result<Self> {
+        let handed = environment::handed_socket()?;
+        let address = handed.as_ref().map(HandedSocket::local_addr);
+        let address = address.transpose();
+        let address = address.context("the socket that was handed over has no address")?;
+        Ok(Self {
+            address: address.unwrap_or(args.listen),
+            handed,
+        })
+    }
+
+    /// Begins to listen. Must be called in the runtime.
+    fn open(self, is_shared: bool) -> anyhow::Result<TcpListener> {
+        match self.handed {
+            Some(socket) => {
+                adopt(socket).context("cannot listen at the socket that was handed over")
+            }
+            None => listen(self.address, is_shared)
+                .with_context(|| format!("cannot listen at {}", self.address)),
+        }
+    }
+}
+
 /// Answers until the user stops it.
 async fn answer(
     args: &ServeArgs,
+    door: Door,
     app: Arc<App>,
-    access: Access,
-    cancel: Cancel,
+    (access, cancel): (Access, Cancel),
 ) -> anyhow::Result<usize> {
-    let listener = listen(args.listen, args.access.share_port)
-        .with_context(|| format!("cannot listen at {}", args.listen))?;
+    let listener = door.open(args.access.share_port)?;
     let scheme = if access.tls.is_some() {
         "https"
     } else {
@@ -194,6 +249,7 @@ impl ServeArgs {
             prefixes: (self.prefix_cache > 0)
                 .then(|| Arc::new(KeptPrefixes::new(home, self.prefix_cache))),
             pool: Arc::default(),
+            contents: Arc::default(),
         }
     }
 
@@ -242,6 +298,13 @@ impl ServeArgs {
         }
     }
 
+    fn meanings(&self) -> Option<MeaningSettings> {
+        Some(MeaningSettings {
+            error: self.semantic_cache?,
+            across_clients: self.semantic_across_keys,
+        })
+    }
+
     fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             grace: Duration::from_secs(self.grace),
@@ -253,6 +316,14 @@ impl ServeArgs {
 /// A size, or 0.
 fn size_or_none(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { size(text) }
+}
+
+/// A share between 0 and 1.
+fn error_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("want a number between 0 and 1, such as 0.01".to_owned()),
+    }
 }
 
 /// `NAME=MODEL`, or a model alone. A path may hold `=`, a name does not hold `/`.

@@ -12,7 +12,7 @@ use autoglm_task::learn::Giver;
 use autoglm_task::library::{Added, Entry, Library, Source, labelled};
 use autoglm_task::report::{TaskReport, Wanted, collect};
 use autoglm_task::run::RunReport;
-use autoglm_task::store::{FeedbackStore, NewFeedback, RunId, SqliteStore};
+use autoglm_task::store::{FeedbackStore, NewFeedback, RunId, RunInfo, SqliteStore, Store as _};
 use autoglm_task::strategy::{StrategyId, StrategyKey, StrategyStore, StrategyVersion};
 
 use super::served::{ServedTask, Workshop};
@@ -193,6 +193,13 @@ impl TaskDesk for Desk {
         let live = self.with_store(|store| Ok(store.roll_back(&key)?))?;
         served.renew_or_tell();
         Ok(live.map(|id| id.0))
+    }
+
+    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError> {
+        self.with_store(|store| {
+            let runs = store.runs()?.into_iter();
+            Ok(runs.filter(|run| run.spec.name == task).collect())
+        })
     }
 
     fn report(&self, task: &str, run: Option<i64>) -> Result<TaskReport, ServerError> {

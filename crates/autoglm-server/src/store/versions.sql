@@ -1,0 +1,4 @@
+CREATE TABLE versions (
+    name TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
