@@ -12,6 +12,7 @@ use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
 use crate::hex::hex as digits;
+use crate::knowledge::KnowledgeDesk;
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
 use crate::observe::{Observer, Telemetry, measured, note_model};
@@ -71,6 +72,8 @@ pub struct App {
     pub(crate) store: Option<Arc<ServerStore>>,
     /// Where tasks are worked on, if any are served.
     pub(crate) tasks: Option<Arc<dyn TaskDesk>>,
+    /// Where collections of documents are kept, if any are served.
+    pub(crate) knowledge: Option<Arc<dyn KnowledgeDesk>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -111,6 +114,7 @@ impl App {
             stopping: AtomicBool::new(false),
             store: None,
             tasks: None,
+            knowledge: None,
         }
     }
 
@@ -125,6 +129,13 @@ impl App {
     #[must_use]
     pub fn with_tasks(mut self, desk: Arc<dyn TaskDesk>) -> Self {
         self.tasks = Some(desk);
+        self
+    }
+
+    /// The application with collections of documents.
+    #[must_use]
+    pub fn with_knowledge(mut self, desk: Arc<dyn KnowledgeDesk>) -> Self {
+        self.knowledge = Some(desk);
         self
     }
 

@@ -36,6 +36,10 @@ pub(crate) struct ServerMetrics {
     pub(crate) cache_misses: IntCounterVec,
     /// What answers of the cache had cost when they were made.
     pub(crate) cache_saved: CounterVec,
+    /// Searches of collections of documents, by collection.
+    pub(crate) searches: IntCounterVec,
+    /// Questions to collections of documents, by collection and outcome.
+    pub(crate) questions: IntCounterVec,
     /// What was sent by OTLP, by signal.
     pub(crate) exported: IntCounterVec,
     /// What was not, by signal and reason.
@@ -63,6 +67,8 @@ impl ServerMetrics {
             cache_hits: made.counter(CACHE_HITS, CACHE),
             cache_misses: made.counter(CACHE_MISSES, CACHE),
             cache_saved: made.seconds(CACHE_SAVED, CACHE),
+            searches: made.counter(SEARCHES, &["collection"]),
+            questions: made.counter(QUESTIONS, &["collection", "outcome"]),
             exported: made.counter(EXPORTED, &["signal"]),
             dropped: made.counter(DROPPED, &["signal", "reason"]),
         }
@@ -138,6 +144,14 @@ const CACHE_MISSES: Named = (
 const CACHE_SAVED: Named = (
     "autoglm_response_cache_saved_seconds_total",
     "What the answers that a cache had took when they were made, less what the hits took.",
+);
+const SEARCHES: Named = (
+    "autoglm_knowledge_searches_total",
+    "Searches of collections of documents, those for conversations included.",
+);
+const QUESTIONS: Named = (
+    "autoglm_knowledge_questions_total",
+    "Questions to collections of documents, by outcome (answered, nothing-found, not-covered, model-says, not-supported).",
 );
 const EXPORTED: Named = (
     "autoglm_telemetry_exported_total",

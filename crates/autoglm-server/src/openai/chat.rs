@@ -17,11 +17,13 @@ use super::tools::{Tools, take_tools};
 use super::usage::usage_of;
 use crate::ServerError;
 use crate::app::{App, Ticket};
+use crate::auth::Reach;
 use crate::backend::{Backend, Talk};
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::fields::Fields;
 use crate::http::{json_response, with_origin};
+use crate::knowledge::{Ground, GroundOrder, ground, take_ground};
 use crate::work::{Plan, Running, Update, blocking};
 
 /// A request as its body has it.
@@ -32,20 +34,30 @@ pub(super) struct ChatRequest {
     format: Option<Constraint>,
     max_tokens: Option<usize>,
     user: Option<String>,
+    knowledge: Option<GroundOrder>,
 }
 
 /// Answers a request.
 pub(crate) async fn answer(
     app: Arc<App>,
-    client: Client,
+    (client, reach): (Client, Option<&Reach>),
     body: Value,
 ) -> Result<Response, ServerError> {
     let ticket = app.ticket();
-    let request = ChatRequest::take(Fields::of(body, "")?, &ticket)?;
+    let mut request = ChatRequest::take(Fields::of(body, "")?, &ticket)?;
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
+    let ground = match request.knowledge.take() {
+        Some(order) => {
+            let who = (&app, &client, reach);
+            let model = (request.model.as_deref(), &ticket);
+            Some(ground(who, order, &mut request.talk.messages, model).await?)
+        }
+        None => None,
+    };
     let opened = Arc::clone(&app);
-    let (chat, plan) = blocking(move || Chat::open(&opened, &request, ticket)).await?;
+    let (mut chat, plan) = blocking(move || Chat::open(&opened, &request, ticket)).await?;
+    chat.ground = ground;
     let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
     let is_remembered = running.is_remembered;
     let response = match stream {
@@ -70,6 +82,7 @@ impl ChatRequest {
         let thinking = take_thinking(&mut body)?;
         let max_tokens = take_max_tokens(&mut body)?;
         let user = take_user(&mut body)?;
+        let knowledge = take_ground(&mut body)?;
         take_what_holds_anyway(&mut body)?;
         body.finish()?;
         Ok(Self {
@@ -79,6 +92,7 @@ impl ChatRequest {
             format,
             max_tokens,
             user,
+            knowledge,
         })
     }
 }
@@ -181,6 +195,8 @@ struct Chat {
     backend: Arc<dyn Backend>,
     parser: AnswerParser,
     choices: usize,
+    /// The documents that it rests on, where some were asked for.
+    ground: Option<Ground>,
 }
 
 impl Chat {
@@ -208,6 +224,7 @@ impl Chat {
             backend: Arc::clone(&backend),
             parser: reading.parser,
             choices: settings.choices,
+            ground: None,
         };
         let requests = (0..settings.choices).map(one).collect();
         let repeatable = settings.is_repeatable();
@@ -223,6 +240,9 @@ impl Chat {
         let choices = numbered.map(|(index, completion)| self.choice(index, completion));
         let mut answer = self.frame("chat.completion", &choices.collect::<Vec<_>>());
         answer["usage"] = usage_of(completions);
+        if let Some(ground) = &self.ground {
+            answer["knowledge"] = ground.told();
+        }
         answer
     }
 
@@ -241,6 +261,9 @@ impl Chat {
     fn choice(&self, index: usize, completion: &Completion) -> Value {
         let answer = self.parser.clone().parse(&completion.text);
         let mut message = json!({"role": "assistant", "content": answer.content, "refusal": null});
+        if let Some(ground) = &self.ground {
+            message["citations"] = ground.citations(&answer.content);
+        }
         if !answer.reasoning.is_empty() {
             message["reasoning_content"] = Value::String(answer.reasoning);
         }
@@ -347,7 +370,10 @@ impl ChatStream {
     /// Who speaks in each choice.
     fn beginnings(&self) -> Vec<Event> {
         let one = |index| {
-            let delta = json!({"role": "assistant", "content": "", "refusal": null});
+            let mut delta = json!({"role": "assistant", "content": "", "refusal": null});
+            if let Some(ground) = &self.chat.ground {
+                delta["knowledge"] = ground.told();
+            }
             self.event(index, &delta, &Value::Null, None)
         };
         (0..self.choices.len()).map(one).collect()
@@ -401,7 +427,12 @@ impl ChatStream {
             events.extend(self.chunk(index, pieces, &Value::Null));
             let has_calls = self.choices[index].calls > 0;
             let finish = finish_reason(completion.finish, has_calls);
-            events.push(self.event(index, &json!({}), &Value::Null, Some(finish)));
+            let mut delta = json!({});
+            if let Some(ground) = &self.chat.ground {
+                let answer = self.chat.parser.clone().parse(&completion.text);
+                delta["citations"] = ground.citations(&answer.content);
+            }
+            events.push(self.event(index, &delta, &Value::Null, Some(finish)));
         }
         if self.include_usage {
             let mut frame = self.chat.frame("chat.completion.chunk", &[]);
