@@ -19,7 +19,7 @@ use autoglm_retrieve::search::{Ranked, SearchSettings, Searcher};
 use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_spec::Cancel;
 
-/// Passages of a small collection: those of one article of XQuAD.
+/// Passages of a small collection: those of one article of `XQuAD`.
 const FEW: usize = 5;
 /// Passages that an answer is made from.
 const SHOWN: usize = 3;
