@@ -32,7 +32,7 @@ impl SearchOrder {
         let order = Self {
             collection: body.need_text("collection")?,
             query: body.need_text("query")?,
-            settings: take_search(&mut body, MOST_PASSAGES, SearchSettings::default())?,
+            settings: take_search(&mut body, MOST_PASSAGES, &SearchSettings::default())?,
         };
         body.finish()?;
         Ok(order)
@@ -109,7 +109,7 @@ fn take_sources(body: &mut Fields) -> Result<(SearchSettings, AnswerSettings), S
         limit: answer.passages,
         ..SearchSettings::default()
     };
-    let search = take_search(body, MOST_SOURCES, defaults)?;
+    let search = take_search(body, MOST_SOURCES, &defaults)?;
     answer.passages = search.limit;
     if let Some(tokens) = body.whole("source_tokens", (1, MOST_TOKENS))? {
         answer.context_tokens = tokens as usize;
@@ -120,7 +120,7 @@ fn take_sources(body: &mut Fields) -> Result<(SearchSettings, AnswerSettings), S
 fn take_search(
     body: &mut Fields,
     most: u64,
-    defaults: SearchSettings,
+    defaults: &SearchSettings,
 ) -> Result<SearchSettings, ServerError> {
     let limit = body.whole("top_k", (1, most))?;
     let words = body.number("words_weight", (0.0, 1.0))?;
@@ -132,7 +132,7 @@ fn take_search(
         dense_weight: meaning.unwrap_or(defaults.dense_weight),
         diversity: diversity.unwrap_or(defaults.diversity),
         filter: take_filter(body)?,
-        ..defaults
+        ..defaults.clone()
     })
 }
 
