@@ -36,7 +36,7 @@ impl Shelf {
     /// Puts another text in the place of a collection's document.
     pub fn change(&self, collection: &str, text: &str) {
         let (_, store) = self.0.iter().find(|(name, _)| name == collection).unwrap();
-        put(&mut *store.lock().unwrap(), collection, text, None);
+        put(&mut store.lock().unwrap(), collection, text, None);
     }
 }
 
