@@ -1,5 +1,11 @@
 //! Collections of documents over HTTP.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "a test may panic, that is how it fails"
+)]
+
 mod desk;
 #[path = "../support/mod.rs"]
 mod support;
