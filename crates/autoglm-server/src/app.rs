@@ -12,6 +12,7 @@ use crate::ServerError;
 use crate::admission::{Admission, AdmissionLimits, Occupancy};
 use crate::backend::{Backend, Skill};
 use crate::hex::hex as digits;
+use crate::knowledge::KnowledgeDesk;
 use crate::meaning::{MeaningSettings, Meanings};
 use crate::metrics::Metrics;
 use crate::models::{HealthLimits, Loader, Models, Version};
@@ -74,6 +75,8 @@ pub struct App {
     pub(crate) meanings: Option<Meanings>,
     /// Where tasks are worked on, if any are served.
     pub(crate) tasks: Option<Arc<dyn TaskDesk>>,
+    /// Where collections of documents are kept, if any are served.
+    pub(crate) knowledge: Option<Arc<dyn KnowledgeDesk>>,
 }
 
 /// A number for one request: what its answer is called, and its random seed.
@@ -115,6 +118,7 @@ impl App {
             store: None,
             meanings: None,
             tasks: None,
+            knowledge: None,
         }
     }
 
@@ -145,6 +149,13 @@ impl App {
     #[must_use]
     pub fn with_tasks(mut self, desk: Arc<dyn TaskDesk>) -> Self {
         self.tasks = Some(desk);
+        self
+    }
+
+    /// The application with collections of documents.
+    #[must_use]
+    pub fn with_knowledge(mut self, desk: Arc<dyn KnowledgeDesk>) -> Self {
+        self.knowledge = Some(desk);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use autoglm_retrieve::RetrieveError;
 use autoglm_spec::{Blame, Blamed, EngineError};
 use autoglm_task::TaskError;
 
@@ -198,6 +199,20 @@ pub enum ServerError {
         /// Why not.
         why: String,
     },
+    /// A collection of documents that is not served.
+    #[error("there is no collection {name:?} here; GET /v1/knowledge lists them")]
+    NoSuchCollection {
+        /// What was asked for.
+        name: String,
+    },
+    /// A collection of documents cannot be searched or asked.
+    #[error("the collection {collection:?} cannot be used")]
+    Knowledge {
+        /// The collection.
+        collection: String,
+        /// Why not.
+        source: RetrieveError,
+    },
     /// The server's memory fails.
     #[error("the server's store failed")]
     Store {
@@ -253,7 +268,8 @@ impl Blamed for ServerError {
             | Self::NoScope { .. }
             | Self::NotForClient { .. }
             | Self::OtherSite
-            | Self::NoSuchTask { .. } => Blame::Caller,
+            | Self::NoSuchTask { .. }
+            | Self::NoSuchCollection { .. } => Blame::Caller,
             Self::Busy { .. }
             | Self::Limited { .. }
             | Self::Deadline { .. }
@@ -265,6 +281,7 @@ impl Blamed for ServerError {
                 Blame::Data
             }
             Self::Task { source, .. } => source.blame(),
+            Self::Knowledge { source, .. } => source.blame(),
             Self::Engine(error) => error.blame(),
             Self::Bug { .. } => Blame::Bug,
         }
@@ -299,7 +316,8 @@ impl ServerError {
             Self::NoSuchModel { .. }
             | Self::NoSuchPath { .. }
             | Self::NoSuchResponse { .. }
-            | Self::NoSuchTask { .. } => 404,
+            | Self::NoSuchTask { .. }
+            | Self::NoSuchCollection { .. } => 404,
             Self::Task { source, .. } if is_absent(source) => 404,
             Self::Task { source, .. } if matches!(**source, TaskError::NothingPromoted { .. }) => {
                 409
@@ -341,13 +359,21 @@ impl ServerError {
             Self::CannotLoad { .. } => "unloadable_version",
             Self::Conflict { .. } => "conflict",
             Self::NoSuchTask { .. } => "task_not_found",
+            Self::NoSuchCollection { .. } => "collection_not_found",
             Self::TaskUnready { .. } => "task_unready",
             Self::Limited { .. } => "rate_limit_exceeded",
             Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired { .. } => "invalid_api_key",
             Self::NoScope { .. } | Self::NotForClient { .. } => "insufficient_permissions",
             Self::OtherSite => "forbidden",
             Self::Deadline { .. } => "deadline_exceeded",
-            Self::Engine(EngineError::ContextExceeded { .. }) => "context_length_exceeded",
+            Self::Engine(EngineError::ContextExceeded { .. })
+            | Self::Knowledge {
+                source:
+                    RetrieveError::Engine {
+                        source: EngineError::ContextExceeded { .. },
+                    },
+                ..
+            } => "context_length_exceeded",
             _ => return None,
         })
     }

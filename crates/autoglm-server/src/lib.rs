@@ -1,6 +1,8 @@
-//! Models and tasks over HTTP: OpenAI's endpoints, the task API, and what operating them takes.
+//! Models, tasks and documents over HTTP: OpenAI's endpoints, the task API, knowledge, and what
+//! operating them takes.
 //!
-//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`], tasks as [`TaskDesk`]; time and randomness are arguments.
+//! Knows models only as [`Backend`] and [`autoglm_spec::Embed`], tasks as [`TaskDesk`], collections of
+//! documents as [`KnowledgeDesk`]; time and randomness are arguments.
 
 mod admin;
 mod admission;
@@ -14,6 +16,7 @@ mod events;
 mod fields;
 mod hex;
 mod http;
+mod knowledge;
 mod log;
 mod meaning;
 mod metrics;
@@ -39,6 +42,7 @@ pub use auth::{
 pub use backend::{Backend, Load, Reading, Skill, Talk, ToolChoice};
 pub use error::ServerError;
 pub use http::{ConnectionLimits, adopt, guarded, listen, router, serve, serve_tls};
+pub use knowledge::KnowledgeDesk;
 pub use log::{LogFormat, LogRecord, LogSink, LogWriter, Severity};
 pub use meaning::MeaningSettings;
 pub use metrics::{AnswerCache, Metrics};

@@ -414,8 +414,26 @@ pub(crate) async fn score(
     until(deadline, limits, work).await
 }
 
+/// Leave to work on a request, within its time.
+///
+/// # Errors
+/// [`ServerError::Deadline`], and as [`Client::admit`].
+pub(crate) async fn admitted(
+    app: &App,
+    client: &Client,
+    deadline: Instant,
+) -> Result<Permit, ServerError> {
+    let admitted = timeout_at(deadline, client.admit(&app.admission)).await;
+    admitted.map_err(|_| ServerError::Deadline {
+        limit: app.settings.times.request,
+    })?
+}
+
 /// Runs work on a thread of its own until it is done, its time is over, or nobody waits for it.
-async fn until<T: Send + 'static>(
+///
+/// # Errors
+/// The work's own, and [`ServerError::Deadline`].
+pub(crate) async fn until<T: Send + 'static>(
     deadline: Instant,
     limits: TimeLimits,
     work: impl FnOnce(&Cancel) -> Result<T, ServerError> + Send + 'static,

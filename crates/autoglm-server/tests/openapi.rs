@@ -9,6 +9,9 @@
 #[path = "tasks/desk.rs"]
 mod desk;
 
+#[path = "knowledge/desk.rs"]
+mod shelf;
+
 mod support;
 
 use std::sync::Arc;
@@ -20,7 +23,8 @@ use support::{Running, Scripted};
 
 const ROUTES: &str = concat!(
     include_str!("../src/http/routes.rs"),
-    include_str!("../src/tasks/routes.rs")
+    include_str!("../src/tasks/routes.rs"),
+    include_str!("../src/knowledge/routes.rs")
 );
 
 fn server() -> Running {
@@ -33,7 +37,10 @@ fn server() -> Running {
     });
     let desk = desk::Desk::new(Duration::ZERO);
     let model = Arc::new(Scripted::answering("{}"));
-    let server = support::start_equipped(model, |app| app.loading(loader).with_tasks(desk));
+    let shelf = shelf::Shelf::new(&support::Vowels::default());
+    let server = support::start_equipped(model, |app| {
+        app.loading(loader).with_tasks(desk).with_knowledge(shelf)
+    });
     // Feedback is about a run.
     let record = json!({"record": {"text": "很好"}});
     assert_eq!(

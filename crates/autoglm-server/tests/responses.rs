@@ -126,6 +126,7 @@ fn a_memory_that_is_full_forgets_what_is_oldest() {
     let limits = StoreLimits {
         answer_bytes: 0,
         response_bytes: 20_000,
+        meaning_bytes: 0,
     };
     let model = Arc::new(Scripted::answering("y"));
     let server = support::start_with(model, Settings::default(), limits);

@@ -21,7 +21,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("autoglm-task", &["autoglm-spec"]),
     (
         "autoglm-server",
-        &["autoglm-spec", "autoglm-token", "autoglm-task"],
+        &[
+            "autoglm-spec",
+            "autoglm-token",
+            "autoglm-retrieve",
+            "autoglm-task",
+        ],
     ),
     (
         "autoglm",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::compose::is_heading;
 use super::coverage::{stem, stems};
 use super::support::Support;
 use crate::passage::{PassageId, Place};
@@ -49,10 +50,9 @@ pub(super) fn sentences_of(written: &str, sources: &[Ranked], question: &str) ->
         .iter()
         .map(|source| stems(&source.passage.with_titles()))
         .collect();
-    let ranges = sentences(written);
     let mut found: Vec<Sentence> = Vec::new();
-    for range in ranges {
-        let (text, named) = without_marks(&written[range]);
+    for sentence in written_sentences(written) {
+        let (text, named) = without_marks(sentence);
         if content_words(&text).is_empty() {
             continue;
         }
@@ -70,12 +70,19 @@ pub(super) fn sentences_of(written: &str, sources: &[Ranked], question: &str) ->
                 overlap: chosen.map_or(0.0, overlap),
                 gain: None,
             },
-            citation: chosen.map(|at| citation(at, &sources[at], &words)),
+            citation: chosen.map(|at| citation(at, &sources[at], (&words, &text))),
             text,
             supported: false,
         });
     }
     found
+}
+
+/// The sentences of what a model wrote. Unlike in documents, a line ends one, too; and a line that
+/// repeats how a document is headed in the prompt says nothing.
+fn written_sentences(written: &str) -> impl Iterator<Item = &str> {
+    let lines = written.lines().filter(|line| !is_heading(line));
+    lines.flat_map(|line| sentences(line).into_iter().map(move |range| &line[range]))
 }
 
 /// The stems that a sentence says beyond what the question said; all of them where it says no more.
@@ -90,14 +97,20 @@ fn share(words: &HashSet<String>, own: &HashSet<String>) -> f64 {
     words.intersection(own).count() as f64 / words.len().max(1) as f64
 }
 
-fn citation(at: usize, source: &Ranked, words: &HashSet<String>) -> Citation {
+/// The place in a source of a sentence that says these words beyond its question. They count twice,
+/// so that a sentence that repeats the question is not quoted for one that answers it; of two with as
+/// many, the one is quoted that has more of the whole.
+fn citation(at: usize, source: &Ranked, (new, text): (&HashSet<String>, &str)) -> Citation {
     let passage = &source.passage;
+    let all = stems(text);
     let mut best = (0, passage.text.trim());
     for range in sentences(&passage.text) {
         let sentence = &passage.text[range];
-        let shared = words.intersection(&stems(sentence)).count();
-        if shared > best.0 {
-            best = (shared, sentence);
+        let own = stems(sentence);
+        let shared = |words: &HashSet<String>| words.intersection(&own).count();
+        let weight = shared(new) + shared(&all);
+        if weight > best.0 {
+            best = (weight, sentence);
         }
     }
     Citation {

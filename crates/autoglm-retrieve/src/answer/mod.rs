@@ -23,7 +23,7 @@ use crate::text::TextLanguage;
 
 pub(crate) use cite::is_borne_out;
 pub use cite::{Citation, Sentence};
-pub use compose::{Composed, compose};
+pub use compose::{Composed, Documents, compose};
 pub use coverage::coverage;
 pub use support::Support;
 
@@ -36,7 +36,7 @@ pub struct AnswerSettings {
     pub passages: usize,
     /// Tokens of the answer at most.
     pub answer_tokens: usize,
-    /// How much of a question a passage must cover for it to be answered, from 0 to 1.
+    /// How much of a question a passage must cover for it to be answered from it, from 0 to 1.
     pub min_coverage: f64,
     /// The same for questions in Chinese, of which pairs of characters are compared.
     pub min_coverage_chinese: f64,
@@ -54,10 +54,21 @@ impl Default for AnswerSettings {
             context_tokens: 1_200,
             passages: 3,
             answer_tokens: 96,
-            min_coverage: 0.53,
-            min_coverage_chinese: 0.27,
+            min_coverage: 0.56,
+            min_coverage_chinese: 0.3,
             min_overlap: 0.6,
             min_gain: 0.0,
+        }
+    }
+}
+
+impl AnswerSettings {
+    /// How much of a question a passage must cover.
+    fn wanted_coverage(&self, question: &str) -> f64 {
+        if is_chinese(question) {
+            self.min_coverage_chinese
+        } else {
+            self.min_coverage
         }
     }
 }
@@ -74,6 +85,18 @@ pub enum Refusal {
     ModelSays,
     /// The passages do not bear out what the model wrote.
     NotSupported,
+}
+
+impl Refusal {
+    /// Its name in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NothingFound => "nothing-found",
+            Self::NotCovered => "not-covered",
+            Self::ModelSays => "model-says",
+            Self::NotSupported => "not-supported",
+        }
+    }
 }
 
 /// An answer with what it rests on.
@@ -118,7 +141,18 @@ impl Asker<'_> {
         settings: &AnswerSettings,
         cancel: &Cancel,
     ) -> Result<Answer, RetrieveError> {
-        let coverage = coverage(self.store, question, &found)?;
+        let covered = coverage(self.store, question, &found)?;
+        let best = covered.iter().copied().fold(0.0, f64::max);
+        let wanted = settings.wanted_coverage(question);
+        let found = if best >= wanted {
+            // A passage that is about something else can only mislead.
+            let both = found.into_iter().zip(covered);
+            both.filter(|(_, covered)| *covered >= wanted)
+                .map(|(ranked, _)| ranked)
+                .collect()
+        } else {
+            found
+        };
         let composed = compose(
             question,
             found,
@@ -130,19 +164,14 @@ impl Asker<'_> {
             refused: None,
             sentences: Vec::new(),
             sources: composed.sources,
-            coverage,
+            coverage: best,
             usage: Usage::default(),
         };
         if answer.sources.is_empty() {
             answer.refused = Some(Refusal::NothingFound);
             return Ok(answer);
         }
-        let wanted = if is_chinese(question) {
-            settings.min_coverage_chinese
-        } else {
-            settings.min_coverage
-        };
-        if coverage < wanted {
+        if best < wanted {
             answer.refused = Some(Refusal::NotCovered);
             return Ok(answer);
         }
@@ -207,6 +236,21 @@ impl Asker<'_> {
     }
 }
 
+/// The sentences of a text that answers a question, each with the source that has most of its words;
+/// supported are those of which it has enough. No model is asked.
+pub fn attribute(
+    text: &str,
+    sources: &[Ranked],
+    question: &str,
+    settings: &AnswerSettings,
+) -> Vec<Sentence> {
+    let mut sentences = cite::sentences_of(text, sources, question);
+    for sentence in &mut sentences {
+        sentence.supported = sentence.support.is_enough(settings);
+    }
+    sentences
+}
+
 /// That there is no answer, in the question's language.
 pub fn refusal_text(question: &str) -> &'static str {
     if is_chinese(question) {
@@ -216,7 +260,8 @@ pub fn refusal_text(question: &str) -> &'static str {
     }
 }
 
-fn is_chinese(text: &str) -> bool {
+/// Whether a text is answered in Chinese.
+pub fn is_chinese(text: &str) -> bool {
     matches!(
         TextLanguage::of(text),
         TextLanguage::Chinese | TextLanguage::Mixed

@@ -43,6 +43,10 @@ pub(crate) struct Models {
     names: Arc<[String]>,
 }
 
+/// What the client of a request may do beside asking for the route.
+#[derive(Clone)]
+pub(crate) struct Reach(Arc<Grant>);
+
 /// A request that may go on.
 struct Admitted {
     account: Option<Arc<Account>>,
@@ -97,6 +101,7 @@ impl Guard {
         let leave = leave.map_err(|error| (error, Some(Arc::clone(&account))))?;
         let client = Client::with_account(Arc::clone(&account));
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(Reach(Arc::clone(&grant)));
         if let (Need::Scope(super::Scope::Models), Some(names)) = (need, grant.models()) {
             request.extensions_mut().insert(Models {
                 client: Arc::clone(&account),
@@ -243,6 +248,36 @@ fn told(time: Duration) -> String {
         return format!("{}ms", time.as_millis());
     }
     format!("{}s", (time.as_secs_f64() * 10.0).ceil() / 10.0)
+}
+
+impl Reach {
+    /// Refuses a collection of documents that is not for the client, on whatever route.
+    pub(crate) fn check_collection(&self, name: &str) -> Result<(), ServerError> {
+        self.0.check(Need::Scope(super::Scope::Knowledge))?;
+        self.0.check_collection(name)
+    }
+
+    /// Whether a collection is for the client.
+    pub(crate) fn has_collection(&self, name: &str) -> bool {
+        self.0.check_collection(name).is_ok()
+    }
+
+    /// The model that the client asks for: one of those that it may use, or the only one.
+    pub(crate) fn settle_model(
+        &self,
+        named: Option<String>,
+    ) -> Result<Option<String>, ServerError> {
+        let Some(names) = self.0.models() else {
+            return Ok(named);
+        };
+        let models = Models {
+            client: Arc::clone(self.0.account()),
+            names: names.into(),
+        };
+        let mut body = serde_json::json!({"model": named});
+        models.settle(&mut body)?;
+        Ok(body["model"].as_str().map(str::to_owned))
+    }
 }
 
 impl Models {

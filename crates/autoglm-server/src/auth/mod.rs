@@ -16,4 +16,4 @@ pub use keys::Keys;
 pub use scope::Scope;
 
 pub(crate) use account::Account;
-pub(crate) use guard::Models;
+pub(crate) use guard::{Models, Reach};

@@ -13,11 +13,11 @@ use super::body::Json;
 use super::json_response;
 use crate::ServerError;
 use crate::app::App;
-use crate::auth::{Guard, Models};
+use crate::auth::{Guard, Models, Reach};
 use crate::client::Client;
 use crate::observe::{admin as telemetry_admin, observe};
 use crate::work::blocking;
-use crate::{admin, console, openai, openapi, tasks};
+use crate::{admin, console, knowledge, openai, openapi, tasks};
 
 type Shared = State<Arc<App>>;
 /// The models that the client may use, where these are not all.
@@ -57,14 +57,20 @@ fn routes(app: &Arc<App>) -> Router {
         .route("/admin/models/{name}/promote", post(promote))
         .route("/admin/models/{name}/rollback", post(roll_back))
         .merge(tasks::routes())
+        .merge(knowledge::routes())
         .merge(console::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(Arc::clone(app))
 }
 
-async fn chat(State(app): Shared, client: Client, Json(body): Json) -> Answer {
-    openai::chat::answer(app, client, body).await
+async fn chat(
+    State(app): Shared,
+    client: Client,
+    reach: Option<Extension<Reach>>,
+    Json(body): Json,
+) -> Answer {
+    openai::chat::answer(app, (client, reach.as_deref()), body).await
 }
 
 async fn completions(State(app): Shared, client: Client, Json(body): Json) -> Answer {

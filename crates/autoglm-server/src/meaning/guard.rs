@@ -101,16 +101,13 @@ fn without_quotations(text: &str) -> (String, Vec<String>) {
     while let Some(char) = left.chars().next() {
         let after = &left[char.len_utf8()..];
         let mark = MARKS.iter().find(|(open, _)| *open == char);
-        match mark.and_then(|(_, close)| after.split_once(*close)) {
-            Some((inside, behind)) => {
-                quoted.push(inside.to_owned());
-                rest.push(' ');
-                left = behind;
-            }
-            None => {
-                rest.push(char);
-                left = after;
-            }
+        if let Some((inside, behind)) = mark.and_then(|(_, close)| after.split_once(*close)) {
+            quoted.push(inside.to_owned());
+            rest.push(' ');
+            left = behind;
+        } else {
+            rest.push(char);
+            left = after;
         }
     }
     (rest, quoted)
@@ -135,7 +132,11 @@ fn tokens(text: &str) -> Vec<Token> {
                 end += 1;
             }
             let word: String = chars[at..end].iter().collect();
-            tokens.push(foreign(&word, begins, is_mostly_chinese));
+            let place = Place {
+                begins,
+                is_mostly_chinese,
+            };
+            tokens.push(foreign(&word, &place));
             (at, begins) = (end, false);
         } else {
             begins = begins || matches!(char, '.' | '!' | '?' | '\n' | '。' | '！' | '？');
@@ -153,9 +154,21 @@ fn chinese(char: char) -> Token {
     }
 }
 
+/// Where a word stands.
+struct Place {
+    /// At the beginning of a sentence.
+    begins: bool,
+    /// In a text with Chinese characters.
+    is_mostly_chinese: bool,
+}
+
 /// A word in letters: a name where it is written like one. At the beginning of a sentence every word
 /// is, so that only those that begin many are none.
-fn foreign(word: &str, begins: bool, is_mostly_chinese: bool) -> Token {
+fn foreign(word: &str, place: &Place) -> Token {
+    let Place {
+        begins,
+        is_mostly_chinese,
+    } = *place;
     let text = word.to_lowercase().replace('’', "'");
     let is_upper = word.starts_with(char::is_uppercase);
     let has_more = word

@@ -124,7 +124,6 @@ fn stream(questions: &[Labelled], error: f64) -> Tally {
 #[ignore = "wants a file of labelled questions with their vectors"]
 #[expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "an evaluation that a person starts"
 )]
 fn the_bound_holds_on_intents() {

@@ -1,7 +1,7 @@
 //! What is counted, under the names that dashboards of vLLM use and under names of our own.
 //!
 //! One set of instruments feeds both ways out: text for Prometheus, and OTLP. Labels take values
-//! from bounded sets alone: routes as they are declared, names of models that are served, reasons
+//! from bounded sets alone: routes as they are declared, names of models and collections that are served, reasons
 //! from the table of errors.
 
 mod buckets;
@@ -114,6 +114,18 @@ impl Metrics {
     pub(crate) fn explored(&self, is_right: bool) {
         let outcome = if is_right { "right" } else { "wrong" };
         self.server.explored.with_label_values(&[outcome]).inc();
+    }
+
+    /// A served collection of documents was searched.
+    pub(crate) fn searched(&self, collection: &str) {
+        let labels = [collection];
+        self.server.searches.with_label_values(&labels).inc();
+    }
+
+    /// A served collection of documents was asked.
+    pub(crate) fn asked(&self, collection: &str, outcome: &str) {
+        let labels = [collection, outcome];
+        self.server.questions.with_label_values(&labels).inc();
     }
 
     /// All that is counted, as it is now. Waits for the models to tell how busy they are.

@@ -38,6 +38,10 @@ pub(crate) struct ServerMetrics {
     pub(crate) cache_saved: CounterVec,
     /// Answers of the semantic cache that were checked, by whether they were right.
     pub(crate) explored: IntCounterVec,
+    /// Searches of collections of documents, by collection.
+    pub(crate) searches: IntCounterVec,
+    /// Questions to collections of documents, by collection and outcome.
+    pub(crate) questions: IntCounterVec,
     /// What was sent by OTLP, by signal.
     pub(crate) exported: IntCounterVec,
     /// What was not, by signal and reason.
@@ -66,6 +70,8 @@ impl ServerMetrics {
             cache_misses: made.counter(CACHE_MISSES, CACHE),
             cache_saved: made.seconds(CACHE_SAVED, CACHE),
             explored: made.counter(EXPLORED, &["outcome"]),
+            searches: made.counter(SEARCHES, &["collection"]),
+            questions: made.counter(QUESTIONS, &["collection", "outcome"]),
             exported: made.counter(EXPORTED, &["signal"]),
             dropped: made.counter(DROPPED, &["signal", "reason"]),
         }
@@ -145,6 +151,14 @@ const CACHE_SAVED: Named = (
 const EXPLORED: Named = (
     "autoglm_semantic_cache_explored_total",
     "Remembered answers that were compared with the model's own to a question of the same meaning, by whether they were the same (right, wrong).",
+);
+const SEARCHES: Named = (
+    "autoglm_knowledge_searches_total",
+    "Searches of collections of documents, those for conversations included.",
+);
+const QUESTIONS: Named = (
+    "autoglm_knowledge_questions_total",
+    "Questions to collections of documents, by outcome (answered, nothing-found, not-covered, model-says, not-supported).",
 );
 const EXPORTED: Named = (
     "autoglm_telemetry_exported_total",

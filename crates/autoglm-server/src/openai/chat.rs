@@ -17,11 +17,13 @@ use super::tools::{Tools, take_tools};
 use super::usage::usage_of;
 use crate::ServerError;
 use crate::app::{App, Ticket};
+use crate::auth::Reach;
 use crate::backend::{Backend, Talk};
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::fields::Fields;
 use crate::http::{json_response, with_origin};
+use crate::knowledge::{Ground, GroundOrder, ground, take_ground};
 use crate::meaning::Question;
 use crate::work::{Plan, Running, Update, blocking};
 
@@ -33,26 +35,40 @@ pub(super) struct ChatRequest {
     format: Option<Constraint>,
     max_tokens: Option<usize>,
     user: Option<String>,
+    knowledge: Option<GroundOrder>,
 }
 
 /// Answers a request.
 pub(crate) async fn answer(
     app: Arc<App>,
-    client: Client,
+    (client, reach): (Client, Option<&Reach>),
     body: Value,
 ) -> Result<Response, ServerError> {
     let ticket = app.ticket();
-    let request = ChatRequest::take(Fields::of(body, "")?, &ticket)?;
+    let mut request = ChatRequest::take(Fields::of(body, "")?, &ticket)?;
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
+    let ground = match request.knowledge.take() {
+        Some(order) => {
+            let who = (&app, &client, reach);
+            let model = (request.model.as_deref(), &ticket);
+            Some(ground(who, order, &mut request.talk.messages, model).await?)
+        }
+        None => None,
+    };
     let opened = Arc::clone(&app);
     let asking = client.owner().to_owned();
+    // What was found for one question is not what is found for another.
+    let may_look_up = ground.is_none();
     let open = move || {
         let (chat, mut plan) = Chat::open(&opened, &request, ticket)?;
-        request.look_up(&opened, &asking, &mut plan);
+        if may_look_up {
+            request.look_up(&opened, &asking, &mut plan);
+        }
         Ok::<_, ServerError>((chat, plan))
     };
-    let (chat, plan) = blocking(open).await?;
+    let (mut chat, plan) = blocking(open).await?;
+    chat.ground = ground;
     let running = plan.begin(&app, &client, ticket, stream.is_some()).await?;
     let origin = running.origin;
     let response = match stream {
@@ -77,6 +93,7 @@ impl ChatRequest {
         let thinking = take_thinking(&mut body)?;
         let max_tokens = take_max_tokens(&mut body)?;
         let user = take_user(&mut body)?;
+        let knowledge = take_ground(&mut body)?;
         take_what_holds_anyway(&mut body)?;
         body.finish()?;
         Ok(Self {
@@ -86,6 +103,7 @@ impl ChatRequest {
             format,
             max_tokens,
             user,
+            knowledge,
         })
     }
 }
@@ -225,6 +243,8 @@ struct Chat {
     backend: Arc<dyn Backend>,
     parser: AnswerParser,
     choices: usize,
+    /// The documents that it rests on, where some were asked for.
+    ground: Option<Ground>,
 }
 
 impl Chat {
@@ -252,6 +272,7 @@ impl Chat {
             backend: Arc::clone(&backend),
             parser: reading.parser,
             choices: settings.choices,
+            ground: None,
         };
         let requests = (0..settings.choices).map(one).collect();
         let repeatable = settings.is_repeatable();
@@ -267,6 +288,9 @@ impl Chat {
         let choices = numbered.map(|(index, completion)| self.choice(index, completion));
         let mut answer = self.frame("chat.completion", &choices.collect::<Vec<_>>());
         answer["usage"] = usage_of(completions);
+        if let Some(ground) = &self.ground {
+            answer["knowledge"] = ground.told();
+        }
         answer
     }
 
@@ -285,6 +309,9 @@ impl Chat {
     fn choice(&self, index: usize, completion: &Completion) -> Value {
         let answer = self.parser.clone().parse(&completion.text);
         let mut message = json!({"role": "assistant", "content": answer.content, "refusal": null});
+        if let Some(ground) = &self.ground {
+            message["citations"] = ground.citations(&answer.content);
+        }
         if !answer.reasoning.is_empty() {
             message["reasoning_content"] = Value::String(answer.reasoning);
         }
@@ -391,7 +418,10 @@ impl ChatStream {
     /// Who speaks in each choice.
     fn beginnings(&self) -> Vec<Event> {
         let one = |index| {
-            let delta = json!({"role": "assistant", "content": "", "refusal": null});
+            let mut delta = json!({"role": "assistant", "content": "", "refusal": null});
+            if let Some(ground) = &self.chat.ground {
+                delta["knowledge"] = ground.told();
+            }
             self.event(index, &delta, &Value::Null, None)
         };
         (0..self.choices.len()).map(one).collect()
@@ -445,7 +475,12 @@ impl ChatStream {
             events.extend(self.chunk(index, pieces, &Value::Null));
             let has_calls = self.choices[index].calls > 0;
             let finish = finish_reason(completion.finish, has_calls);
-            events.push(self.event(index, &json!({}), &Value::Null, Some(finish)));
+            let mut delta = json!({});
+            if let Some(ground) = &self.chat.ground {
+                let answer = self.chat.parser.clone().parse(&completion.text);
+                delta["citations"] = ground.citations(&answer.content);
+            }
+            events.push(self.event(index, &delta, &Value::Null, Some(finish)));
         }
         if self.include_usage {
             let mut frame = self.chat.frame("chat.completion.chunk", &[]);

@@ -317,12 +317,32 @@ pub fn start_equipped(model: Arc<Scripted>, equip: impl FnOnce(App) -> App) -> R
     launch(model, Settings::default(), limits, equip, |routes| routes)
 }
 
+/// The same, with the routes that the caller makes of the application.
+pub fn start_guarded(
+    model: Arc<Scripted>,
+    equip: impl FnOnce(App) -> App,
+    routes: impl FnOnce(Arc<App>) -> Router,
+) -> Running {
+    let limits = StoreLimits::default();
+    launch_with(model, Settings::default(), limits, equip, routes)
+}
+
 fn launch(
     model: Arc<Scripted>,
     settings: Settings,
     limits: StoreLimits,
     equip: impl FnOnce(App) -> App,
     front: impl FnOnce(Router) -> Router,
+) -> Running {
+    launch_with(model, settings, limits, equip, |app| front(router(app)))
+}
+
+fn launch_with(
+    model: Arc<Scripted>,
+    settings: Settings,
+    limits: StoreLimits,
+    equip: impl FnOnce(App) -> App,
+    routes: impl FnOnce(Arc<App>) -> Router,
 ) -> Running {
     let served = |name: &str, skill| {
         let identity = format!("{name} 1");
@@ -358,7 +378,7 @@ fn launch(
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let routes = front(router(Arc::clone(&app)));
+    let routes = routes(Arc::clone(&app));
     let metrics = Arc::clone(app.metrics());
     runtime.spawn(serve(
         listener,
@@ -432,6 +452,17 @@ impl Running {
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         let request = agent().post(self.url(path));
+        let request = request.header("content-type", "application/json");
+        answer(request.send(body.to_string()))
+    }
+
+    pub fn get_with_key(&self, path: &str, key: &str) -> Answer {
+        let request = agent().get(self.url(path));
+        answer(request.header("x-api-key", key).call())
+    }
+
+    pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
+        let request = agent().post(self.url(path)).header("x-api-key", key);
         let request = request.header("content-type", "application/json");
         answer(request.send(body.to_string()))
     }

@@ -48,6 +48,9 @@ struct NewArgs {
     /// A model that may be used; all when not given. May be given several times.
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
+    /// A collection of documents that may be used; all when not given. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    collection: Vec<String>,
     /// Requests a minute at most.
     #[arg(long, value_name = "N")]
     requests_per_minute: Option<NonZeroU32>,
@@ -127,7 +130,7 @@ fn new(args: &NewArgs) -> anyhow::Result<()> {
         credential: Credential::Key(key.hash()),
         scopes: args.scope.iter().copied().map(Scope::from).collect(),
         models: Some(args.model.clone()).filter(|models| !models.is_empty()),
-        collections: None,
+        collections: Some(args.collection.clone()).filter(|names| !names.is_empty()),
         limits: KeyLimits {
             requests_per_minute: args.requests_per_minute,
             tokens_per_minute: args.tokens_per_minute,

@@ -1,6 +1,8 @@
-//! What `autoglm serve` puts behind the server: models on this machine, randomness, the time.
+//! What `autoglm serve` puts behind the server: models on this machine, collections of documents,
+//! randomness, the time.
 
 mod backend;
+mod knowledge;
 mod load;
 mod prefixes;
 mod tasks;
@@ -12,6 +14,7 @@ use autoglm_server::Surroundings;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
+pub(crate) use knowledge::Collections;
 pub(crate) use load::{ModelPlan, load};
 pub(crate) use prefixes::KeptPrefixes;
 

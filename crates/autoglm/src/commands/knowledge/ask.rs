@@ -44,8 +44,8 @@ pub struct AskArgs {
     /// Tokens of the answer at most.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 96)]
     max_tokens: usize,
-    /// How much of the question a passage must cover for it to be answered, from 0 to 1; 0.53 when
-    /// not given, and 0.27 for questions in Chinese.
+    /// How much of the question a passage must cover for it to be answered, from 0 to 1; 0.56 when
+    /// not given, and 0.3 for questions in Chinese.
     #[arg(long, value_name = "C")]
     min_coverage: Option<f64>,
     #[command(flatten)]

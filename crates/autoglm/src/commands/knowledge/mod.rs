@@ -32,8 +32,7 @@ pub struct CollectionArgs {
 
 impl CollectionArgs {
     fn path(&self, home: &Path, extension: &str) -> PathBuf {
-        home.join("knowledge")
-            .join(format!("{}.{extension}", self.collection))
+        path_of(home, &self.collection, extension)
     }
 
     /// Opens the collection, which is made where there is none.
@@ -82,6 +81,21 @@ impl CollectionArgs {
             _ => Ok(file),
         }
     }
+}
+
+/// The file of a collection.
+///
+/// # Errors
+/// A name that is none.
+pub(crate) fn collection_path(home: &Path, collection: &str) -> anyhow::Result<PathBuf> {
+    let name = name(collection)
+        .map_err(|wanted| anyhow::anyhow!("{collection:?} is no name of a collection: {wanted}"))?;
+    Ok(path_of(home, &name, "sqlite"))
+}
+
+fn path_of(home: &Path, collection: &str, extension: &str) -> PathBuf {
+    home.join("knowledge")
+        .join(format!("{collection}.{extension}"))
 }
 
 /// A name that is a file's name everywhere.
@@ -143,7 +157,7 @@ impl EmbedderArgs {
 }
 
 /// Whether vectors of a space say something of Chinese: those of the default model do not.
-fn knows_chinese(space: Option<&EmbeddingSpace>) -> bool {
+pub(crate) fn knows_chinese(space: Option<&EmbeddingSpace>) -> bool {
     space.is_some_and(|space| space.name != default_for(Need::Embeddings).name)
 }
 

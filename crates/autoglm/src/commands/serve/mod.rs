@@ -1,4 +1,4 @@
-//! `autoglm serve`: models and tasks over HTTP.
+//! `autoglm serve`: models, tasks and documents over HTTP.
 
 mod access;
 mod telemetry;
@@ -24,7 +24,7 @@ use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::environment;
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
-use crate::serve::{Desk, KeptPrefixes, ModelPlan, load, surroundings, tell};
+use crate::serve::{Collections, Desk, KeptPrefixes, ModelPlan, load, surroundings, tell};
 use crate::streams::now;
 use access::{Access, AccessArgs};
 use telemetry::TelemetryArgs;
@@ -45,6 +45,9 @@ pub struct ServeArgs {
     /// A task that is served: its file, or its words. May be given several times.
     #[arg(long, short = 't', value_name = "TASK")]
     task: Vec<String>,
+    /// A collection of documents that is served: its name, or its file. May be given several times.
+    #[arg(long, value_name = "NAME|FILE")]
+    knowledge: Vec<String>,
     /// Where to listen, unless a service manager hands a socket over (`LISTEN_FDS`).
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -115,6 +118,7 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     let cancel = cancel_on_interrupt();
     // What is wrong with these is told before models are loaded.
     let access = args.access.open(door.address)?;
+    let collections = Collections::open(&args.knowledge, home)?;
     let plan = args.plan(home);
     let prefixes = plan.prefixes.clone();
     let versions = args.versions(&plan)?;
@@ -128,6 +132,7 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     let app = App::observed(versions, args.settings(), surroundings()?, telemetry)
         .remembering(store)
         .with_tasks(Arc::new(desk))
+        .with_knowledge(Arc::new(collections))
         .loading(loader(plan));
     let app = match args.meanings() {
         Some(settings) => app
