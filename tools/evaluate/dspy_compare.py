@@ -117,30 +117,38 @@ def chat_model(options, server):
 
 
 def plain_adapter():
-    """A format for models that only continue text: titled lines, the answer's title last."""
+    """A format for models that only continue text: titled lines, the answer's title last. What MIPROv2 has
+    written is one text, and is what stands before the next empty line."""
     import dspy
     from dspy.utils.exceptions import AdapterParseError
 
-    class PlainAdapter(dspy.Adapter):
-        def titled(self, fields, values):
-            title = lambda field: (field.json_schema_extra or {})["desc"].rstrip(":")
-            return "\n".join(f"{title(field)}: {values[name]}" for name, field in fields.items()
-                             if name in values)
+    def title(name, field):
+        about = (field.json_schema_extra or {}).get("desc", "")
+        is_title = about and len(about) <= 24 and not about.startswith("$")
+        return about if is_title else name.replace("_", " ").capitalize()
 
+    def titled(fields, values):
+        return "\n".join(f"{title(name, field)}: {values[name]}" for name, field in fields.items()
+                         if name in values)
+
+    class PlainAdapter(dspy.Adapter):
         def format(self, signature, demos, inputs):
             (name, answer), = signature.output_fields.items()
-            title = answer.json_schema_extra["desc"]
-            labels = ", ".join(answer.annotation.__args__)
-            shown = [f"{signature.instructions}\n{title}: one of {labels}"]
+            shown = [signature.instructions]
+            if labels := getattr(answer.annotation, "__args__", None):
+                shown[0] += f"\n{title(name, answer)}: one of {', '.join(labels)}"
             for demo in demos:
-                shown.append(f"{self.titled(signature.input_fields, demo)}\n{title}: {demo[name]}")
-            shown.append(f"{self.titled(signature.input_fields, inputs)}\n{title}:")
+                shown.append(f"{titled(signature.input_fields, demo)}\n{title(name, answer)}: {demo[name]}")
+            shown.append(f"{titled(signature.input_fields, inputs)}\n{title(name, answer)}:")
             return [{"role": "user", "content": "\n\n".join(shown)}]
 
         def parse(self, signature, completion):
             (name, answer), = signature.output_fields.items()
+            labels = getattr(answer.annotation, "__args__", None)
+            if labels is None and completion.strip():
+                return {name: completion.strip().split("\n\n")[0]}
             first = completion.strip().split("\n")[0].strip().strip(".\"'“”").casefold()
-            for label in sorted(answer.annotation.__args__, key=len, reverse=True):
+            for label in sorted(labels or (), key=len, reverse=True):
                 if first.startswith(label.casefold()):
                     return {name: label}
             raise AdapterParseError(adapter_name="PlainAdapter", signature=signature,
@@ -314,9 +322,10 @@ def print_table(options):
                 gain, low, high = paired(dspy["right"], ours["right"])
                 mean = lambda found: statistics.mean(found["right"])
                 print(f"| {name} ({len(ours['right'])}) | {start} | {mean(written):.3f} | {arm} | "
-                      f"{dspy['format']} | {dspy['calls']} | {mean(dspy):.3f} | {mean(ours):.3f} | "
+                      f"{dspy['format']} | {dspy['calls']} | {mean(dspy):.3f}{'*' if dspy['failed'] else ''} | {mean(ours):.3f} | "
                       f"{gain:+.3f}, {low:+.3f} to {high:+.3f} |")
                 totals.setdefault((start, arm), []).append((gain, low, high))
+    print("\n* DSPy ended with an error, and its program stayed as it was written")
     for (start, arm), found in totals.items():
         better = sum(low > 0 for _, low, _ in found)
         worse = sum(high < 0 for _, _, high in found)
