@@ -310,6 +310,20 @@ pub enum TaskError {
         /// The record.
         index: u64,
     },
+    /// Records cannot be routed to a strategy.
+    #[error("records cannot be routed to {strategy}: {why}")]
+    NotRouted {
+        /// The strategy.
+        strategy: String,
+        /// What stands against it.
+        why: &'static str,
+    },
+    /// A route has too few ways.
+    #[error("a route wants at least 2 strategies, not {given}")]
+    TooFewBranches {
+        /// Strategies that were given.
+        given: usize,
+    },
     /// The task has no closed set of labels, which the operation needs.
     #[error("{operation} needs a task with labels, {task:?} has open answers")]
     NoLabels {
@@ -353,6 +367,8 @@ impl Blamed for TaskError {
             | Self::NothingPromoted { .. }
             | Self::BudgetTooSmall { .. }
             | Self::TimeNotEstimated { .. }
+            | Self::NotRouted { .. }
+            | Self::TooFewBranches { .. }
             | Self::NoLabels { .. } => Blame::Caller,
             Self::Engine { source, .. } => source.blame(),
             Self::ResultCount { .. } => Blame::Bug,

@@ -4,6 +4,7 @@ use autoglm_spec::{FinishReason, Record, Usage, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::select::Chosen;
+use crate::strategy::RouteTaken;
 
 /// What an engine said to one record, before it is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +111,9 @@ pub struct Row {
     /// The examples that were chosen for it, the nearest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Chosen>,
+    /// Which of several strategies answered it, where it was routed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteTaken>,
     /// What the engine said.
     pub raw: Option<Raw>,
     /// The judged answer.
@@ -132,6 +136,7 @@ impl Row {
             input,
             prompt_hash: None,
             examples: Vec::new(),
+            route: None,
             raw: None,
             verdict: None,
             error: Some(error),

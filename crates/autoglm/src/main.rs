@@ -78,7 +78,7 @@ fn dispatch(command: &Command, home: &Path) -> anyhow::Result<ExitCode> {
         Command::Runs(args) => runs::run(args, home)?,
         Command::Report(args) => report::run(args, home)?,
         Command::Optimize(args) => return optimize::run(args, home),
-        Command::Strategy(args) => strategy::run(args, home)?,
+        Command::Strategy(args) => return strategy::run(args, home),
         Command::Serve(args) => serve_command::run(args, home)?,
         Command::Key(args) => key::run(args)?,
         Command::Model(args) => model::run(args, home)?,

@@ -282,3 +282,94 @@ fn what_cannot_be_searched_or_promoted_is_refused_with_the_reason() {
     assert_eq!(code, 2);
     assert!(message.contains("there is no strategy 7"), "{message}");
 }
+
+#[test]
+fn a_route_is_taught_once_kept_shown_and_run() {
+    let desk = desk();
+    let model = model();
+    let with_model = |args: &[&str]| -> Value {
+        told(&desk, &[args, &["--json", "--model", &model]].concat()).0
+    };
+    let search = [
+        "optimize",
+        "task.toml",
+        "--data",
+        "train.jsonl",
+        "--budget",
+        "300",
+    ];
+    let found = with_model(&search)["found"]["version"].to_string();
+    let branches = format!("none,{found}");
+    let route = ["strategy", "route", "task.toml", "--strategies"];
+    let teach = [&route[..], &[&branches, "--data", "train.jsonl"]].concat();
+    let report = with_model(&teach);
+    assert_eq!(report["untouched"]["rows"], 80, "{report}");
+    assert_eq!(report["lessons"], json!([160, 0]));
+    assert_eq!(report["branches"][0]["version"], Value::Null);
+    assert_eq!(report["branches"][1]["version"].to_string(), found);
+    let again = with_model(&teach);
+    assert_eq!(again["spent"]["stored"], again["spent"]["calls"]);
+    assert_eq!(again["version"], report["version"]);
+
+    let id = report["version"].to_string();
+    let shown = desk.ok(&["strategy", "show", &id]);
+    for part in [
+        "branches",
+        "  the task as written",
+        &format!("  strategy {found}"),
+        "route: none → ",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let run = [
+        "run",
+        "task.toml",
+        "--input",
+        "train.jsonl",
+        "-o",
+        "o.jsonl",
+        "--limit",
+        "3",
+        "--model",
+        &model,
+        "--strategy",
+        &id,
+    ];
+    desk.ok(&run);
+    let row = desk.ok(&["runs", "show", "1", "--record", "2"]);
+    let ways = ["alone", "each by its probability"];
+    assert!(
+        row.contains("route ") && ways.iter().any(|way| row.contains(way)),
+        "{row}"
+    );
+    assert!(row.contains("as it was used"), "{row}");
+    let (_, message) = desk.fails(&[&run[..], &["--one-order"]].concat());
+    assert!(message.contains("do not go with it"), "{message}");
+
+    desk.ok(&["strategy", "promote", &id]);
+    let (_, message) = desk.fails(&[&search[..], &["--model", &model]].concat());
+    assert!(
+        message.contains("cannot start from a strategy that routes"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_route_wants_two_strategies_that_differ() {
+    let desk = desk();
+    let model = model();
+    let route = ["strategy", "route", "task.toml", "--strategies"];
+    for (given, why) in [
+        ("none", "at least 2 strategies"),
+        ("none,none", "another of them does"),
+    ] {
+        let args = [
+            &route[..],
+            &[given, "--data", "train.jsonl", "--model", &model],
+        ]
+        .concat();
+        let (code, message) = desk.fails(&args);
+        assert_eq!(code, 2);
+        assert!(message.contains(why), "{message}");
+    }
+}

@@ -1,29 +1,32 @@
 //! Which of several strategies suits which record: a gating network that learns through soft
-//! branches, and goes over to hard ones when it is sure.
+//! branches, and goes over to a hard one for a record when it is sure of it.
 
 use super::learner::{Learner, Observation, Shape};
 
-/// How soft branches become hard ones.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Annealing {
-    /// What the temperature is multiplied with at every row, from 1 on.
-    pub cooling: f32,
-    /// The least temperature.
-    pub coldest: f32,
-    /// Share of the greatest possible entropy below which branches become hard.
-    pub sure: f32,
-    /// Rows over which the entropy is averaged; no branch becomes hard before as many.
-    pub memory: f32,
+/// Probability from which an expert answers alone.
+const SURE: f32 = 0.9;
+
+/// Rows before which none does.
+const LEAST_ROWS: u64 = 50;
+
+/// Which experts a record goes to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Branches {
+    /// How probable it is of each that it is the best; they add up to 1.
+    pub(crate) probabilities: Vec<f32>,
+    /// The one that the record goes to alone, where the router is sure.
+    pub(crate) only: Option<usize>,
 }
 
-impl Default for Annealing {
-    /// Half the warmth after some 140 rows, hard below a tenth of the entropy over about 50 rows.
-    fn default() -> Self {
-        Self {
-            cooling: 0.995,
-            coldest: 0.2,
-            sure: 0.1,
-            memory: 50.0,
+impl Branches {
+    /// How much the answer of each counts: the probabilities, or 1 for the only one.
+    pub(crate) fn weights(&self) -> Vec<f32> {
+        match self.only {
+            None => self.probabilities.clone(),
+            Some(only) => {
+                let is_only = |place: usize| f32::from(u8::from(place == only));
+                (0..self.probabilities.len()).map(is_only).collect()
+            }
         }
     }
 }
@@ -37,13 +40,8 @@ impl Default for Annealing {
 /// # Source
 /// Jacobs et al. 1991, Adaptive Mixtures of Local Experts, equation 1.3, for the gradient.
 #[derive(Debug, Clone)]
-pub struct Router {
+pub(super) struct Router {
     learner: Learner,
-    annealing: Annealing,
-    temperature: f32,
-    /// Mean entropy of recent branches as a share of the greatest possible.
-    entropy: f32,
-    is_hard: bool,
 }
 
 impl Router {
@@ -51,96 +49,55 @@ impl Router {
     ///
     /// # Panics
     /// When there are fewer than two experts.
-    pub fn new(experts: usize, buckets: usize, annealing: Annealing) -> Self {
+    pub(super) fn new(experts: usize, buckets: usize) -> Self {
         Self {
-            learner: Learner::new(Shape::words(experts, buckets)),
-            annealing,
-            temperature: 1.0,
-            entropy: 1.0,
-            is_hard: false,
+            learner: Learner::new(Shape::between_experts(experts, buckets)),
         }
     }
 
-    /// Whether a record goes to one expert alone.
-    pub fn is_hard(&self) -> bool {
-        self.is_hard
-    }
-
-    /// How much each expert's answer counts for a record; they add up to 1.
+    /// Which experts a record goes to.
     ///
     /// # Panics
     /// When the observation does not have the router's shape.
-    pub fn branches(&self, seen: &Observation<'_>) -> Vec<f32> {
-        let mut branches = self.learner.predict(seen);
-        warm(&mut branches, self.temperature);
-        if self.is_hard {
-            harden(&mut branches);
+    pub(super) fn branches(&self, seen: &Observation<'_>) -> Branches {
+        let probabilities = self.learner.predict(seen);
+        let best = probabilities.iter().copied().fold(0.0, f32::max);
+        let is_hard = self.learner.rows() >= LEAST_ROWS && best >= SURE;
+        let first = probabilities.iter().position(|p| *p == best);
+        Branches {
+            only: first.filter(|_| is_hard),
+            probabilities,
         }
-        branches
     }
 
     /// Learns from how good each expert's answer to a record was: the probability that it gave to
-    /// the right answer, or 1 and 0. Returns the branches from before.
+    /// the right answer.
     ///
     /// # Panics
     /// When there is not one number for each expert, or the observation does not have the
     /// router's shape.
-    pub fn learn(&mut self, seen: &Observation<'_>, merits: &[f32]) -> Vec<f32> {
-        let before = self.branches(seen);
-        assert_eq!(merits.len(), before.len(), "want one merit for each expert");
-        let temperature = self.temperature;
-        self.learner.fit_with(seen, |cold| {
-            let mut branches = cold.to_vec();
-            warm(&mut branches, temperature);
-            gradients(&branches, merits, temperature)
+    pub(super) fn learn(&mut self, seen: &Observation<'_>, merits: &[f32]) {
+        self.learner.fit_with(seen, |branches| {
+            assert_eq!(
+                merits.len(),
+                branches.len(),
+                "want one merit for each expert"
+            );
+            gradients(branches, merits)
         });
-        self.cool(&before);
-        before
-    }
-
-    fn cool(&mut self, branches: &[f32]) {
-        let annealing = self.annealing;
-        self.temperature = (self.temperature * annealing.cooling).max(annealing.coldest);
-        let most = (branches.len() as f32).ln();
-        let now = branches
-            .iter()
-            .map(|p| -p * p.max(f32::MIN_POSITIVE).ln())
-            .sum::<f32>()
-            / most;
-        self.entropy += (now - self.entropy) / annealing.memory;
-        let has_seen_enough = self.learner.rows() as f32 >= annealing.memory;
-        self.is_hard |= has_seen_enough && self.entropy < annealing.sure;
     }
 }
 
-/// `p^(1/T)`, made to add up to 1.
-fn warm(branches: &mut [f32], temperature: f32) {
-    for branch in &mut *branches {
-        *branch = branch.max(f32::MIN_POSITIVE).ln() / temperature;
-    }
-    super::learner::softmax(branches);
-}
-
-fn harden(branches: &mut [f32]) {
-    let best = branches.iter().copied().fold(0.0, f32::max);
-    let first = branches.iter().position(|p| *p == best);
-    for (place, branch) in branches.iter_mut().enumerate() {
-        *branch = f32::from(u8::from(Some(place) == first));
-    }
-}
-
-/// Gradients of `−ln Σ pₖ mₖ` by the scores: `(pₖ − pₖ mₖ / Σ p m) / T`; none where no expert had
-/// any merit.
-fn gradients(branches: &[f32], merits: &[f32], temperature: f32) -> Vec<f32> {
+/// Gradients of `−ln Σ pₖ mₖ` by the scores: `pₖ − pₖ mₖ / Σ p m`; none where no expert had any
+/// merit.
+fn gradients(branches: &[f32], merits: &[f32]) -> Vec<f32> {
     let products = branches.iter().zip(merits).map(|(p, m)| p * m);
     let mixture: f32 = products.clone().sum();
     if mixture <= 0.0 {
         return vec![0.0; branches.len()];
     }
     let shares = products.zip(branches);
-    shares
-        .map(|(product, p)| (p - product / mixture) / temperature)
-        .collect()
+    shares.map(|(product, p)| p - product / mixture).collect()
 }
 
 #[cfg(test)]
@@ -168,59 +125,76 @@ mod tests {
 
     #[test]
     fn a_router_between_two_half_right_experts_reaches_their_union() {
-        let mut router = Router::new(2, BUCKETS, Annealing::default());
-        let (mut first, mut right) = (0, 0);
+        let mut router = Router::new(2, BUCKETS);
+        let (mut first, mut right, mut sure) = (0, 0, 0);
         for place in 0..1_500 {
             let (buckets, expert) = record(place);
             let mut merits = [0.1, 0.1];
             merits[expert] = 0.9;
             first += usize::from(expert == 0);
-            let branches = router.learn(&seen(&buckets), &merits);
             if place >= 1_000 {
-                right += usize::from(branches[expert] > 0.5);
+                let branches = router.branches(&seen(&buckets));
+                right += usize::from(branches.weights()[expert] > 0.5);
+                sure += usize::from(branches.only == Some(expert));
             }
+            router.learn(&seen(&buckets), &merits);
         }
         assert!(
             (600..900).contains(&first),
             "{first} of 1,500 are the first's"
         );
-        assert!(router.is_hard());
         assert_eq!(right, 500);
+        assert!(sure > 350, "{sure} of 500");
         let unseen = (5_000..5_200).map(record);
         for (buckets, expert) in unseen {
-            assert_eq!(router.branches(&seen(&buckets))[expert], 1.0);
+            assert!(router.branches(&seen(&buckets)).weights()[expert] > 0.5);
         }
     }
 
     #[test]
     fn experts_of_equal_merit_stay_equally_likely_and_soft() {
-        let mut router = Router::new(3, BUCKETS, Annealing::default());
+        let mut router = Router::new(3, BUCKETS);
         for place in 0..500 {
             let merit = (place % 3) as f32 / 2.0;
             router.learn(&seen(&record(place).0), &[merit; 3]);
         }
-        assert!(!router.is_hard());
-        for branch in router.branches(&seen(&[7])) {
+        let branches = router.branches(&seen(&[7]));
+        assert_eq!(branches.only, None);
+        for branch in branches.weights() {
             assert!((branch - 1.0 / 3.0).abs() < 1e-5);
         }
     }
 
     #[test]
+    fn a_record_of_which_the_router_is_not_sure_stays_soft_beside_others_that_are_hard() {
+        let mut router = Router::new(2, BUCKETS);
+        for place in 0..1_500 {
+            let (buckets, expert) = record(place);
+            let mut merits = [0.1, 0.1];
+            merits[expert] = 0.9;
+            router.learn(&seen(&buckets), &merits);
+        }
+        let (known, expert) = record(7_000);
+        let known = router.branches(&seen(&known));
+        assert_eq!(known.only, Some(expert));
+        let unknown = router.branches(&seen(&[3, 4]));
+        assert_eq!(unknown.only, None, "{unknown:?}");
+        assert_eq!(unknown.weights(), unknown.probabilities);
+    }
+
+    #[test]
     fn gradients_are_those_of_the_mixture() {
         let scores = [0.3f32, -0.2, 0.5];
-        let (merits, temperature) = ([0.2f32, 0.9, 0.4], 0.7f32);
+        let merits = [0.2f32, 0.9, 0.4];
         let loss = |scores: &[f32]| {
-            let exps: Vec<f64> = scores
-                .iter()
-                .map(|s| f64::from(s / temperature).exp())
-                .collect();
+            let exps: Vec<f64> = scores.iter().map(|s| f64::from(*s).exp()).collect();
             let sum: f64 = exps.iter().sum();
             let mixed = exps.iter().zip(merits).map(|(e, m)| e / sum * f64::from(m));
             -mixed.sum::<f64>().ln()
         };
-        let mut branches = scores.map(|s| s / temperature);
+        let mut branches = scores;
         super::super::learner::softmax(&mut branches);
-        let found = gradients(&branches, &merits, temperature);
+        let found = gradients(&branches, &merits);
         for place in 0..3 {
             let (mut up, mut down) = (scores, scores);
             up[place] += 1e-2;

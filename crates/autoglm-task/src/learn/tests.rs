@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::features::Featurizer;
 use super::ftrl::Rates;
+use super::learner::Observation;
 use super::learner::{Learner, Lesson, Shape};
 use super::*;
 use crate::scripted::{record, review_task};

@@ -13,6 +13,9 @@ mod race;
 mod render;
 mod report;
 mod rewrite;
+mod route;
+#[cfg(test)]
+mod route_tests;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ use trial::{Ground, Trial};
 pub use budget::{Budget, Spent};
 pub use race::Rung;
 pub use report::{Decision, Ended, Estimate, Found, SearchReport};
+pub use route::{BranchReport, Candidate, RouteReport, Routing, route};
 pub use split::{LEAST_RECORDS, Split};
 
 /// The share of the budget that is kept for the comparison on the untouched records.

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Decision, Ended, Estimate, Found, LEAST_UNTOUCHED, SearchReport};
+use super::{Decision, Ended, Estimate, Found, LEAST_UNTOUCHED, RouteReport, SearchReport};
 use crate::eval::table;
-use crate::strategy::StrategyScores;
+use crate::strategy::{StrategyScores, branch_name};
 
 impl fmt::Display for SearchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +100,68 @@ impl fmt::Display for Found {
                 self.version.0
             ),
         }
+    }
+}
+
+impl fmt::Display for RouteReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [lessons, told] = self.lessons;
+        writeln!(
+            f,
+            "{}: learnt from {lessons} records, {told} of them of feedback; {} untouched; model {}",
+            self.task, self.untouched.rows, self.model
+        )?;
+        let head = ["branch", "accuracy", "mean probability", "alone for"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.branches.iter().map(|branch| {
+            vec![
+                branch_name(branch.version),
+                format!("{:.4}", branch.accuracy),
+                format!("{:.2}", branch.share),
+                format!("{:.0} %", 100.0 * branch.only),
+            ]
+        }));
+        f.write_str(&table(&rows))?;
+        writeln!(
+            f,
+            "a record is asked of {:.2} branches on average",
+            self.asked
+        )?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        let live = branch_name(self.live);
+        writeln!(
+            f,
+            "the route against {live}, which is live, on untouched records: {}",
+            self.untouched
+        )?;
+        let id = self.version.0;
+        match self.decision {
+            Decision::Promoted => writeln!(f, "strategy {id} is better, and live from now on"),
+            Decision::Held => writeln!(
+                f,
+                "strategy {id} is better here, but runs answer with more than that: kept as a \
+                 candidate\nhint: `autoglm strategy promote {id}` makes it live on your own judgement"
+            ),
+            Decision::NotBetter | Decision::NotCompared => writeln!(
+                f,
+                "strategy {id} is not surely better: kept as a candidate, what is live stays"
+            ),
+            Decision::TooFewRecords => writeln!(
+                f,
+                "with fewer than {LEAST_UNTOUCHED} untouched records nobody can tell: strategy \
+                 {id} is kept as a candidate"
+            ),
+        }?;
+        writeln!(
+            f,
+            "cost: {} calls ({} of them from the store), {} tokens, {:.1} s",
+            self.spent.calls,
+            self.spent.stored,
+            self.spent.tokens(),
+            self.spent.elapsed.as_secs_f64()
+        )
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Trial<'a> {
     asker: Asker<'a>,
 }
 
+/// The labels' log-probabilities of each record; none where it has no answer.
+pub(super) type Scores = Vec<Option<Vec<f32>>>;
+
 /// How good answers are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Graded {
@@ -126,6 +129,22 @@ impl<'a> Trial<'a> {
         let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
         let (answers, blanks) = self.gathered(&outcomes, records.len());
         Ok(self.graded(&answers, &blanks, records)?)
+    }
+
+    /// Asks for records: their scores, and what is divided out of them.
+    pub(super) fn scores(
+        &self,
+        caller: &mut Caller<'_>,
+        records: &[Labelled],
+    ) -> Result<(Scores, Prior), Halt> {
+        let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
+        let (answers, blanks) = self.gathered(&outcomes, records.len());
+        let prior = self.prior(&answers, &blanks);
+        let scores = answers.into_iter().map(|answer| match answer {
+            Ok(Raw::Scores { logprobs }) => Some(logprobs),
+            Ok(Raw::Text { .. }) | Err(_) => None,
+        });
+        Ok((scores.collect(), prior))
     }
 
     /// The mean over the orders of each record, and of each blank one.

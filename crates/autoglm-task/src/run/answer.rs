@@ -1,15 +1,19 @@
 //! One window of records: composed, answered by the engine, made into rows.
 
+use std::sync::Arc;
+
 use autoglm_spec::{Blame, Blamed, Cancel, EngineError, Record, Verdict};
 
 use super::ask::{Answer, Asked, Asker, prompt_hash};
 use super::choose::{Choosing, Prompted};
+use super::routed::{Routed, RoutedAsker};
 use super::taught::{Question, TaughtAsker};
 use super::{Hooks, Job, Step};
 use crate::TaskError;
 use crate::compose::{ComposeError, Composed};
 use crate::records::{NumberedRecord, RecordError};
 use crate::row::{Raw, Row};
+use crate::strategy::RouteTaken;
 
 /// Why work ends before the input does.
 pub(super) enum Stop {
@@ -36,13 +40,19 @@ pub(super) struct Answerer<'a> {
     asker: Asker<'a>,
     /// Asks in place of it where labelled records have taught a judge.
     taught: Option<TaughtAsker<'a>>,
+    /// Asks in place of it where each record is routed to one of several strategies.
+    routed: Option<RoutedAsker<'a>>,
     choosing: Option<Choosing<'a>>,
     strict: bool,
 }
 
 impl<'a> Answerer<'a> {
     pub(super) fn new(job: &Job<'a>) -> Result<Self, TaskError> {
+        let routed = job
+            .route()
+            .map(|route| RoutedAsker::new(job.spec, job.engine, &job.settings, Arc::clone(route)));
         Ok(Self {
+            routed: routed.transpose()?,
             asker: Asker::new(job)?,
             taught: job
                 .taught
@@ -101,8 +111,7 @@ impl<'a> Answerer<'a> {
         let mut rows = Vec::new();
         for draft in drafts {
             let answer = asked(&draft).then(|| answers.next()).flatten();
-            let (answer, verdict) = answer.unzip();
-            match self.finish(draft.row, answer, verdict.flatten()) {
+            match self.finish(draft.row, answer) {
                 Ok(row) => rows.push(row),
                 Err(stop) => return (rows, Some(stop)),
             }
@@ -110,12 +119,8 @@ impl<'a> Answerer<'a> {
         (rows, None)
     }
 
-    /// The answers to those drafts that have prompts, with the verdicts of a taught judge.
-    fn ask(
-        &self,
-        drafts: &[Draft],
-        cancel: &Cancel,
-    ) -> Result<Vec<(Answer, Option<Verdict>)>, TaskError> {
+    /// The answers to those drafts that have prompts.
+    fn ask(&self, drafts: &[Draft], cancel: &Cancel) -> Result<Vec<Answered>, TaskError> {
         let questions = drafts.iter().filter_map(|draft| {
             let record = draft.row.input.as_ref()?;
             (!draft.prompts.is_empty()).then_some(Question {
@@ -124,7 +129,16 @@ impl<'a> Answerer<'a> {
             })
         });
         if let Some(taught) = &self.taught {
-            return taught.ask(&questions.collect::<Vec<_>>(), cancel);
+            let answers = taught.ask(&questions.collect::<Vec<_>>(), cancel)?;
+            let told = answers.into_iter().map(|(answer, verdict)| Answered {
+                verdict,
+                ..Answered::of(answer)
+            });
+            return Ok(told.collect());
+        }
+        if let Some(routed) = &self.routed {
+            let answers = routed.ask(&questions.collect::<Vec<_>>(), cancel)?;
+            return Ok(answers.into_iter().map(Answered::from).collect());
         }
         let asked = drafts.iter().filter(|draft| !draft.prompts.is_empty());
         let asked = asked.map(|draft| Asked {
@@ -133,7 +147,7 @@ impl<'a> Answerer<'a> {
         });
         let asked: Vec<Asked<'_>> = asked.collect();
         let answers = self.asker.ask(&asked, cancel)?.into_iter();
-        Ok(answers.map(|answer| (answer, None)).collect())
+        Ok(answers.map(Answered::of).collect())
     }
 
     /// The vector of each record, where examples are chosen by them.
@@ -150,13 +164,15 @@ impl<'a> Answerer<'a> {
     }
 
     fn prompts(&self, record: &Record, vector: Option<&[f32]>) -> Result<Prompted, ComposeError> {
-        match &self.taught {
-            Some(taught) => Ok(Prompted {
-                prompts: taught.prompts(record)?,
-                examples: Vec::new(),
-            }),
-            None => self.asker.prompts(record, vector),
-        }
+        let prompts = match (&self.taught, &self.routed) {
+            (Some(taught), _) => taught.prompts(record)?,
+            (None, Some(routed)) => routed.prompts(record)?,
+            (None, None) => return self.asker.prompts(record, vector),
+        };
+        Ok(Prompted {
+            prompts,
+            examples: Vec::new(),
+        })
     }
 
     fn draft(&self, numbered: Numbered, vector: Option<&[f32]>) -> Draft {
@@ -183,12 +199,14 @@ impl<'a> Answerer<'a> {
     }
 
     /// A draft's row with the engine's answer in it, and the verdict where there is one.
-    fn finish(
-        &self,
-        mut row: Row,
-        answer: Option<Answer>,
-        verdict: Option<Verdict>,
-    ) -> Result<Row, Stop> {
+    fn finish(&self, mut row: Row, answered: Option<Answered>) -> Result<Row, Stop> {
+        let (answer, verdict) = match answered {
+            None => (None, None),
+            Some(answered) => {
+                row.route = answered.route;
+                (Some(answered.answer), answered.verdict)
+            }
+        };
         match answer {
             None => {}
             Some(Ok((raw, usage))) => {
@@ -219,6 +237,34 @@ fn stop_of(error: EngineError) -> Stop {
     match error {
         EngineError::Cancelled => Stop::Cancelled,
         source => Stop::Failed(TaskError::Engine { line: 0, source }),
+    }
+}
+
+/// What was said of one record.
+struct Answered {
+    answer: Answer,
+    /// That of a judge that has looked at more than the answer.
+    verdict: Option<Verdict>,
+    route: Option<RouteTaken>,
+}
+
+impl Answered {
+    fn of(answer: Answer) -> Self {
+        Self {
+            answer,
+            verdict: None,
+            route: None,
+        }
+    }
+}
+
+impl From<Routed> for Answered {
+    fn from(routed: Routed) -> Self {
+        Self {
+            answer: routed.answer,
+            verdict: routed.verdict,
+            route: Some(routed.taken),
+        }
     }
 }
 

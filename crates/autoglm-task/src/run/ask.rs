@@ -86,6 +86,11 @@ impl<'a> Asker<'a> {
         })
     }
 
+    /// In how many ways examples are ordered, each a prompt of a record.
+    pub(super) fn orders(&self) -> usize {
+        self.composers.len()
+    }
+
     /// Hash of all that determines the prompts.
     pub(super) fn task_hash(&self) -> &str {
         self.composers[0].version()

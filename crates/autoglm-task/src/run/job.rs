@@ -10,6 +10,7 @@ use crate::judge::agreement::{Agreement, Compare, SamplingPlan, Similar};
 use crate::judge::{Calibrator, Judge, Prior};
 use crate::select::Selection;
 use crate::store::RunKey;
+use crate::strategy::Route;
 
 /// Records of a closed set that are given to the engine together: enough to keep batches full,
 /// few enough that an interruption loses seconds.
@@ -72,6 +73,8 @@ pub struct RunSettings {
     pub limit: Option<u64>,
     /// How examples are chosen for each record; none where all have the same.
     pub selection: Option<Selection>,
+    /// The strategies between which each record is routed.
+    pub route: Option<Arc<Route>>,
     /// Hash of the strategy that task and settings come from.
     pub strategy: Option<String>,
     /// What is divided out of labels' probabilities, where it is known before the first record;
@@ -96,6 +99,7 @@ impl Default for RunSettings {
             strict: false,
             limit: None,
             selection: None,
+            route: None,
             strategy: None,
             prior: None,
         }
@@ -130,10 +134,18 @@ impl Job<'_> {
     /// The calibration that applies: open answers have no label bias.
     pub(super) fn calibration(&self) -> Calibration {
         match self.spec.output {
-            Output::Labels { .. } if self.taught.is_some() => Calibration::Fitted,
+            Output::Labels { .. } if self.taught.is_some() || self.route().is_some() => {
+                Calibration::Fitted
+            }
             Output::Labels { .. } => self.settings.calibration,
             Output::Json { .. } | Output::Text { .. } | Output::Code { .. } => Calibration::None,
         }
+    }
+
+    /// The route that records take, where no judge is taught.
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        let route = self.settings.route.as_ref();
+        route.filter(|_| self.taught.is_none())
     }
 
     /// The prior that is known beforehand, where one is divided out.

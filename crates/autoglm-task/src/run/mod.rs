@@ -16,6 +16,9 @@ mod progress;
 mod repair;
 mod replay;
 mod resume;
+mod routed;
+#[cfg(test)]
+mod routed_tests;
 pub(crate) mod sample;
 #[cfg(test)]
 mod sampled_tests;

@@ -6,6 +6,7 @@ use autoglm_spec::{Cancel, Embed, EngineError, Example, Prompt, Record, TaskSpec
 use serde::Serialize;
 
 use super::ask::{Asked, Asker, cannot_compose, prompt_hash};
+use super::routed::{Routed, RoutedAsker};
 use super::taught::{Question, Taught, TaughtAsker};
 use super::{Engine, Job, Resume, RunSettings};
 use crate::TaskError;
@@ -16,6 +17,7 @@ use crate::judge::agreement::Similar;
 use crate::row::Row;
 use crate::select::SelectionKey;
 use crate::store::{Archive, RunId, RunInfo};
+use crate::strategy::Route;
 
 /// A stored record with its prompt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +50,7 @@ pub struct Replay {
 pub fn show(store: &dyn Archive, run: RunId, index: u64) -> Result<Shown, TaskError> {
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
-    let spec = shown_spec(store, &info)?;
+    let spec = shown_spec(store, &info, &row)?;
     let composer = Composer::new(&spec, &info.key.model).map_err(cannot_compose)?;
     let examples = examples_of(&row);
     let compose = |record: &Record| composer.compose_behind(&examples, record).ok();
@@ -83,9 +85,10 @@ pub fn replay(
     let info = store.run(run)?;
     let row = stored_row(store, &info, index)?;
     let record = row.input.as_ref().ok_or_else(|| missing(&info, index))?;
-    let (prompt, verdict) = match ensemble_of(store, &info)? {
-        Some(ensemble) => answer_as_taught(&info, record, (&ensemble, again), cancel),
-        None => answer(&info, &row, again, cancel),
+    let (prompt, verdict) = match (ensemble_of(store, &info)?, route_of(store, &info)?) {
+        (Some(ensemble), _) => answer_as_taught(&info, record, (&ensemble, again), cancel),
+        (None, Some(route)) => answer_as_routed(&info, record, (route, again), cancel),
+        (None, None) => answer(&info, &row, again, cancel),
     }?;
     let verdict = verdict.map_err(|source| TaskError::Engine {
         line: row.line,
@@ -169,6 +172,39 @@ fn answer_as_taught(
     Ok((prompts.into_iter().next(), verdict))
 }
 
+fn answer_as_routed(
+    info: &RunInfo,
+    record: &Record,
+    (route, again): (Route, &Again<'_>),
+    cancel: &Cancel,
+) -> Result<Answered, TaskError> {
+    let settings = job_of(info, again).settings;
+    let asker = RoutedAsker::new(&info.spec, again.engine, &settings, Arc::new(route))?;
+    let prompts = asker.prompts(record).map_err(cannot_compose)?;
+    let question = Question {
+        record,
+        prompts: &prompts,
+    };
+    let Routed {
+        answer, verdict, ..
+    } = asker.ask(&[question], cancel)?.remove(0);
+    let verdict = answer.map(|_| verdict.ok_or_else(|| "there is no verdict".to_owned()));
+    Ok((prompts.into_iter().next(), verdict))
+}
+
+/// The route that the records of a run took, where they took one.
+fn route_of(store: &dyn Archive, info: &RunInfo) -> Result<Option<Route>, TaskError> {
+    let Some(hash) = &info.key.strategy else {
+        return Ok(None);
+    };
+    let versions = store.strategies(Some(&info.spec.name))?.into_iter();
+    let mut strategies = versions.map(|version| version.strategy);
+    let found = strategies.find(|strategy| strategy.hash() == *hash);
+    Ok(found
+        .and_then(|strategy| strategy.route)
+        .map(|route| *route))
+}
+
 /// The judge that labelled records had taught for a run, where one had.
 fn ensemble_of(store: &dyn Archive, info: &RunInfo) -> Result<Option<Ensemble>, TaskError> {
     match &info.key.ensemble {
@@ -177,8 +213,14 @@ fn ensemble_of(store: &dyn Archive, info: &RunInfo) -> Result<Option<Ensemble>, 
     }
 }
 
-/// The run's task with the examples of its first prompt.
-fn shown_spec(store: &dyn Archive, info: &RunInfo) -> Result<TaskSpec, TaskError> {
+/// The run's task with the words and the examples of a record's first prompt.
+fn shown_spec(store: &dyn Archive, info: &RunInfo, row: &Row) -> Result<TaskSpec, TaskError> {
+    if let Some(taken) = &row.route
+        && let Some(route) = route_of(store, info)?
+        && let Some(branch) = route.branches.get(taken.first())
+    {
+        return Ok(branch.strategy.apply(&info.spec, &RunSettings::default()).0);
+    }
     let mut spec = info.spec.clone();
     if let Some(ensemble) = ensemble_of(store, info)? {
         spec.examples.clone_from(&ensemble.sets()[0]);

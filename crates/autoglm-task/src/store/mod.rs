@@ -22,6 +22,7 @@ use crate::judge::{Calibrator, Prior};
 use crate::library::Ensembles;
 use crate::row::{Raw, Row};
 use crate::select::SelectionKey;
+use crate::strategy::StrategyStore;
 
 pub use calibrators::{CalibratorStore, FittedConfidence, confidence_basis};
 pub use evaluations::{
@@ -225,7 +226,8 @@ pub trait Store {
     fn rows(&self, run: RunId, first: u64, count: usize) -> Result<Vec<Row>, TaskError>;
 }
 
-/// Runs with the judges that labelled records had taught for them.
-pub trait Archive: Store + Ensembles {}
+/// Runs with the judges that labelled records had taught for them, and the strategies that they were
+/// made by.
+pub trait Archive: Store + Ensembles + StrategyStore {}
 
-impl<T: Store + Ensembles + ?Sized> Archive for T {}
+impl<T: Store + Ensembles + StrategyStore + ?Sized> Archive for T {}

@@ -15,7 +15,7 @@ use crate::row::Row;
 
 /// What brings a file from the version of its place to the next; files carry their version in
 /// `user_version`. Entries are never changed once released, only added.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("votes.sql"),
     include_str!("library.sql"),
@@ -24,6 +24,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("calibrators.sql"),
     include_str!("evaluations.sql"),
     include_str!("selection.sql"),
+    include_str!("routes.sql"),
 ];
 
 /// How long a write waits for another process's: far longer than any of ours takes.
@@ -179,7 +180,8 @@ impl Store for SqliteStore {
             let mut statement = self.connection.prepare_cached(
                 "SELECT idx, line, input, prompt_hash, raw, answer, confidence, distribution, \
                  calibration, error, prompt_tokens, cached_tokens, completion_tokens, compute_us, \
-                 vote, abstained, learnt, examples FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
+                 vote, abstained, learnt, examples, route \
+                 FROM records WHERE run = ?1 AND idx >= ?2 ORDER BY idx LIMIT ?3",
             )?;
             let bounds = params![run.0, first as i64, count as i64];
             let rows = statement.query_map(bounds, |row| Ok(read_row(row, run)))?;
@@ -196,9 +198,9 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO records (run, idx, line, input, prompt_hash, raw, answer, \
          confidence, distribution, calibration, error, prompt_tokens, cached_tokens, \
-         completion_tokens, compute_us, vote, abstained, learnt, examples) \
+         completion_tokens, compute_us, vote, abstained, learnt, examples, route) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19)",
+         ?19, ?20)",
     )?;
     let verdict = row.verdict.as_ref();
     statement.execute(params![
@@ -221,6 +223,7 @@ fn put_row(connection: &Connection, run: RunId, row: &Row) -> rusqlite::Result<(
         row.abstained,
         verdict.and_then(|v| v.learnt.as_ref()).map(json),
         (!row.examples.is_empty()).then(|| json(&row.examples)),
+        row.route.as_ref().map(json),
     ])?;
     Ok(())
 }
@@ -264,6 +267,7 @@ fn read_row(row: &SqlRow<'_>, run: RunId) -> Result<Row, Unread> {
         input: parsed(row, 2, "input", run.0)?,
         prompt_hash: row.get(3)?,
         examples: parsed(row, 17, "examples", run.0)?.unwrap_or_default(),
+        route: parsed(row, 18, "route", run.0)?,
         raw: parsed(row, 4, "raw", run.0)?,
         verdict: read_verdict(row, run)?,
         error: row.get(9)?,

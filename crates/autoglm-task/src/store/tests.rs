@@ -9,7 +9,7 @@ use crate::row::Raw;
 use crate::run::RunSettings;
 use crate::scripted::{record, review_task};
 use crate::strategy::{
-    NewStrategy, Strategy, StrategyId, StrategyKey, StrategyState, StrategyStore,
+    NewStrategy, RouteTaken, Strategy, StrategyId, StrategyKey, StrategyState, StrategyStore,
 };
 
 fn key() -> RunKey {
@@ -52,6 +52,13 @@ fn begin(store: &mut dyn Store) -> RunId {
 
 fn answered(index: u64) -> Row {
     Row {
+        route: Some(RouteTaken {
+            branches: vec![
+                ("strategy 1".to_owned(), 0.75),
+                ("strategy 2".to_owned(), 0.25),
+            ],
+            only: Some(0),
+        }),
         prompt_hash: Some("ab".to_owned()),
         raw: Some(Raw::Scores {
             logprobs: vec![-0.1, -2.5],

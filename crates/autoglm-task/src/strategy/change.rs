@@ -2,7 +2,7 @@
 
 use autoglm_spec::{Calibration, Example, Sampling};
 
-use super::{ExampleChoice, Strategy};
+use super::{Branch, ExampleChoice, Strategy};
 use crate::select::{Nearness, Pool};
 use crate::words::cut_to;
 
@@ -25,6 +25,7 @@ pub fn changes(from: &Strategy, to: &Strategy) -> Vec<String> {
     note("orders of the examples", orders(from), orders(to));
     note("sampling", sampling(&from.sampling), sampling(&to.sampling));
     note("soft prompt", soft_prompt(from), soft_prompt(to));
+    note("route", route(from), route(to));
     if lines.is_empty() && from.examples != to.examples {
         lines.push("examples: others, or in another order".to_owned());
     }
@@ -89,6 +90,7 @@ fn fingerprint(examples: &[Example]) -> String {
         both_orders: false,
         sampling: Sampling::GREEDY,
         soft_prompt: None,
+        route: None,
     };
     lone.hash()[..8].to_owned()
 }
@@ -129,4 +131,16 @@ fn soft_prompt(strategy: &Strategy) -> String {
         None => "none".to_owned(),
         Some(soft) => format!("{} ({})", soft.folder, &soft.hash[..soft.hash.len().min(8)]),
     }
+}
+
+fn route(strategy: &Strategy) -> String {
+    let Some(route) = &strategy.route else {
+        return "none".to_owned();
+    };
+    let names: Vec<String> = route.branches.iter().map(Branch::name).collect();
+    let lessons = route.lessons.len();
+    format!(
+        "each record to {}, learnt from {lessons} records",
+        names.join(" or ")
+    )
 }

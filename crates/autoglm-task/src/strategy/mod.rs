@@ -4,10 +4,13 @@
 
 mod change;
 mod protect;
+mod route;
 mod soft_prompt;
 #[cfg(test)]
 mod tests;
 mod version;
+
+use std::sync::Arc;
 
 use autoglm_spec::{Calibration, Example, Output, Sampling, TaskSpec};
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use crate::select::Selection;
 
 pub use change::changes;
 pub use protect::{Unprotected, check};
+pub use route::{Branch, Route, RouteLesson, RouteTaken, branch_name};
 pub use soft_prompt::check_soft_prompt;
 pub use version::{
     Measured, NewStrategy, StrategyId, StrategyKey, StrategyScores, StrategyState, StrategyStore,
@@ -47,6 +51,10 @@ pub struct Strategy {
     /// A learned prompt or adapter that the model runs with.
     #[serde(default)]
     pub soft_prompt: Option<SoftPrompt>,
+    /// The strategies between which each record is routed; none where all records are answered by
+    /// this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Box<Route>>,
 }
 
 /// Which examples stand in prompts, and in which order.
@@ -80,6 +88,7 @@ impl Strategy {
             both_orders: settings.both_orders,
             sampling: settings.sampling,
             soft_prompt: None,
+            route: None,
         }
     }
 
@@ -109,6 +118,7 @@ impl Strategy {
             both_orders: self.both_orders,
             sampling: self.sampling,
             selection: self.selection.clone(),
+            route: self.route.as_ref().map(|route| Arc::new((**route).clone())),
             strategy: Some(self.hash()),
             ..settings.clone()
         };

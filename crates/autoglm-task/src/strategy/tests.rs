@@ -36,6 +36,7 @@ fn other() -> Strategy {
             ..Sampling::GREEDY
         },
         soft_prompt: None,
+        route: None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::task::{engine_args, need};
 use crate::engine::{EngineArgs, OpenEngine, Pool};
 
 /// Which strategy runs.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct StrategyArgs {
     /// Run the task by the strategy with this number, or as it is written (none), in place of the
     /// one that is live.

@@ -64,6 +64,7 @@ pub(super) fn compare(
         }
         let (_, engine) = engine.as_ref().expect("it was opened above");
         let (spec, settings) = args.calibration.plan(task, strategy);
+        args.calibration.check(&settings)?;
         let teacher = Teacher::new(engine, &with, site);
         let library = Library::Stored(&held_out);
         let selector = open_selector(&spec, &settings, &library, &teacher, store)?;

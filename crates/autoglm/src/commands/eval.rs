@@ -111,6 +111,17 @@ impl EvalArgs {
         Ok(())
     }
 
+    /// Whether a route, where one runs, does what the command line says.
+    fn check_route(&self, settings: &RunSettings) -> anyhow::Result<()> {
+        self.calibration.check(settings)?;
+        anyhow::ensure!(
+            settings.route.is_none() || self.examples.is_none(),
+            "the strategy is a route between others, which show their own examples, not those of \
+             a file\nhint: --strategy none runs the task as it is written"
+        );
+        Ok(())
+    }
+
     /// Whether the drawn examples are what is chosen from for each record.
     fn draws_library(&self) -> bool {
         self.examples.is_some() && self.calibration.selects()
@@ -131,18 +142,17 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     }
     let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
     let (engine, engine_args) = (chosen.engine, chosen.engine_args);
-    let strategy = chosen.version.as_ref().map(|version| &version.strategy);
     let cancel = cancel_on_interrupt();
+    let strategy = chosen.version.as_ref().map(|v| &v.strategy);
     let (planned, settings) = args.calibration.plan(&task, strategy);
+    args.check_route(&settings)?;
     let pools = Pools::read(args, &planned)?;
     let pool = Pool::default();
-    let site = Site {
-        home,
-        pool: &pool,
-        cancel: &cancel,
-    };
+    let (pool, cancel) = (&pool, &cancel);
+    let site = Site { home, pool, cancel };
     let teacher = Teacher::new(&engine, &engine_args, site);
-    let mut lesson = lesson(args, &task.spec, &planned, &store, &pools.held_out)?;
+    let specs = (&task.spec, &planned, &pools.held_out[..]);
+    let mut lesson = lesson(args, specs, &settings, &store)?;
     let purpose = Purpose {
         spec: &task.spec,
         args: &engine_args,
@@ -152,7 +162,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         site,
     };
     let similar = args.calibration.similar(home, &task, &settings)?;
-    let version = chosen.version.as_ref().map(|version| version.id);
+    let version = chosen.version.map(|version| version.id);
     let measured = Measured::untaught(&engine, similar, version, settings);
     let mut reports = Vec::new();
     let tokens = counter(&engine);
@@ -197,10 +207,9 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
 /// What the store teaches without what is measured on; nothing yet where examples are drawn.
 fn lesson(
     args: &EvalArgs,
-    task: &TaskSpec,
-    planned: &TaskSpec,
+    (task, planned, held_out): (&TaskSpec, &TaskSpec, &[Record]),
+    settings: &RunSettings,
     store: &SqliteStore,
-    held_out: &[Record],
 ) -> anyhow::Result<Lesson> {
     let examples = if args.fit {
         Vec::new()
@@ -211,7 +220,8 @@ fn lesson(
         examples,
         ..planned.clone()
     };
-    let is_off = args.teach.is_off() || args.calibration.is_given();
+    let is_routed = settings.route.is_some();
+    let is_off = is_routed || args.teach.is_off() || args.calibration.is_given();
     if is_off || args.examples.is_some() {
         return Ok(Lesson::none(spec));
     }

@@ -23,6 +23,7 @@ pub mod perplexity;
 pub mod quantize;
 mod records;
 pub mod report;
+mod route;
 pub mod run;
 pub mod runs;
 mod sampling;

@@ -174,6 +174,11 @@ impl Desk<'_> {
         let start = self.start(&settings);
         let records = readable(&args.data, &self.task.spec)?;
         let origin = self.origin();
+        anyhow::ensure!(
+            start.route.is_none(),
+            "the search cannot start from a strategy that routes\n\
+             hint: --strategy none starts from the task as it is written"
+        );
         let by_words = |s: &Selection| s.by == Nearness::Words;
         anyhow::ensure!(
             start.selection.as_ref().is_none_or(by_words),
@@ -255,7 +260,7 @@ impl Desk<'_> {
 
 /// What runs answer with besides the prompts that a search measures, as the task says; none where that
 /// is nothing.
-fn hold(
+pub(super) fn hold(
     spec: &TaskSpec,
     plan: SamplingPlan,
     is_chat: bool,

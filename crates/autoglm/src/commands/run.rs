@@ -190,6 +190,21 @@ impl CalibrationArgs {
         (spec, settings)
     }
 
+    /// Whether a run does what the command line says: the strategies of a route are each run as
+    /// they are, which is what the route was taught on.
+    ///
+    /// # Errors
+    /// A route, and a wish that its strategies do not follow.
+    pub(crate) fn check(&self, run: &RunSettings) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            run.route.is_none() || !self.is_given(),
+            "the strategy is a route between others, which say themselves how label bias is removed \
+             and which examples they show: --calibration, --one-order and --select do not go with it\n\
+             hint: --strategy none runs the task as it is written"
+        );
+        Ok(())
+    }
+
     /// The measure of nearness for open answers, where one is needed.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use autoglm_task::judge::agreement::Similar;
 use autoglm_task::run::{Again, Replay, Shown, replay, show};
 use autoglm_task::select::Chosen;
 use autoglm_task::store::{Archive, RunId, RunInfo, RunStatus, SqliteStore, Store};
+use autoglm_task::strategy::RouteTaken;
 use autoglm_task::{Sample, file_name, utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -276,6 +277,9 @@ fn record_text(shown: &Shown) -> String {
         let input = json_text(&example.input);
         let _ = writeln!(text, "example    {score:.4} {} ← {input}", example.output);
     }
+    if let Some(taken) = &row.route {
+        text += &route_text(taken);
+    }
     if let Some(prompt) = &shown.prompt {
         let same = if shown.same_prompt {
             "as it was used"
@@ -316,6 +320,18 @@ fn record_text(shown: &Shown) -> String {
         usage.completion_tokens,
         usage.compute.as_secs_f64() * 1e3
     );
+    text
+}
+
+/// The strategies that a record was routed to.
+fn route_text(taken: &RouteTaken) -> String {
+    let mut text = match taken.only.and_then(|only| taken.branches.get(only)) {
+        Some((name, _)) => format!("route      {name} alone\n"),
+        None => "route      all, each by its probability\n".to_owned(),
+    };
+    for (name, probability) in &taken.branches {
+        let _ = writeln!(text, "           {probability:.4} {name}");
+    }
     text
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use autoglm_spec::{Example, Usage};
 use autoglm_task::eval::table;
@@ -16,6 +17,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::choice::{StrategyName, numbered};
+use super::route::{self, RouteArgs};
 use super::run::CalibrationArgs;
 use super::task::{TaskArgs, store_path};
 use crate::streams::now;
@@ -62,6 +64,9 @@ enum StrategyCommand {
     /// Add a candidate that runs the task as it is written with a soft prompt or an adapter, or with
     /// labelled examples that are chosen for each record (--select).
     Add(Box<AddArgs>),
+    /// Learn which of several strategies suits which record. The route between them goes live only
+    /// where it is better than what is live on records that taught nothing.
+    Route(Box<RouteArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -82,21 +87,27 @@ struct AddArgs {
 ///
 /// # Errors
 /// A task or strategy that does not exist, a store that cannot be used.
-pub(crate) fn run(args: &StrategyCommandArgs, home: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(args: &StrategyCommandArgs, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
+    let store = &mut store;
     match &args.command {
         StrategyCommand::List { task } => {
             let name = task.as_ref().map(|words| name_of(words)).transpose()?;
             print(args, &store.strategies(name.as_deref())?, |versions| {
                 list_text(versions)
-            })
+            })?;
         }
-        StrategyCommand::Show { id } => print(args, &store.strategy(StrategyId(*id))?, show_text),
-        StrategyCommand::Diff { from, to } => diff(args, &store, *from, *to),
-        StrategyCommand::Promote { id } => promote(args, &mut store, *id),
-        StrategyCommand::Rollback { task } => roll_back(args, &mut store, task),
-        StrategyCommand::Add(added) => add(args, &mut store, added),
+        StrategyCommand::Show { id } => print(args, &store.strategy(StrategyId(*id))?, show_text)?,
+        StrategyCommand::Diff { from, to } => diff(args, store, *from, *to)?,
+        StrategyCommand::Promote { id } => promote(args, store, *id)?,
+        StrategyCommand::Rollback { task } => roll_back(args, store, task)?,
+        StrategyCommand::Add(added) => add(args, store, added)?,
+        StrategyCommand::Route(wanted) => match route::run(wanted, store, home)? {
+            Some(report) => print(args, &report, ToString::to_string)?,
+            None => return Ok(route::interrupted()),
+        },
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The name of a task that is given by it, by its file or by its words.
@@ -273,6 +284,12 @@ fn show_text(version: &StrategyVersion) -> String {
     }
     if let Some(scores) = &version.scores {
         let _ = write!(text, "scores\n{scores}");
+    }
+    if let Some(route) = &version.strategy.route {
+        let _ = writeln!(text, "branches");
+        for branch in &route.branches {
+            let _ = writeln!(text, "  {}", branch.name());
+        }
     }
     if let ExampleChoice::Fixed(examples) = &version.strategy.examples {
         let _ = writeln!(text, "examples");

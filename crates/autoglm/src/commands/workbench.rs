@@ -79,6 +79,7 @@ impl Workbench {
         let chosen = strategy.open_shared(wishes.engine, task, store, place)?;
         let strategy = chosen.version.as_ref().map(|version| &version.strategy);
         let (spec, settings) = wishes.calibration.plan(task, strategy);
+        wishes.calibration.check(&settings)?;
         let mut bench = Self {
             spec,
             settings,
@@ -141,7 +142,9 @@ impl Workbench {
             examples: task.spec.examples.clone(),
             ..self.spec.clone()
         };
-        let lesson = if wishes.teach.is_off() || wishes.calibration.is_given() {
+        let is_routed = self.settings.route.is_some();
+        let is_off = is_routed || wishes.teach.is_off() || wishes.calibration.is_given();
+        let lesson = if is_off {
             Lesson::none(spec)
         } else {
             Lesson::stored(spec, store, &[])?
