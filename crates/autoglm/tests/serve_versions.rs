@@ -180,6 +180,8 @@ fn a_socket_that_is_handed_over_outlives_the_server_and_loses_no_request() {
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
+    // It lives until the last request has its answer.
+    let mut second = None;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
@@ -193,12 +195,12 @@ fn a_socket_that_is_handed_over_outlives_the_server_and_loses_no_request() {
         });
         // Requests that come while no server runs wait in the socket.
         first.stop();
-        let second = handed(&desk, &socket, &["-m", &model]);
+        second = Some(handed(&desk, &socket, &["-m", &model]));
         let before = answered.load(Ordering::Relaxed);
         while answered.load(Ordering::Relaxed) < before + 20 {}
         is_over.store(true, Ordering::Relaxed);
-        drop(second);
     });
+    drop(second);
     assert_eq!(lost.load(Ordering::Relaxed), 0);
 }
 
