@@ -30,6 +30,9 @@ const PLACES: usize = 4;
 /// Tokens that each probe is continued by, to see how long they take.
 const PROBE_TOKENS: usize = 16;
 
+/// Seconds that a token takes at least: below that, what else the machine does is what is measured.
+const LEAST_TOKEN_SECONDS: f64 = 0.001;
+
 /// How far a candidate may be from the live version.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HealthLimits {
@@ -128,7 +131,7 @@ fn examine_writer(candidate: &dyn Backend, live: &dyn Backend) -> Result<Health,
         return unhealthy("it gives no probabilities, or numbers that are none");
     }
     Ok(Health {
-        latency_ratio: per_token(&ours, our_time) / per_token(&theirs, their_time).max(1e-9),
+        latency_ratio: per_token(&ours, our_time) / per_token(&theirs, their_time),
         shift_nats: shift(candidate, live)?,
     })
 }
@@ -173,7 +176,7 @@ fn probe(text: &str, max_tokens: usize) -> GenerateRequest {
 
 fn per_token(completions: &[Completion], took: Duration) -> f64 {
     let tokens: usize = completions.iter().map(|c| c.logprobs.len()).sum();
-    took.as_secs_f64() / tokens.max(1) as f64
+    (took.as_secs_f64() / tokens.max(1) as f64).max(LEAST_TOKEN_SECONDS)
 }
 
 /// The mean divergence of a candidate's next tokens from the live version's.
