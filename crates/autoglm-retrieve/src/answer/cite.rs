@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::compose::is_heading;
-use super::coverage::{stem, stems};
+use super::coverage::{Wanted, stem, stems};
 use super::support::Support;
 use crate::passage::{PassageId, Place};
 use crate::search::Ranked;
@@ -121,6 +121,36 @@ fn citation(at: usize, source: &Ranked, (new, text): (&HashSet<String>, &str)) -
         place: passage.place,
         quote: best.1.to_owned(),
     }
+}
+
+/// The sentence of the sources that has most of what is asked for, with its headings, and at least so
+/// much: the first of several.
+pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<Sentence> {
+    let mut best: Option<(f64, Sentence)> = None;
+    for (at, source) in sources.iter().enumerate() {
+        let passage = &source.passage;
+        let titles = passage.titles.join(" ");
+        for range in sentences(&passage.text) {
+            let text = passage.text[range].trim();
+            let share = wanted.share_in(&format!("{titles}\n{text}"));
+            let is_enough = share > 0.0 && share >= least;
+            if !is_enough || best.as_ref().is_some_and(|(other, _)| *other >= share) {
+                continue;
+            }
+            let words = stems(text);
+            let sentence = Sentence {
+                citation: Some(citation(at, source, (&words, text))),
+                text: text.to_owned(),
+                support: Support {
+                    overlap: 1.0,
+                    gain: None,
+                },
+                supported: true,
+            };
+            best = Some((share, sentence));
+        }
+    }
+    best.map(|(_, sentence)| sentence)
 }
 
 /// A sentence without marks such as `[2]`, and the index of the source that the first one names.

@@ -32,23 +32,42 @@ pub fn coverage(
     question: &str,
     found: &[Ranked],
 ) -> Result<Vec<f64>, RetrieveError> {
-    let words = asked(question);
-    let weights = weights(store, &words)?;
-    let kinds = kinds(question);
-    let of_passage = |ranked: &Ranked| {
-        let own = stems(&ranked.passage.with_titles());
+    let wanted = Wanted::of(store, question)?;
+    let of_passage = |ranked: &Ranked| wanted.share_in(&ranked.passage.with_titles());
+    Ok(found.iter().map(of_passage).collect())
+}
+
+/// What a question asks for.
+pub(super) struct Wanted {
+    /// Its words, with how rare each is.
+    words: Vec<(String, f64)>,
+    kinds: HashSet<String>,
+}
+
+impl Wanted {
+    pub(super) fn of(store: &dyn Store, question: &str) -> Result<Self, RetrieveError> {
+        let words = asked(question);
+        let weights = weights(store, &words)?;
+        Ok(Self {
+            words: words.into_iter().zip(weights).collect(),
+            kinds: kinds(question),
+        })
+    }
+
+    /// The part of it that a text has; see [`coverage`].
+    pub(super) fn share_in(&self, text: &str) -> f64 {
+        let own = stems(text);
         let (mut covered, mut all) = (0.0, 0.0);
-        for (word, weight) in words.iter().zip(&weights) {
+        for (word, weight) in &self.words {
             if own.contains(&stem(word)) {
                 covered += weight;
                 all += weight;
-            } else if !kinds.contains(word) {
+            } else if !self.kinds.contains(word) {
                 all += weight;
             }
         }
         if all > 0.0 { covered / all } else { 0.0 }
-    };
-    Ok(found.iter().map(of_passage).collect())
+    }
 }
 
 /// How rare each word is, as a logarithm.

@@ -107,7 +107,10 @@ pub struct Answer {
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
-    /// The sentences of the answer, or of what the model wrote where it was refused.
+    /// Whether the answer is the documents' own sentence, since they do not bear out what the model
+    /// wrote.
+    pub quoted: bool,
+    /// The sentences of the answer, and those that the model wrote and nothing bears out.
     pub sentences: Vec<Sentence>,
     /// The passages that the model was given, the first is `[1]`.
     pub sources: Vec<Ranked>,
@@ -162,6 +165,7 @@ impl Asker<'_> {
         let mut answer = Answer {
             text: refusal_text(question).to_owned(),
             refused: None,
+            quoted: false,
             sentences: Vec::new(),
             sources: composed.sources,
             coverage: best,
@@ -210,8 +214,9 @@ impl Asker<'_> {
         Ok((completion.text.trim().to_owned(), completion.usage))
     }
 
-    /// Finds the source of each sentence and what bears it out. An answer of which nothing is borne
-    /// out is refused.
+    /// Finds the source of each sentence and what bears it out. Instead of an answer of which nothing
+    /// is borne out, the sentence of the sources is given that has most of the question; where none
+    /// has enough of it, the question is refused.
     fn judge(
         &self,
         question: &str,
@@ -225,6 +230,13 @@ impl Asker<'_> {
         }
         for sentence in &mut sentences {
             sentence.supported = sentence.support.is_enough(settings);
+        }
+        if !sentences.iter().any(|sentence| sentence.supported) {
+            let wanted = coverage::Wanted::of(self.store, question)?;
+            let least = settings.wanted_coverage(question);
+            let quote = cite::quoted(&wanted, &answer.sources, least);
+            answer.quoted = quote.is_some();
+            sentences.extend(quote);
         }
         if sentences.iter().any(|sentence| sentence.supported) {
             answer.text = cite::render(&sentences);

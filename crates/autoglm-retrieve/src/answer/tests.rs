@@ -123,7 +123,7 @@ fn marks_of_the_model_are_resolved_and_wrong_ones_put_right() {
 }
 
 #[test]
-fn what_the_passages_do_not_bear_out_is_left_out_and_alone_it_is_refused() {
+fn what_the_passages_do_not_bear_out_is_left_out_and_alone_gives_way_to_a_quotation() {
     let (answer, _) = ask(
         "Oil it every month. Nuclear engineers in Paris recommend gold.",
         "How often is the pump oiled?",
@@ -136,8 +136,30 @@ fn what_the_passages_do_not_bear_out_is_left_out_and_alone_it_is_refused() {
     );
     assert_eq!(
         (answer.refused, answer.text.as_str()),
+        (None, "Oil the pump every month with mineral oil. [1]")
+    );
+    assert!(answer.quoted);
+    let supported: Vec<bool> = answer.sentences.iter().map(|s| s.supported).collect();
+    assert_eq!(supported, [false, true]);
+    let citation = answer.sentences[1].citation.as_ref().unwrap();
+    assert_eq!(citation.quote, answer.sentences[1].text);
+}
+
+#[test]
+fn a_question_is_refused_where_no_single_sentence_has_enough_of_it() {
+    let settings = AnswerSettings {
+        min_coverage: 0.9,
+        ..AnswerSettings::default()
+    };
+    let texts = [("Pump", "It is red. Oil it.")];
+    let asked = ("Paris hosts games.", "Is the red pump oiled?");
+    let (answer, _) = ask_of(&texts, asked, &settings);
+    assert!(answer.coverage > 0.9, "{}", answer.coverage);
+    assert_eq!(
+        (answer.refused, answer.text.as_str()),
         (Some(Refusal::NotSupported), "The documents do not say.")
     );
+    assert!(!answer.quoted);
 }
 
 #[test]
@@ -379,7 +401,7 @@ fn an_order_that_the_model_obeys_is_not_an_answer() {
                 Some(2)
             );
         } else {
-            assert_eq!(answer.refused, Some(Refusal::NotSupported));
+            assert_eq!(answer.text, "The valve is opened with a brass key. [1]");
         }
     }
 }

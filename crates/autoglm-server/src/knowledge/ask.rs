@@ -105,6 +105,7 @@ impl Asked {
         let Answer {
             text,
             refused,
+            quoted,
             sentences,
             sources,
             coverage,
@@ -118,6 +119,7 @@ impl Asked {
             "question": self.question,
             "answer": text,
             "refused": refused,
+            "quoted": quoted,
             "sentences": sentences,
             "coverage": coverage,
             "usage": {

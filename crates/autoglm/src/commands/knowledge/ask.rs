@@ -244,6 +244,9 @@ fn explain(out: &mut dyn Write, answer: &Answer, question: &str) -> anyhow::Resu
         };
         writeln!(out, "refused: {reason}")?;
     }
+    if answer.quoted {
+        writeln!(out, "quoted: they do not bear out what the model wrote")?;
+    }
     for Sentence {
         text,
         support,
