@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use autoglm_task::Row;
 use autoglm_task::eval::{Evaluation, Measure, Paired, Report};
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use super::choice::{StrategyName, numbered, with_soft_prompt};
 use super::eval::{EvalArgs, Measured, answer};
+use super::knowledge::passages::Passages;
 use super::records::readable;
 use super::select::{Library, choosing, counter, open_selector};
 use super::task::{engine_args, need};
@@ -52,6 +54,8 @@ pub(super) fn compare(
         pool: &Pool::default(),
         cancel: &cancel,
     };
+    let passages = Passages::open(&task.spec, args.engine.local.threads, home)?;
+    let passages = passages.map(Arc::new);
     let mut sides = Vec::new();
     for version in &versions {
         let strategy = version.as_ref().map(|version| &version.strategy);
@@ -75,6 +79,7 @@ pub(super) fn compare(
             learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
             strategy: version.as_ref().map(|version| version.id),
+            passages: passages.clone(),
             settings,
         };
         let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {
