@@ -1,7 +1,5 @@
 //! Tasks whose records get passages of the user's documents, on a tiny model.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 #[path = "support/server.rs"]
 mod server;
 mod support;

@@ -1,5 +1,7 @@
 //! Tasks whose records bring passages of documents.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

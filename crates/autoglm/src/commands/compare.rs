@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use autoglm_task::Row;
 use autoglm_task::eval::{Evaluation, Measure, Paired, Report};
@@ -54,8 +53,7 @@ pub(super) fn compare(
         pool: &Pool::default(),
         cancel: &cancel,
     };
-    let passages = Passages::open(&task.spec, args.engine.local.threads, home)?;
-    let passages = passages.map(Arc::new);
+    let passages = Passages::shared(&task.spec, args.engine.local.threads, home)?;
     let mut sides = Vec::new();
     for version in &versions {
         let strategy = version.as_ref().map(|version| &version.strategy);

@@ -154,11 +154,8 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     };
     let similar = args.calibration.similar(home, &task, &settings)?;
     let version = chosen.version.as_ref().map(|version| version.id);
-    let passages = Passages::open(&task.spec, args.engine.local.threads, home)?;
-    let measured = Measured {
-        passages: passages.map(Arc::new),
-        ..Measured::untaught(&engine, similar, version, settings)
-    };
+    let mut measured = Measured::untaught(&engine, similar, version, settings);
+    measured.passages = Passages::shared(&task.spec, args.engine.local.threads, home)?;
     let mut reports = Vec::new();
     let tokens = counter(&engine);
     for &seed in &args.seed {

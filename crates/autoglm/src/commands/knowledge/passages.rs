@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use autoglm_engine::LocalEngine;
 use autoglm_retrieve::RetrieveError;
@@ -67,6 +67,18 @@ impl Passages {
             shelf,
             embedder,
         }))
+    }
+
+    /// The same for several that use it.
+    ///
+    /// # Errors
+    /// As [`Passages::open`].
+    pub(crate) fn shared(
+        spec: &TaskSpec,
+        threads: Option<NonZeroUsize>,
+        home: &Path,
+    ) -> anyhow::Result<Option<Arc<Self>>> {
+        Ok(Self::open(spec, threads, home)?.map(Arc::new))
     }
 
     /// Puts a record's passages into it, in the place of anything that stands there.
