@@ -14,7 +14,7 @@ pub use completion::{Completion, Delta, FinishReason, OptionScore, Scoring, Usag
 pub use embed::{Embed, Embedding, EmbeddingSpace, Similarity};
 pub use error::{Blame, Blamed, EngineError};
 pub use prompt::{Prompt, Role, Segment};
-pub use task::{Example, Field, Label, Language, Output, Record, TaskKind, TaskSpec};
+pub use task::{Example, Field, Knowledge, Label, Language, Output, Record, TaskKind, TaskSpec};
 pub use traits::{
     AdaptiveTemperature, AttentionPolicy, Cancel, Constraint, Decoding, GatingSettings, Generate,
     GenerateRequest, ModelFacts, Normalise, Sampling, Score, ScoreRequest,

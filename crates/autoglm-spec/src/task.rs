@@ -50,6 +50,23 @@ pub struct Field {
     pub title: String,
 }
 
+/// Documents whose passages the records of a task are answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knowledge {
+    /// The names of their collections, at least one.
+    pub collections: Vec<String>,
+    /// Passages of a record at most.
+    pub passages: usize,
+    /// Tokens of a record's passages together at most.
+    pub tokens: usize,
+}
+
+impl Knowledge {
+    /// The field of a record that holds its passages: a list of objects with `titles` and `text`,
+    /// and with what else tells where each is from.
+    pub const FIELD: &str = "knowledge";
+}
+
 /// One label of a closed set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
@@ -139,4 +156,7 @@ pub struct TaskSpec {
     pub constraints: Vec<String>,
     /// Examples, in prompt order.
     pub examples: Vec<Example>,
+    /// Documents whose passages are put before each record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knowledge: Option<Knowledge>,
 }

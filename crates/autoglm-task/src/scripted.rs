@@ -237,5 +237,6 @@ pub(crate) fn review_task() -> TaskSpec {
         },
         constraints: Vec::new(),
         examples: Vec::new(),
+        knowledge: None,
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 
 use super::query::Parameters;
 use super::{examples, feedback, outline, report, run, runs, strategies};
 use crate::ServerError;
 use crate::app::App;
+use crate::auth::Reach;
 use crate::client::Client;
 use crate::http::Json;
 
@@ -44,8 +45,14 @@ async fn one(State(app): Shared, Path(task): Task) -> Answer {
     outline::one(app, task).await
 }
 
-async fn answer(State(app): Shared, client: Client, Path(task): Task, Json(body): Json) -> Answer {
-    run::answer(app, client, task, body).await
+async fn answer(
+    State(app): Shared,
+    client: Client,
+    reach: Option<Extension<Reach>>,
+    Path(task): Task,
+    Json(body): Json,
+) -> Answer {
+    run::answer(app, (client, reach.as_deref()), task, body).await
 }
 
 async fn say(State(app): Shared, Path(task): Task, Json(body): Json) -> Answer {

@@ -16,6 +16,7 @@ use super::{Asked, RunEvent, RunHead, RunOrder};
 use crate::ServerError;
 use crate::admission::Permit;
 use crate::app::App;
+use crate::auth::Reach;
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::http::{error_body, json_response};
@@ -24,13 +25,19 @@ use crate::work::{CancelOnDrop, TimeLimits, WAITING_PIECES, send};
 /// Answers a request.
 pub(super) async fn answer(
     app: Arc<App>,
-    client: Client,
+    (client, reach): (Client, Option<&Reach>),
     task: String,
     body: Value,
 ) -> Result<Response, ServerError> {
     let deadline = app.ticket().deadline;
     let limits = app.settings.times;
     let asked = Asked::of(&app, &task)?;
+    if let (Some(reach), Some(knowledge)) = (reach, &asked.spec.knowledge) {
+        // The answers tell passages.
+        for name in &knowledge.collections {
+            reach.check_collection(name)?;
+        }
+    }
     let RunRequest {
         order,
         is_single,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autoglm_spec::{Calibration, Example, Output, TaskSpec, Usage, Verdict, Vote};
+use autoglm_spec::{Calibration, Example, Knowledge, Output, TaskSpec, Usage, Verdict, Vote};
 use autoglm_task::run::RunReport;
 use autoglm_task::{Raw, Row};
 use serde_json::{Map, Value, json};
@@ -43,6 +43,14 @@ impl Told<'_> {
             let message = row.error.as_deref().unwrap_or("the record has no answer");
             tell("answer", Value::Null);
             tell("error", json!({"message": message}));
+        }
+        if let Some(passages) = row
+            .input
+            .as_ref()
+            .and_then(|input| input.get(Knowledge::FIELD))
+            && self.spec.knowledge.is_some()
+        {
+            tell("knowledge", passages.clone());
         }
         tell("time_ms", times(answer.stages));
         tell("usage", usage(row.usage));

@@ -19,8 +19,8 @@ use autoglm_server::{
 };
 use autoglm_spec::{
     Cancel, Completion, Delta, EngineError, Example, Field, FinishReason, Generate,
-    GenerateRequest, Label, Language, ModelFacts, OptionScore, Output, Score, ScoreRequest,
-    Scoring, TaskKind, TaskSpec, Usage,
+    GenerateRequest, Knowledge, Label, Language, ModelFacts, OptionScore, Output, Score,
+    ScoreRequest, Scoring, TaskKind, TaskSpec, Usage,
 };
 use autoglm_task::TaskError;
 use autoglm_task::judge::Prior;
@@ -208,6 +208,7 @@ fn reviews() -> TaskSpec {
         },
         constraints: Vec::new(),
         examples: vec![example("质量不错", "正面"), example("坏了", "负面")],
+        knowledge: None,
     }
 }
 
@@ -225,6 +226,11 @@ fn places() -> TaskSpec {
         },
         constraints: Vec::new(),
         examples: Vec::new(),
+        knowledge: Some(Knowledge {
+            collections: vec!["guide".to_owned()],
+            passages: 3,
+            tokens: 1_200,
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The task API over HTTP.
 
 mod desk;
+mod knowledge;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,8 +7,9 @@
 //! sort become single spaces, so that a value cannot open a line such as `Sentiment: positive`.
 //! Where line breaks matter, a value of several lines stands between fences that are longer than
 //! any run of the same mark inside it. Control tokens written in a value stay text, which is the
-//! tokenizer's part. Nothing is cut: a prompt that is too long is the engine's error.
+//! tokenizer's part. A passage of a document is a value like others. Nothing is cut: a prompt that is too long is the engine's error.
 
+mod documents;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,8 @@ pub struct Composer {
     options: Option<Vec<String>>,
     template: String,
     version: String,
+    /// What a passage is called in the prompt, where records have passages.
+    document: Option<&'static str>,
 }
 
 /// One prompt and how its answer is found.
@@ -95,6 +98,7 @@ impl Composer {
             options: None,
             template: template_name(spec, model.chat),
             version: version(spec, model.chat),
+            document: documents::word(spec),
         };
         composer.options = composer.label_options();
         composer.opening = composer.opening_of(spec)?;
@@ -130,6 +134,7 @@ impl Composer {
         for (index, example) in examples.iter().enumerate() {
             self.show(example, index + 1, &mut opening)?;
         }
+        opening.text.push_str(&self.documents(record));
         Ok(self.compose_texts(&texts, &opening))
     }
 
@@ -291,6 +296,7 @@ impl Composer {
                 present: example.input.keys().cloned().collect(),
             })?;
         let answer = self.answer(example, number)?;
+        opening.text.push_str(&self.documents(&example.input));
         opening.text.push_str(&self.question(&texts));
         if self.chat {
             let asked = std::mem::take(&mut opening.text);

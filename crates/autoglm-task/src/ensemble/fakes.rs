@@ -36,6 +36,7 @@ pub(super) fn spec() -> TaskSpec {
         },
         constraints: Vec::new(),
         examples: Vec::new(),
+        knowledge: None,
     }
 }
 

@@ -131,6 +131,22 @@ pub(super) const KEYS: &[Key] = &[
         chinese: "记录中写入提示词的字段；若提示词中要用别的名称，写 { name = \"…\", title = \"…\" }",
     },
     Key {
+        path: "knowledge.collections",
+        english: "collections of documents, as `autoglm index --collection` names them, of which \
+                  passages are put before each record",
+        chinese: "文档集合的名称（autoglm index --collection 所起的名字），从中为每条记录检索段落，放在记录之前",
+    },
+    Key {
+        path: "knowledge.passages",
+        english: "passages of a record at most",
+        chinese: "每条记录最多多少个段落",
+    },
+    Key {
+        path: "knowledge.tokens",
+        english: "tokens of a record's passages together at most",
+        chinese: "每条记录的段落合计最多多少个 token",
+    },
+    Key {
         path: "output.form",
         english: "labels, json, text or code; without it, what the other keys imply",
         chinese: "答案的形式：labels 标签、json、text 文本、code 代码；不写则由其他项推断",
@@ -320,6 +336,9 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("lang", "language"),
     ("columns", "input.fields"),
     ("inputs", "input.fields"),
+    ("collection", "knowledge.collections"),
+    ("documents", "knowledge.collections"),
+    ("top_passages", "knowledge.passages"),
     ("json_schema", "output.schema"),
     ("max_new_tokens", "output.max_tokens"),
     ("shots", "examples"),

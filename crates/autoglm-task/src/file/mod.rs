@@ -4,6 +4,7 @@
 mod entry;
 mod error;
 mod keys;
+mod knowledge;
 mod read;
 mod settings;
 #[cfg(test)]

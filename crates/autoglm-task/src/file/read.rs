@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use super::entry::{Entry, Section};
 use super::error::FileError;
 use super::keys::closest;
+use super::knowledge::knowledge;
 use super::settings::{ServerPrompts, ServerScoring, ServerSettings, TaskFile, TaskSettings};
 use crate::judge::agreement::{Compare, MOST_SAMPLES, StopRule};
 use crate::parse::{KINDS, Known, NO_LABELS, field_title, kind_name, parse_known};
@@ -134,6 +135,7 @@ impl Reader {
             spec.constraints = texts(&entry)?;
         }
         self.fields(root, &mut spec)?;
+        spec.knowledge = knowledge(root, &spec, &mut self.remarks)?;
         self.output(root, labels, &mut spec)?;
         self.examples(root, &mut spec)?;
         Ok(spec)
@@ -526,7 +528,7 @@ fn one_of<T: Copy>(entry: &Entry<'_>, choices: &[(&str, T)]) -> Result<T, FileEr
 }
 
 /// A list of texts that are not empty, or one such text.
-fn texts(entry: &Entry<'_>) -> Result<Vec<String>, FileError> {
+pub(super) fn texts(entry: &Entry<'_>) -> Result<Vec<String>, FileError> {
     let wanted = "a list of texts that are not empty";
     let filled = |entry: &Entry<'_>| match entry.string(wanted)? {
         "" => Err(entry.not(wanted)),

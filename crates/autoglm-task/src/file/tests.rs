@@ -3,8 +3,8 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use autoglm_spec::{
-    AdaptiveTemperature, Calibration, Decoding, Example, Field, Label, Language, Output, Record,
-    Sampling, TaskKind, TaskSpec,
+    AdaptiveTemperature, Calibration, Decoding, Example, Field, Knowledge, Label, Language, Output,
+    Record, Sampling, TaskKind, TaskSpec,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -547,6 +547,18 @@ fn example(fields: &[Field], output: &Output, value: &Value, text: &str) -> Exam
     Example { input, output }
 }
 
+/// Documents for the records of some tasks.
+fn any_knowledge() -> impl Strategy<Value = Option<Knowledge>> {
+    let names = prop::collection::vec(filled(), 1..3);
+    let made =
+        (names, 1..50usize, 1..9_999usize).prop_map(|(collections, passages, tokens)| Knowledge {
+            collections,
+            passages,
+            tokens,
+        });
+    prop::option::of(made)
+}
+
 fn any_spec() -> impl Strategy<Value = TaskSpec> {
     let head = (any_text(), select(KINDS.to_vec()), filled(), any_text());
     let language = select(vec![Language::English, Language::Chinese]);
@@ -556,10 +568,14 @@ fn any_spec() -> impl Strategy<Value = TaskSpec> {
         any_output(),
     );
     let examples = prop::collection::vec((any_value(), any_text()), 0..3);
-    (head, language, lists, examples).prop_map(|(head, language, lists, examples)| {
+    let others = (examples, any_knowledge());
+    (head, language, lists, others).prop_map(|(head, language, lists, others)| {
+        let (examples, knowledge) = others;
         let (name, kind, instruction, answer_title) = head;
         let (constraints, fields, output) = lists;
         let instruction = instruction.trim().to_owned();
+        let is_taken = |field: &Field| field.name == Knowledge::FIELD;
+        let fields_are_free = !fields.iter().any(is_taken);
         let examples = examples
             .iter()
             .map(|(value, text)| example(&fields, &output, value, text))
@@ -574,6 +590,7 @@ fn any_spec() -> impl Strategy<Value = TaskSpec> {
             output,
             constraints,
             examples,
+            knowledge: knowledge.filter(|_| fields_are_free),
         }
     })
 }

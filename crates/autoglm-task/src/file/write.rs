@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use autoglm_spec::{
-    AdaptiveTemperature, Calibration, Example, Field, Label, Language, Output, Record, Sampling,
+    AdaptiveTemperature, Calibration, Example, Field, Knowledge, Label, Language, Output, Record,
+    Sampling,
 };
 use serde_json::Value;
 
@@ -52,6 +53,9 @@ pub fn write_task_file(file: &TaskFile) -> String {
     }
     out.table("input");
     out.key("input.fields", &list(spec.fields.iter().map(field)));
+    if let Some(knowledge) = &spec.knowledge {
+        out.knowledge(knowledge);
+    }
     out.output(&spec.output);
     out.settings(&file.settings);
     for (index, example) in spec.examples.iter().enumerate() {
@@ -89,6 +93,17 @@ impl Out {
         }
         let name = path.rsplit('.').next().unwrap_or(path);
         self.line(&format!("{name} = {value}"));
+    }
+
+    fn knowledge(&mut self, knowledge: &Knowledge) {
+        self.table("knowledge");
+        let names = knowledge.collections.iter();
+        self.key(
+            "knowledge.collections",
+            &list(names.map(|name| basic(name))),
+        );
+        self.key("knowledge.passages", &knowledge.passages.to_string());
+        self.key("knowledge.tokens", &knowledge.tokens.to_string());
     }
 
     fn server(&mut self, server: &ServerSettings) {

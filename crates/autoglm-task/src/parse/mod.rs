@@ -115,6 +115,7 @@ impl Draft {
                 },
                 constraints: demands.constraints.clone(),
                 examples: Vec::new(),
+                knowledge: None,
             },
             remarks,
             kind_open,

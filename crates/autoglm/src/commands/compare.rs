@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::choice::{StrategyName, numbered, with_soft_prompt};
 use super::eval::{EvalArgs, Measured, answer};
+use super::knowledge::passages::Passages;
 use super::records::readable;
 use super::select::{Library, choosing, counter, open_selector};
 use super::task::{engine_args, need};
@@ -52,6 +53,7 @@ pub(super) fn compare(
         pool: &Pool::default(),
         cancel: &cancel,
     };
+    let passages = Passages::shared(&task.spec, args.engine.local.threads, home)?;
     let mut sides = Vec::new();
     for version in &versions {
         let strategy = version.as_ref().map(|version| &version.strategy);
@@ -76,6 +78,7 @@ pub(super) fn compare(
             learning: None,
             similar: args.calibration.similar(home, task, &settings)?,
             strategy: version.as_ref().map(|version| version.id),
+            passages: passages.clone(),
             settings,
         };
         let Some(answered) = answer(args, &spec, &measured, store, &cancel)? else {

@@ -23,6 +23,7 @@ use serde_json::json;
 use super::choice::{StrategyArgs, StrategyName};
 use super::compare::compare;
 use super::confidence::Confidence;
+use super::knowledge::passages::{Passages, with_passages};
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
@@ -163,7 +164,8 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     };
     let similar = args.calibration.similar(home, &task, &settings)?;
     let version = chosen.version.map(|version| version.id);
-    let measured = Measured::untaught(&engine, similar, version, settings);
+    let mut measured = Measured::untaught(&engine, similar, version, settings);
+    measured.passages = Passages::shared(&task.spec, args.engine.local.threads, home)?;
     let mut reports = Vec::new();
     let tokens = counter(&engine);
     for &seed in &args.seed {
@@ -288,6 +290,8 @@ pub(super) struct Measured<'a> {
     pub(super) similar: Option<Arc<dyn Similar>>,
     /// The strategy that runs; none for the task as it is written.
     pub(super) strategy: Option<StrategyId>,
+    /// Finds passages for records, where the task names collections of documents.
+    pub(super) passages: Option<Arc<Passages>>,
 }
 
 impl<'a> Measured<'a> {
@@ -306,6 +310,7 @@ impl<'a> Measured<'a> {
             settings,
             similar,
             strategy,
+            passages: None,
         }
     }
 }
@@ -428,7 +433,7 @@ pub(super) fn answer(
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Answered>> {
-    let mut input = OpenInput::of_file(&args.data, &spec.fields)?;
+    let input = OpenInput::of_file(&args.data, &spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
     let abstaining = measured.settings.min_confidence.is_some();
     let mut sink = Kept {
@@ -460,7 +465,8 @@ pub(super) fn answer(
         progress: &|progress| meter.show(progress),
         step: &|_| {},
     };
-    let ended = run_job(&job, &mut input.records, store, &mut sink, hooks);
+    let mut records = with_passages(measured.passages.as_deref(), input.records, cancel);
+    let ended = run_job(&job, &mut *records, store, &mut sink, hooks);
     meter.clear();
     let ended = ended?;
     if ended.status == RunStatus::Interrupted {

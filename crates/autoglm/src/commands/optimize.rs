@@ -24,6 +24,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::choice::StrategyArgs;
+use super::knowledge::passages::Passages;
 use super::records::readable;
 use super::run::WrittenArgs;
 use super::task::{TaskArgs, need, store_path};
@@ -170,9 +171,16 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn work(&self, store: &mut SqliteStore) -> anyhow::Result<ExitCode> {
         let args = self.args;
+        let cancel = cancel_on_interrupt();
         let settings = args.settings.settings(&self.task.settings);
         let start = self.start(&settings);
-        let records = readable(&args.data, &self.task.spec)?;
+        let mut records = readable(&args.data, &self.task.spec)?;
+        let threads = args.engine.local.threads;
+        if let Some(passages) = Passages::open(&self.task.spec, threads, self.home)? {
+            for record in &mut records {
+                passages.add(record, &cancel)?;
+            }
+        }
         let origin = self.origin();
         anyhow::ensure!(
             start.route.is_none(),
@@ -204,7 +212,6 @@ impl Desk<'_> {
             similar: args.settings.similar(self.home, self.task, &settings)?,
             hold: hold.as_deref(),
         };
-        let cancel = cancel_on_interrupt();
         let talk = Talk::default();
         let quiet = args.dry_run;
         let progress = |progress: &SearchProgress| {

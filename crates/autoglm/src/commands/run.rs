@@ -18,6 +18,7 @@ use clap::{Args, ValueEnum};
 
 use super::agreement::AgreementArgs;
 use super::choice::StrategyArgs;
+use super::knowledge::passages::with_passages;
 use super::learning::LearningArgs;
 use super::sampling::DecodingArgs;
 use super::select::SelectArgs;
@@ -254,7 +255,7 @@ pub(crate) fn run(args: &RunArgs, home: &Path) -> anyhow::Result<ExitCode> {
 fn answer(
     args: &RunArgs,
     bench: &Workbench,
-    mut input: OpenInput,
+    input: OpenInput,
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<RunReport> {
@@ -285,7 +286,8 @@ fn answer(
         progress: &|progress| meter.show(progress),
         step: &|_| {},
     };
-    let ended = run_job(&job, &mut input.records, store, sink.as_mut(), hooks);
+    let mut records = with_passages(bench.passages.as_ref(), input.records, cancel);
+    let ended = run_job(&job, &mut *records, store, sink.as_mut(), hooks);
     meter.clear();
     Ok(ended?)
 }

@@ -16,6 +16,7 @@ use autoglm_task::strategy::StrategyVersion;
 
 use super::choice::StrategyArgs;
 use super::confidence::Confidence;
+use super::knowledge::passages::Passages;
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::run::CalibrationArgs;
 use super::select::{Library, open_selector};
@@ -61,6 +62,8 @@ pub(crate) struct Workbench {
     selector: Option<Arc<Selector>>,
     /// Counts the tokens of prompts.
     tokens: Box<Counter>,
+    /// Finds passages for records, where the task names collections of documents.
+    pub(crate) passages: Option<Passages>,
 }
 
 impl Workbench {
@@ -80,7 +83,9 @@ impl Workbench {
         let strategy = chosen.version.as_ref().map(|version| &version.strategy);
         let (spec, settings) = wishes.calibration.plan(task, strategy);
         wishes.calibration.check(&settings)?;
+        let threads = wishes.engine.local.threads;
         let mut bench = Self {
+            passages: Passages::open(&spec, threads, site.home)?,
             spec,
             settings,
             tokens: chosen.engine.counter(),

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod index;
+pub(crate) mod passages;
 mod progress;
 mod quality;
 mod ranking;
@@ -31,6 +32,16 @@ pub struct CollectionArgs {
 }
 
 impl CollectionArgs {
+    /// The collection of this name.
+    ///
+    /// # Errors
+    /// A text that is no name.
+    fn named(text: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            collection: checked_name(text)?,
+        })
+    }
+
     fn path(&self, home: &Path, extension: &str) -> PathBuf {
         path_of(home, &self.collection, extension)
     }
@@ -88,9 +99,12 @@ impl CollectionArgs {
 /// # Errors
 /// A name that is none.
 pub(crate) fn collection_path(home: &Path, collection: &str) -> anyhow::Result<PathBuf> {
-    let name = name(collection)
-        .map_err(|wanted| anyhow::anyhow!("{collection:?} is no name of a collection: {wanted}"))?;
-    Ok(path_of(home, &name, "sqlite"))
+    Ok(path_of(home, &checked_name(collection)?, "sqlite"))
+}
+
+fn checked_name(text: &str) -> anyhow::Result<String> {
+    let checked = name(text);
+    checked.map_err(|wanted| anyhow::anyhow!("{text:?} is no name of a collection: {wanted}"))
 }
 
 fn path_of(home: &Path, collection: &str, extension: &str) -> PathBuf {
@@ -109,7 +123,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 /// What makes vectors of passages and queries.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct EmbedderArgs {
     /// The model that makes vectors: as for `autoglm embed`, or none to search by words alone.
     #[arg(long, value_name = "MODEL|none")]

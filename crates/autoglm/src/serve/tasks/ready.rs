@@ -1,10 +1,12 @@
 //! A task that is ready to be run in one way.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use autoglm_server::{Means, RunEvent, RunHead, RunOrder, conduct};
 use autoglm_spec::{Cancel, Generate};
 use autoglm_task::TaskError;
+use autoglm_task::records::RecordError;
 use autoglm_task::run::{Job, RunReport, RunSettings, StandingPrior};
 use autoglm_task::store::{SqliteStore, TaskStamp};
 
@@ -76,7 +78,22 @@ impl Ready {
             now: &now,
             cancel,
         };
-        let report = conduct(&job, order, &head, &mut means, &mut tell)?;
+        let report = match &bench.passages {
+            Some(passages) => {
+                let mut order = order.clone();
+                for record in &mut order.records {
+                    let added = passages.add(record, cancel);
+                    added.map_err(|error| TaskError::Input {
+                        source: RecordError::Io {
+                            line: 0,
+                            source: io::Error::other(error),
+                        },
+                    })?;
+                }
+                conduct(&job, &order, &head, &mut means, &mut tell)?
+            }
+            None => conduct(&job, order, &head, &mut means, &mut tell)?,
+        };
         self.prior().learn(&report, &rows);
         Ok(report)
     }
