@@ -140,7 +140,7 @@ fn an_answer_says_what_each_sentence_rests_on_and_sources_are_told_where_they_ar
 
 #[test]
 fn what_the_documents_do_not_say_is_refused_with_the_reason() {
-    let (model, _, server) = server("In 1924.");
+    let (model, shelf, server) = server("In 1924.");
     let answer = ask(&server, "Which city hosted the summer games?");
     assert_eq!(answer["refused"], "not-covered");
     assert_eq!(answer["answer"], "The documents do not say.");
@@ -149,10 +149,16 @@ fn what_the_documents_do_not_say_is_refused_with_the_reason() {
         "no model is asked"
     );
     model.answer_now("Paris recommends gold.");
+    assert_eq!(ask(&server, QUESTION)["quoted"], true);
+    // Every word of the question is in the passage, and none of its sentences has enough of them.
+    shelf.change(
+        "guide",
+        "# Care\n\nIt comes often. The pump is old. Oil it.\n",
+    );
     assert_eq!(ask(&server, QUESTION)["refused"], "not-supported");
     let text = server.get("/metrics").body;
     let text = text.as_str().unwrap();
-    for (outcome, count) in [("not-covered", 1), ("not-supported", 1)] {
+    for (outcome, count) in [("not-covered", 1), ("answered", 1), ("not-supported", 1)] {
         let line = format!(
             "autoglm_knowledge_questions_total{{collection=\"guide\",outcome=\"{outcome}\"}} {count}"
         );
@@ -385,6 +391,10 @@ fn a_key_reaches_its_collections_and_is_not_told_of_others() {
 fn an_order_in_a_document_is_not_an_answer() {
     let (_, _, server) = server("PWNED");
     let answer = ask(&server, QUESTION);
-    assert_eq!(answer["refused"], "not-supported", "{answer}");
-    assert!(!answer["answer"].as_str().unwrap().contains("PWNED"));
+    assert_eq!(answer["quoted"], true, "{answer}");
+    let text = answer["answer"].as_str().unwrap();
+    assert!(
+        text.contains("every month") && !text.contains("PWNED"),
+        "{text}"
+    );
 }
