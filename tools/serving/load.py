@@ -147,10 +147,11 @@ async def drive(server, work, clients):
 
 async def ask(server, prompt, most):
     body = {"model": server.model, "prompt": prompt, "max_tokens": most, "temperature": 0, "stream": True}
+    body["stream_options"] = {"include_usage": True}
     body = json.dumps(body).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     begun = time.perf_counter()
-    answer = {"status": 0, "first": None, "tokens": 0, "words": len(prompt.split(" "))}
+    answer = {"status": 0, "first": None, "tokens": 0, "told": None, "words": len(prompt.split(" "))}
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(head.encode() + body)
@@ -159,13 +160,18 @@ async def ask(server, prompt, most):
         while line := await reader.readline():
             if not line.startswith(b"data: {"):
                 continue
-            choices = json.loads(line[6:]).get("choices") or []
+            event = json.loads(line[6:])
+            usage = event.get("usage") or {}
+            answer["told"] = usage.get("completion_tokens", answer["told"])
+            choices = event.get("choices") or []
             if choices and choices[0].get("text"):
                 answer["first"] = answer["first"] or time.perf_counter() - begun
                 answer["tokens"] += 1
         writer.close()
     except OSError:
         answer["status"] = -1
+    if answer["told"] is not None:
+        answer["tokens"] = answer["told"]
     if answer["status"] == 200 and answer["first"] is None:
         answer["first"] = time.perf_counter() - begun
     return answer
