@@ -210,6 +210,10 @@ impl Activations {
     /// [`crate::matmul::Kernels::multiplies_wide`] says so for the best kernels.
     #[inline]
     pub(crate) fn wide_tile(&self, tile: usize, first: usize) -> WideTile<'_> {
+        assert!(
+            self.forms.integers,
+            "activations were not loaded as integers"
+        );
         let blocks = self.cols.div_ceil(BLOCK);
         let start = tile * blocks;
         self.wide
