@@ -108,6 +108,13 @@ fn has_avx512() -> bool {
 /// their eight kilobytes only for processes that have asked.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn has_amx() -> bool {
+    // Both questions leave the program: a virtual machine answers the first by its host.
+    static HAS_AMX: OnceLock<bool> = OnceLock::new();
+    *HAS_AMX.get_or_init(ask_for_amx)
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn ask_for_amx() -> bool {
     /// Bits of `edx` of leaf 7.
     const TILES: u32 = 1 << 24;
     const TILES_OF_BYTES: u32 = 1 << 25;

@@ -53,18 +53,34 @@ pub fn masked_counts(blocks: &[u64], planes: &BitPlanes, sums: &mut [i32]) {
         "{} codes are not whole blocks",
         sums.len()
     );
+    let fastest = variants()[0];
+    fastest(blocks, planes, sums);
+}
+
+/// A way to count on this machine.
+type Variant = fn(&[u64], &BitPlanes, &mut [i32]);
+
+/// All that this machine has, the fastest first; the last is the definition.
+fn variants() -> &'static [Variant] {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
-            // SAFETY: the features were found just now.
-            return unsafe { with_vector_counts(blocks, planes, sums) };
-        }
-        if is_x86_feature_detected!("popcnt") {
-            // SAFETY: the feature was found just now.
-            return unsafe { with_scalar_counts(blocks, planes, sums) };
+        const VECTORS: Variant = |blocks, planes, sums| {
+            // SAFETY: below, the features are found before this is handed out.
+            unsafe { with_vector_counts(blocks, planes, sums) }
+        };
+        const SCALARS: Variant = |blocks, planes, sums| {
+            // SAFETY: as above.
+            unsafe { with_scalar_counts(blocks, planes, sums) }
+        };
+        let has_vectors =
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
+        match (has_vectors, is_x86_feature_detected!("popcnt")) {
+            (true, true) => return &[VECTORS, SCALARS, count],
+            (false, true) => return &[SCALARS, count],
+            _ => {}
         }
     }
-    count(blocks, planes, sums);
+    &[count]
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -202,7 +202,7 @@ fn store_dots<const MEANING: u8>(w: &[Line; QUADS], x: &[Line; QUADS], out: &mut
             let (w_first, w_second) = w.split_at(QUADS / 2);
             // SAFETY: as above, but of half the bytes of each token and half the lines of weights.
             unsafe { store_product!("tdpbssd" ["tmm0", "tmm4", "tmm5"] x, w_first.as_ptr(), first) }
-            let x_second = &x[0].0[BLOCK / 2];
+            let x_second = x.as_ptr().cast::<u8>().wrapping_add(BLOCK / 2);
             // SAFETY: as above; the second half of a token lies behind its first.
             unsafe {
                 store_product!("tdpbssd" ["tmm1", "tmm4", "tmm5"] x_second, w_second.as_ptr(), second);

@@ -124,17 +124,22 @@ fn citation(at: usize, source: &Ranked, (new, text): (&HashSet<String>, &str)) -
 }
 
 /// The sentence of the sources that has most of what is asked for, with its headings, and at least so
-/// much: the first of several.
+/// much: of several the one that has most by itself, and of those the first. One that asks is no
+/// answer.
 pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<Sentence> {
-    let mut best: Option<(f64, Sentence)> = None;
+    let mut best: Option<((f64, f64), Sentence)> = None;
     for (at, source) in sources.iter().enumerate() {
         let passage = &source.passage;
         let titles = passage.titles.join(" ");
         for range in sentences(&passage.text) {
             let text = passage.text[range].trim();
+            // Headings may have all of the question: of sentences under them the nearest counts.
             let share = wanted.share_in(&format!("{titles}\n{text}"));
-            let is_enough = share > 0.0 && share >= least;
-            if !is_enough || best.as_ref().is_some_and(|(other, _)| *other >= share) {
+            let own = wanted.share_in(text);
+            let is_enough = own > 0.0 && share >= least;
+            let asks = text.ends_with(['?', '？']);
+            let is_better = best.as_ref().is_none_or(|(other, _)| (share, own) > *other);
+            if asks || !is_enough || !is_better {
                 continue;
             }
             let words = stems(text);
@@ -147,7 +152,7 @@ pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<
                 },
                 supported: true,
             };
-            best = Some((share, sentence));
+            best = Some(((share, own), sentence));
         }
     }
     best.map(|(_, sentence)| sentence)

@@ -163,11 +163,18 @@ fn document(number: usize, ranked: &Ranked, is_chinese: bool) -> String {
     text
 }
 
-/// Whether a line is one that heads a document in a prompt.
+/// Whether a line is one that heads a document in a prompt: its number, and headings at most, which
+/// are told from a sentence by its end.
 pub(super) fn is_heading(line: &str) -> bool {
     let line = line.trim();
     let rest = HEADINGS.iter().find_map(|word| line.strip_prefix(word));
-    rest.is_some_and(|rest| rest.is_empty() || rest.trim_start().starts_with('['))
+    rest.is_some_and(|rest| {
+        rest.is_empty() || rest.trim_start().starts_with('[') && !ends_a_sentence(rest)
+    })
+}
+
+fn ends_a_sentence(text: &str) -> bool {
+    text.ends_with(['.', '!', '?', '。', '！', '？'])
 }
 
 /// Whether a text says that there is no answer.

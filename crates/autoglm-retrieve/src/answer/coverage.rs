@@ -33,8 +33,8 @@ pub fn coverage(
     found: &[Ranked],
 ) -> Result<Vec<f64>, RetrieveError> {
     let wanted = Wanted::of(store, question)?;
-    let of_passage = |ranked: &Ranked| wanted.share_in(&ranked.passage.with_titles());
-    Ok(found.iter().map(of_passage).collect())
+    let shares = found.iter().map(|ranked| wanted.share_of(ranked));
+    Ok(shares.collect())
 }
 
 /// What a question asks for.
@@ -54,7 +54,12 @@ impl Wanted {
         })
     }
 
-    /// The part of it that a text has; see [`coverage`].
+    /// The part of it that a passage has with its headings; see [`coverage`].
+    pub(super) fn share_of(&self, ranked: &Ranked) -> f64 {
+        self.share_in(&ranked.passage.with_titles())
+    }
+
+    /// The part of it that a text has.
     pub(super) fn share_in(&self, text: &str) -> f64 {
         let own = stems(text);
         let (mut covered, mut all) = (0.0, 0.0);

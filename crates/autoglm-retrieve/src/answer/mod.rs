@@ -20,6 +20,7 @@ use crate::chunk::CountTokens;
 use crate::search::Ranked;
 use crate::store::Store;
 use crate::text::TextLanguage;
+use coverage::Wanted;
 
 pub(crate) use cite::is_borne_out;
 pub use cite::{Citation, Sentence};
@@ -144,7 +145,9 @@ impl Asker<'_> {
         settings: &AnswerSettings,
         cancel: &Cancel,
     ) -> Result<Answer, RetrieveError> {
-        let covered = coverage(self.store, question, &found)?;
+        let wanted_words = Wanted::of(self.store, question)?;
+        let covered = found.iter().map(|ranked| wanted_words.share_of(ranked));
+        let covered: Vec<f64> = covered.collect();
         let best = covered.iter().copied().fold(0.0, f64::max);
         let wanted = settings.wanted_coverage(question);
         let found = if best >= wanted {
@@ -185,7 +188,8 @@ impl Asker<'_> {
             answer.refused = Some(Refusal::ModelSays);
             return Ok(answer);
         }
-        self.judge(question, &written.0, &mut answer, (settings, cancel))?;
+        let asked = (question, &wanted_words);
+        self.judge(asked, &written.0, &mut answer, (settings, cancel))?;
         Ok(answer)
     }
 
@@ -219,7 +223,7 @@ impl Asker<'_> {
     /// has enough of it, the question is refused.
     fn judge(
         &self,
-        question: &str,
+        (question, wanted): (&str, &Wanted),
         written: &str,
         answer: &mut Answer,
         (settings, cancel): (&AnswerSettings, &Cancel),
@@ -232,9 +236,8 @@ impl Asker<'_> {
             sentence.supported = sentence.support.is_enough(settings);
         }
         if !sentences.iter().any(|sentence| sentence.supported) {
-            let wanted = coverage::Wanted::of(self.store, question)?;
             let least = settings.wanted_coverage(question);
-            let quote = cite::quoted(&wanted, &answer.sources, least);
+            let quote = cite::quoted(wanted, &answer.sources, least);
             answer.quoted = quote.is_some();
             sentences.extend(quote);
         }

@@ -146,6 +146,42 @@ fn what_the_passages_do_not_bear_out_is_left_out_and_alone_gives_way_to_a_quotat
 }
 
 #[test]
+fn of_sentences_under_a_heading_that_asks_the_same_the_nearest_one_is_quoted() {
+    let quote = |title: &str, text: &str, question: &str| {
+        let asked = ("Paris hosts games.", question);
+        let (answer, _) = ask_of(&[(title, text)], asked, &AnswerSettings::default());
+        assert_eq!(answer.quoted, answer.refused.is_none());
+        answer.text
+    };
+    let text = "See below. We open at seven.";
+    let hours = quote(
+        "Opening hours of the boathouse",
+        text,
+        "What are the opening hours of the boathouse?",
+    );
+    assert_eq!(hours, "We open at seven. [1]");
+    let text = "How often must the pump be oiled? Oil the pump once a month.";
+    let question = "How often must the pump be oiled?";
+    assert_eq!(
+        quote("Pump", text, question),
+        "Oil the pump once a month. [1]"
+    );
+    let only = quote("Pump", "How often must the pump be oiled?", question);
+    assert_eq!(only, "The documents do not say.");
+}
+
+#[test]
+fn a_sentence_that_names_its_document_is_not_taken_for_a_heading() {
+    let (answer, _) = ask(
+        "Document [1] says that the pump is oiled every month.",
+        "How often is the pump oiled?",
+    );
+    // Nothing bears out that the document says so, but it was said.
+    let said = &answer.sentences[0].text;
+    assert!(said.contains("says that the pump is oiled"), "{said}");
+}
+
+#[test]
 fn a_question_is_refused_where_no_single_sentence_has_enough_of_it() {
     let settings = AnswerSettings {
         min_coverage: 0.9,

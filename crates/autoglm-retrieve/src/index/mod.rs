@@ -141,7 +141,7 @@ impl Indexer<'_> {
     }
 
     fn agree_on_space(&mut self) -> Result<(), RetrieveError> {
-        let found = self.store.about()?.space;
+        let found = self.store.space()?;
         match (found, self.embed.map(Embed::space)) {
             (Some(found), Some(wanted)) if found != *wanted => Err(RetrieveError::Space {
                 found: found.name,

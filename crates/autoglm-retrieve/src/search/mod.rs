@@ -120,7 +120,7 @@ impl Searcher<'_> {
         settings: &SearchSettings,
         cancel: &Cancel,
     ) -> Result<Vec<Option<Vec<f32>>>, RetrieveError> {
-        let space = self.store.about()?.space;
+        let space = self.store.space()?;
         let (Some(embed), Some(space)) = (self.embed, space) else {
             return Ok(vec![None; queries.len()]);
         };

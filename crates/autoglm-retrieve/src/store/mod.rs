@@ -75,6 +75,12 @@ pub trait Store: Send {
     /// A store that fails.
     fn about(&self) -> Result<About, RetrieveError>;
 
+    /// The space of its vectors; none where passages have none.
+    ///
+    /// # Errors
+    /// A store that fails.
+    fn space(&self) -> Result<Option<EmbeddingSpace>, RetrieveError>;
+
     /// Its documents by their paths.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub(crate) async fn ground(
     (app, client, reach): (&Arc<App>, &Client, Option<&Reach>),
     order: GroundOrder,
     messages: &mut [Message],
-    (model, ticket): (Option<&str>, &Ticket),
+    (backend, ticket): (&Arc<dyn Backend>, &Ticket),
 ) -> Result<Ground, ServerError> {
     let collection = Collection::of(app, reach, &order.collection)?;
     let (last, before) = match messages.split_last_mut() {
@@ -49,7 +49,7 @@ pub(crate) async fn ground(
             ));
         }
     };
-    let (_, backend) = app.writer(model)?;
+    let backend = Arc::clone(backend);
     let permit = admitted(app, client, ticket.deadline).await?;
     let (question, turns) = (last.content.clone(), turns(before));
     let work = move |cancel: &Cancel| {

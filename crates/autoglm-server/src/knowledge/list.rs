@@ -27,7 +27,7 @@ pub(super) async fn answer(app: Arc<App>, reach: Option<&Reach>) -> Result<Respo
 
 fn told(collection: &Collection) -> Result<Value, ServerError> {
     let about = collection.read(|store| store.about().map_err(collection.failed()))?;
-    let searched_by_meaning = collection.embedder(about.space.as_ref())?.is_some();
+    let searched_by_meaning = collection.embedder(about.space.as_ref()).is_some();
     Ok(json!({
         "object": "knowledge.collection",
         "name": collection.name,

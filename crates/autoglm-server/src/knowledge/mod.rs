@@ -98,24 +98,21 @@ impl Collection {
         }
     }
 
-    /// A served model that makes vectors in the space of the collection's.
-    fn embedder(&self, space: Option<&EmbeddingSpace>) -> Result<Option<Counted>, ServerError> {
-        let Some(space) = space else { return Ok(None) };
-        let is_of_space = |version: &crate::models::Version| match &version.skill {
-            Skill::Embed(embed) => embed.space() == space,
+    /// A live model that makes vectors in the space of the collection's. A canary may be of another
+    /// space, and has no part in it.
+    fn embedder(&self, space: Option<&EmbeddingSpace>) -> Option<Counted> {
+        let live = self.app.models.live();
+        let version = live.iter().find(|version| match &version.skill {
+            Skill::Embed(embed) => Some(embed.space()) == space,
             Skill::Write(_) => false,
-        };
-        if !self.app.models.live().iter().any(|v| is_of_space(v)) {
-            return Ok(None);
-        }
-        let version = self.app.version(None, is_of_space)?;
-        Ok(match self.app.skill(&version) {
+        })?;
+        match self.app.skill(version) {
             Skill::Embed(embed) => Some(Counted {
                 embed,
                 tokens: AtomicUsize::new(0),
             }),
             Skill::Write(_) => None,
-        })
+        }
     }
 
     /// The passages for a query, and the tokens that were read to find them.
@@ -125,8 +122,8 @@ impl Collection {
         query: &str,
         (settings, cancel): (&SearchSettings, &Cancel),
     ) -> Result<Found, ServerError> {
-        let space = store.about().map_err(self.failed())?.space;
-        let embed = self.embedder(space.as_ref())?;
+        let space = store.space().map_err(self.failed())?;
+        let embed = self.embedder(space.as_ref());
         let settings = SearchSettings {
             vectors_know_chinese: space.is_some_and(|space| self.desk.knows_chinese(&space)),
             ..settings.clone()

@@ -1,7 +1,7 @@
 //! What two questions must have in common to be taken for one, however near their vectors are.
 //!
 //! Vectors of sentences hardly tell "can I" from "can't I", 5 from 6, or "from A to B" from "from B
-//! to A". So questions with another number, negation, quotation, name, side of an opposition, kind
+//! to A", nor `+` from `-`. So questions with another number, symbol, negation, quotation, name, side of an opposition, kind
 //! of question or Chinese content word never meet, nor do those whose words stand in another
 //! order. Errors are on the side of a miss.
 
@@ -36,6 +36,7 @@ impl Guard {
         let negations = tokens.iter().filter(|token| is_negation(&token.text));
         parts.push(("negations", negations.count().to_string()));
         parts.push(("opposites", sorted(tokens.iter().filter_map(side))));
+        parts.push(("symbols", symbols(&rest)));
         let asked = tokens.iter().filter(|t| INTERROGATIVES.contains(&&*t.text));
         parts.push(("asked", sorted(asked.map(|token| token.text.clone()))));
         let content = tokens
@@ -200,6 +201,23 @@ fn is_in_word(chars: &[char], at: usize) -> bool {
         || (joins && next.is_some_and(|c| c.is_alphanumeric() && !is_chinese(*c)))
 }
 
+/// What stands between words and says something: signs, currencies, what ends the name of a language.
+/// Marks of sentences and brackets do not.
+fn symbols(text: &str) -> String {
+    const SILENT: &str = ".,;:!?'’\"()[]{}…–—、。，；：！？（）【】·";
+    let chars: Vec<char> = text.chars().map(narrow).collect();
+    let is_within_word = |at: usize| {
+        let before = at.checked_sub(1).map(|before| chars[before]);
+        is_in_word(&chars, at) && before.is_some_and(char::is_alphanumeric)
+    };
+    let says = |&at: &usize| {
+        let char = chars[at];
+        let is_silent = char.is_whitespace() || SILENT.contains(char);
+        !char.is_alphanumeric() && !is_silent && !is_within_word(at)
+    };
+    (0..chars.len()).filter(says).map(|at| chars[at]).collect()
+}
+
 /// Wide letters and digits as narrow ones.
 fn narrow(char: char) -> char {
     let code = char as u32;
@@ -356,6 +374,13 @@ mod tests {
             ("What does \"left\" mean?", "What does \"right\" mean?"),
             ("Who wrote it?", "When was it written?"),
             ("Was it in v1.2?", "Was it in v1.3?"),
+            ("What is 5 + 3?", "What is 5 - 3?"),
+            ("How do I sort in C?", "How do I sort in C++?"),
+            ("How do I sort in C++?", "How do I sort in C#?"),
+            ("What does it cost, $5?", "What does it cost, €5?"),
+            ("Is it 15?", "Is it 15 %?"),
+            ("Solve x<3 for me.", "Solve x>3 for me."),
+            ("Add -5 to it.", "Add 5 to it."),
             ("三个苹果多少钱？", "五个苹果多少钱？"),
             ("２个苹果多少钱？", "３个苹果多少钱？"),
             ("北京的天气怎么样？", "上海的天气怎么样？"),

@@ -23,7 +23,8 @@ use crate::backend::Skill;
 use crate::metrics::{AnswerCache, Metrics};
 use crate::store::{Neighbour, Place, ServerStore};
 
-use bound::{MOST_OBSERVATIONS, Observation, explore};
+pub(crate) use bound::MOST_OBSERVATIONS;
+use bound::{Observation, explore};
 use guard::Guard;
 
 /// Questions that are compared at once; others are answered without.
@@ -180,9 +181,8 @@ impl Asked {
         self.metrics.explored(is_right);
         let _turn = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         // Others may have learnt of the same question meanwhile.
-        let now = self.store.neighbours(&self.place).unwrap_or_default();
-        let now = now.iter().find(|neighbour| neighbour.id == near.id);
-        let mut seen = now.map_or_else(|| near.observations.clone(), observations);
+        let now = self.store.observations(near.id).ok().flatten();
+        let mut seen = now.map_or_else(|| near.observations.clone(), |text| observations(&text));
         seen.push(Observation {
             similarity: near.similarity,
             is_right,
@@ -238,12 +238,12 @@ fn nearest(guard: &Guard, vector: &[f32], neighbours: Vec<Neighbour>) -> Option<
     (similarity >= LEAST_SIMILARITY).then(|| Near {
         id: neighbour.id,
         similarity,
-        observations: observations(&neighbour),
+        observations: observations(&neighbour.observations),
     })
 }
 
-fn observations(neighbour: &Neighbour) -> Vec<Observation> {
-    serde_json::from_str(&neighbour.observations).unwrap_or_default()
+fn observations(text: &str) -> Vec<Observation> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// Vectors have length 1, so that this is the cosine of their angle.
@@ -251,8 +251,8 @@ fn product(one: &[f32], other: &[f32]) -> f32 {
     one.iter().zip(other).map(|(a, b)| a * b).sum()
 }
 
-/// Letters and digits alone, in lower case.
+/// The text in lower case, blanks between words alone. Signs stay: 3.5 is not 35.
 fn plain(text: &str) -> String {
-    let chars = text.chars().filter(|char| char.is_alphanumeric());
-    chars.flat_map(char::to_lowercase).collect()
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }

@@ -25,6 +25,7 @@ use crate::fields::Fields;
 use crate::http::{json_response, with_origin};
 use crate::knowledge::{Ground, GroundOrder, ground, take_ground};
 use crate::meaning::Question;
+use crate::models::Version;
 use crate::work::{Plan, Running, Update, blocking};
 
 /// A request as its body has it.
@@ -48,10 +49,12 @@ pub(crate) async fn answer(
     let mut request = ChatRequest::take(Fields::of(body, "")?, &ticket)?;
     let client = client.with_user(request.user.as_deref());
     let stream = request.settings.stream;
+    // The version that reads the question answers it, too.
+    let served = app.writer(request.model.as_deref())?;
     let ground = match request.knowledge.take() {
         Some(order) => {
             let who = (&app, &client, reach);
-            let model = (request.model.as_deref(), &ticket);
+            let model = (&served.1, &ticket);
             Some(ground(who, order, &mut request.talk.messages, model).await?)
         }
         None => None,
@@ -61,7 +64,7 @@ pub(crate) async fn answer(
     // What was found for one question is not what is found for another.
     let may_look_up = ground.is_none();
     let open = move || {
-        let (chat, mut plan) = Chat::open(&opened, &request, ticket)?;
+        let (chat, mut plan) = Chat::open(&opened, served, &request, ticket)?;
         if may_look_up {
             request.look_up(&opened, &asking, &mut plan);
         }
@@ -248,8 +251,12 @@ struct Chat {
 }
 
 impl Chat {
-    fn open(app: &App, request: &ChatRequest, ticket: Ticket) -> Result<(Self, Plan), ServerError> {
-        let (served, backend) = app.writer(request.model.as_deref())?;
+    fn open(
+        app: &App,
+        (served, backend): (Arc<Version>, Arc<dyn Backend>),
+        request: &ChatRequest,
+        ticket: Ticket,
+    ) -> Result<(Self, Plan), ServerError> {
         let reading = backend.read(&request.talk)?;
         let constraint = reading.constraint.or_else(|| request.format.clone());
         let max_tokens = app.answer_tokens(&*backend, reading.tokens.len(), request.max_tokens);

@@ -1,13 +1,19 @@
 //! Answers that may be given again to questions of the same meaning.
 
 use autoglm_spec::Completion;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{ServerStore, failed};
 use crate::ServerError;
+use crate::meaning::MOST_OBSERVATIONS;
 
 /// Questions of one context that are looked at, the latest used first.
 const MOST_NEIGHBOURS: usize = 2_000;
+
+/// Bytes of a row beside its texts: numbers, hashes, and all that may come to be seen of a question.
+const ROW_BYTES: usize = 128 + MOST_OBSERVATIONS * OBSERVATION_BYTES;
+/// Bytes of an observation in JSON: a number of some digits, and whether the answer was right.
+const OBSERVATION_BYTES: usize = 56;
 
 /// Where a question belongs: only questions of the same place can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +51,20 @@ impl ServerStore {
                 let values = params![&place.context[..], &place.signature[..], most];
                 query.query_map(values, neighbour)?.collect()
             });
+        found.map_err(failed)
+    }
+
+    /// What was seen of a remembered question, in JSON; nothing of one that is gone.
+    ///
+    /// # Errors
+    /// A file that fails.
+    pub(crate) fn observations(&self, id: i64) -> Result<Option<String>, ServerError> {
+        let state = self.lock();
+        let query = "SELECT observations FROM meanings WHERE id = ?1";
+        let found = state
+            .connection
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_row([id], |row| row.get(0)).optional());
         found.map_err(failed)
     }
 
@@ -96,7 +116,7 @@ impl ServerStore {
             .iter()
             .flat_map(|number| number.to_le_bytes())
             .collect();
-        let size = (text.len() + words.len() + vector.len() + 128) as u64;
+        let size = (text.len() + words.len() + vector.len() + ROW_BYTES) as u64;
         let limit = self.limits.meaning_bytes;
         if size > limit / 8 {
             // One answer must not push out all others.

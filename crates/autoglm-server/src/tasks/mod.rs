@@ -27,6 +27,7 @@ pub(crate) use routes::routes;
 
 use crate::ServerError;
 use crate::app::App;
+use crate::auth::Reach;
 use crate::work::blocking;
 
 /// A task with the desk that does its work.
@@ -48,6 +49,16 @@ impl Asked {
             desk: Arc::clone(desk),
             spec: spec.ok_or_else(none)?,
         })
+    }
+
+    /// Refuses a client that may not read the collections of the task: its answers tell passages.
+    fn check_reach(&self, reach: Option<&Reach>) -> Result<(), ServerError> {
+        if let (Some(reach), Some(knowledge)) = (reach, &self.spec.knowledge) {
+            for name in &knowledge.collections {
+                reach.check_collection(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Asks the desk on a thread that may block.

@@ -12,15 +12,18 @@ use super::Asked;
 use super::query::{Parameters, fields, number};
 use crate::ServerError;
 use crate::app::App;
+use crate::auth::Reach;
 use crate::http::json_response;
 
 /// Answers a request.
 pub(super) async fn answer(
     app: Arc<App>,
+    reach: Option<&Reach>,
     task: String,
     parameters: Parameters,
 ) -> Result<Response, ServerError> {
     let asked = Asked::of(&app, &task)?;
+    asked.check_reach(reach)?;
     let mut parameters = fields(parameters)?;
     let format = parameters.word("format", &["html", "json"])?;
     let run = number(&mut parameters, "run")?;

@@ -91,6 +91,11 @@ async fn roll_back(State(app): Shared, Path(task): Task) -> Answer {
     strategies::roll_back(app, task).await
 }
 
-async fn report(State(app): Shared, Path(task): Task, parameters: Parameters) -> Answer {
-    report::answer(app, task, parameters).await
+async fn report(
+    State(app): Shared,
+    reach: Option<Extension<Reach>>,
+    Path(task): Task,
+    parameters: Parameters,
+) -> Answer {
+    report::answer(app, reach.as_deref(), task, parameters).await
 }

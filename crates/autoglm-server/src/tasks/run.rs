@@ -32,12 +32,7 @@ pub(super) async fn answer(
     let deadline = app.ticket().deadline;
     let limits = app.settings.times;
     let asked = Asked::of(&app, &task)?;
-    if let (Some(reach), Some(knowledge)) = (reach, &asked.spec.knowledge) {
-        // The answers tell passages.
-        for name in &knowledge.collections {
-            reach.check_collection(name)?;
-        }
-    }
+    asked.check_reach(reach)?;
     let RunRequest {
         order,
         is_single,

@@ -13,7 +13,8 @@ mod support;
 use std::sync::Arc;
 
 use autoglm_server::{
-    Credential, Guard, KeyEntry, KeyLimits, Keys, NewKey, Scope, add_key, guarded,
+    Credential, Guard, KeyEntry, KeyLimits, Keys, Loaded, Loader, NewKey, Scope, Skill, add_key,
+    guarded,
 };
 use desk::Shelf;
 use serde_json::{Value, json};
@@ -385,6 +386,33 @@ fn a_key_reaches_its_collections_and_is_not_told_of_others() {
         answer.status, 200,
         "a conversation without documents needs no such scope"
     );
+}
+
+#[test]
+fn a_grounded_conversation_takes_one_turn_of_a_canary() {
+    let loader: Arc<Loader> = Arc::new(|_: &str| {
+        Ok(Loaded {
+            identity: "b".to_owned(),
+            content: "b".to_owned(),
+            skill: Skill::Write(Arc::new(Scripted::answering("canary"))),
+        })
+    });
+    let shelf = Shelf::new(&Vowels::default());
+    let server = start_equipped(Arc::new(Scripted::answering("live")), |app| {
+        app.with_knowledge(shelf).loading(loader)
+    });
+    let canary = json!({"source": "b", "mode": "canary", "percent": 50, "force": true});
+    let path = "/admin/models/scripted/update";
+    assert_eq!(server.post(path, &canary).status, 200);
+    let body = json!({
+        "messages": [{"role": "user", "content": QUESTION}],
+        "knowledge": {"collection": "guide"},
+    });
+    let answers = (0..20).map(|_| post(&server, "/v1/chat/completions", &body));
+    let of_canary = answers
+        .filter(|answer| answer["choices"][0]["message"]["content"] == "canary")
+        .count();
+    assert_eq!(of_canary, 10);
 }
 
 #[test]

@@ -82,4 +82,10 @@ fn a_key_that_may_not_read_a_collection_may_not_run_a_task_that_tells_its_passag
         (without(all), without(other), without(tasks)),
         (200, 200, 200)
     );
+    // Neither what was answered from it.
+    let report = |key: &String| {
+        let path = "/v1/tasks/places/report?format=json";
+        server.get_with_key(path, key).status
+    };
+    assert_eq!((report(all), report(other), report(tasks)), (200, 403, 403));
 }

@@ -24,7 +24,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::choice::StrategyArgs;
-use super::knowledge::passages::Passages;
+use super::knowledge::passages::add_passages;
 use super::records::readable;
 use super::run::WrittenArgs;
 use super::task::{TaskArgs, need, store_path};
@@ -176,11 +176,7 @@ impl Desk<'_> {
         let start = self.start(&settings);
         let mut records = readable(&args.data, &self.task.spec)?;
         let threads = args.engine.local.threads;
-        if let Some(passages) = Passages::open(&self.task.spec, threads, self.home)? {
-            for record in &mut records {
-                passages.add(record, &cancel)?;
-            }
-        }
+        add_passages(&mut records, &self.task.spec, (threads, self.home), &cancel)?;
         let origin = self.origin();
         anyhow::ensure!(
             start.route.is_none(),

@@ -11,6 +11,7 @@ use autoglm_task::strategy::{Strategy, StrategyKey};
 use clap::Args;
 
 use super::choice::{StrategyArgs, StrategyName, numbered};
+use super::knowledge::passages::add_passages;
 use super::optimize::hold;
 use super::records::readable;
 use super::run::WrittenArgs;
@@ -62,6 +63,10 @@ pub(super) fn run(
         "a route cannot be compared with what is live: that has a soft prompt, or examples for each \
          record\nhint: `autoglm strategy rollback` or `promote` makes another strategy live"
     );
+    let cancel = cancel_on_interrupt();
+    let mut records = readable(&args.data, &task.spec)?;
+    let threads = args.engine.local.threads;
+    add_passages(&mut records, &task.spec, (threads, home), &cancel)?;
     let plan = task.settings.plan;
     let branches = args.strategies.iter();
     let branches = branches.map(|name| candidate(*name, &task.spec, &settings, store));
@@ -83,18 +88,13 @@ pub(super) fn run(
         },
         branches: branches.collect::<anyhow::Result<_>>()?,
         engine: &engine,
-        records: labelled(
-            &task.spec,
-            args.gold.as_deref(),
-            readable(&args.data, &task.spec)?,
-        ),
+        records: labelled(&task.spec, args.gold.as_deref(), records),
         told: told(&task.spec, store)?,
         seed: args.seed,
         scope: &chosen.engine_args.identity(home, need(&task.spec))?,
         origin: &origin,
         hold: hold.as_deref(),
     };
-    let cancel = cancel_on_interrupt();
     let hooks = SearchHooks {
         now: &now,
         cancel: &cancel,

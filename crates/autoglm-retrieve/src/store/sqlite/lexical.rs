@@ -9,8 +9,9 @@ use crate::passage::PassageId;
 /// The weights of headings and text. A word of a heading counts for two.
 const RANK: &str = "bm25(2.0, 1.0)";
 
-/// Passages that a search ranks, about a microsecond each. In a collection of more, the most frequent
-/// words of a query, which tell passages apart the least, are left out where the others find enough.
+/// Passages that a search ranks at most, about a microsecond each. In a collection of more, the most
+/// frequent words of a query, which tell passages apart the least, are left out where the others are
+/// in as many passages as are wanted. With a filter, which may leave out what these find, none is.
 pub(super) const RANKED_PASSAGES: usize = 50_000;
 
 pub(super) fn search(
@@ -19,7 +20,11 @@ pub(super) fn search(
     filter: &Filter,
     (ranked, limit): (usize, usize),
 ) -> rusqlite::Result<Vec<Hit>> {
-    let terms = telling(connection, terms, ranked)?;
+    let terms = if filter.is_empty() {
+        telling(connection, terms, (ranked, limit))?
+    } else {
+        terms.iter().collect()
+    };
     if terms.is_empty() {
         return Ok(Vec::new());
     }
@@ -42,11 +47,12 @@ pub(super) fn search(
     rows.collect()
 }
 
-/// The rarest terms that together are in at most so many passages, and one at least.
+/// The rarest terms that together are in at most `ranked` passages, and as many more as it takes for
+/// one of them to be in as many passages as are wanted.
 fn telling<'a>(
     connection: &Connection,
     terms: &'a [String],
-    ranked: usize,
+    (ranked, limit): (usize, usize),
 ) -> rusqlite::Result<Vec<&'a String>> {
     let newest: i64 = connection
         .prepare_cached("SELECT coalesce(max(id), 0) FROM passages")?
@@ -64,12 +70,14 @@ fn telling<'a>(
         counted.push((found, term));
     }
     counted.sort_by_key(|(found, _)| *found);
-    let mut total = 0;
-    let within = counted.iter().enumerate().take_while(|(n, (found, _))| {
+    let (mut total, mut most) = (0, 0);
+    let within = counted.iter().take_while(|(found, _)| {
         total += found;
-        *n == 0 || total <= ranked as i64
+        let is_wanted = total <= ranked as i64 || most < limit as i64;
+        most = *found;
+        is_wanted
     });
-    Ok(within.map(|(_, (_, term))| *term).collect())
+    Ok(within.map(|(_, term)| *term).collect())
 }
 
 pub(super) fn frequencies(

@@ -158,6 +158,10 @@ impl Store for SqliteStore {
         read::about(&self.connection)
     }
 
+    fn space(&self) -> Result<Option<EmbeddingSpace>, RetrieveError> {
+        read::space(&self.connection)
+    }
+
     fn documents(&self) -> Result<Vec<Listed>, RetrieveError> {
         read::documents(&self.connection).map_err(failed("list documents"))
     }

@@ -53,6 +53,9 @@ impl Store for Tidied {
     fn about(&self) -> Result<About, RetrieveError> {
         self.0.about()
     }
+    fn space(&self) -> Result<Option<EmbeddingSpace>, RetrieveError> {
+        self.0.space()
+    }
     fn documents(&self) -> Result<Vec<Listed>, RetrieveError> {
         self.0.documents()
     }
@@ -217,21 +220,23 @@ fn frequent_words_are_left_out_where_rare_ones_find_enough() {
     };
     let passages = (0..60).map(|n| passage(&[], &text(n))).collect();
     store.put_document(&document("a", passages)).unwrap();
-    let find = |store: &SqliteStore, terms: &[&str]| -> Vec<String> {
+    let find = |store: &SqliteStore, terms: &[&str], limit: usize| -> Vec<String> {
         let terms: Vec<String> = terms.iter().map(|term| (*term).to_owned()).collect();
-        let hits = store.lexical(&terms, &Filter::default(), 100).unwrap();
+        let hits = store.lexical(&terms, &Filter::default(), limit).unwrap();
         let ids: Vec<PassageId> = hits.iter().map(|hit| hit.passage).collect();
         let found = store.passages(&ids).unwrap();
         found.into_iter().map(|passage| passage.text).collect()
     };
-    let all = find(&store, &["common", "rare"]);
+    let all = find(&store, &["common", "rare"], 100);
     assert_eq!(all.len(), 31);
     store.ranked_passages = 10;
-    let few = find(&store, &["common", "rare"]);
+    let few = find(&store, &["common", "rare"], 2);
     assert_eq!(few.len(), 2, "{few:?}");
     assert!(few.iter().all(|text| text.contains("rare")), "{few:?}");
-    // A word is looked for however frequent it is, where there is no other.
-    assert_eq!(find(&store, &["common"]).len(), 30);
+    // A word is looked for however frequent it is, where the others find too little.
+    assert_eq!(find(&store, &["common"], 100).len(), 30);
+    assert_eq!(find(&store, &["common", "rare"], 100).len(), 31);
+    assert_eq!(find(&store, &["common", "misspelt"], 2).len(), 2);
 }
 
 #[test]

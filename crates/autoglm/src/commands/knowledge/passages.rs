@@ -51,7 +51,7 @@ impl Passages {
             let store = CollectionArgs::named(name)?.open_filled(home)?;
             shelf.push(Collection {
                 name: name.clone(),
-                space: store.about()?.space,
+                space: store.space()?,
                 store: Mutex::new(store),
             });
         }
@@ -131,6 +131,24 @@ impl Passages {
         };
         searcher.search(query, &settings, cancel)
     }
+}
+
+/// Puts their passages into records, where their task names collections.
+///
+/// # Errors
+/// As [`Passages::open`] and [`Passages::add`].
+pub(crate) fn add_passages(
+    records: &mut [Record],
+    spec: &TaskSpec,
+    (threads, home): (Option<NonZeroUsize>, &Path),
+    cancel: &Cancel,
+) -> anyhow::Result<()> {
+    if let Some(passages) = Passages::open(spec, threads, home)? {
+        for record in records {
+            passages.add(record, cancel)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is looked for: the values of the task's fields.

@@ -70,7 +70,7 @@ pub fn run(args: &SearchArgs, home: &Path) -> anyhow::Result<()> {
     let embedder = args
         .embedder
         .open_for(&store, args.engine.local.threads, home)?;
-    let space = store.about()?.space;
+    let space = store.space()?;
     let settings = args.ranking.settings(args.top, space.as_ref())?;
     let rerank = args.ranking.rerank();
     let model = match rerank {
