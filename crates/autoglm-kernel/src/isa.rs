@@ -104,7 +104,7 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Whether the processor has tiles of bytes and the system lets this process use them. It saves
+/// Whether the processor has tiles of bytes and of bfloat16, and the system lets this process use them. It saves
 /// their eight kilobytes only for processes that have asked.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn has_amx() -> bool {
@@ -116,13 +116,14 @@ fn has_amx() -> bool {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn ask_for_amx() -> bool {
     /// Bits of `edx` of leaf 7.
+    const TILES_OF_BRAINS: u32 = 1 << 22;
     const TILES: u32 = 1 << 24;
     const TILES_OF_BYTES: u32 = 1 << 25;
     /// `ARCH_REQ_XCOMP_PERM` and the state that is asked for, `XFEATURE_XTILEDATA`.
     const ASK_FOR_STATE: libc::c_int = 0x1023;
     const TILE_DATA: libc::c_ulong = 18;
     let leaf = std::arch::x86_64::__cpuid_count(7, 0);
-    let wanted = TILES | TILES_OF_BYTES;
+    let wanted = TILES | TILES_OF_BYTES | TILES_OF_BRAINS;
     if !has_avx512() || leaf.edx & wanted != wanted {
         return false;
     }

@@ -1,6 +1,7 @@
-//! The inputs of a matrix product: a copy in single precision and one in blocks of 8-bit integers,
-//! laid out so that a kernel reads them in order.
+//! The inputs of a matrix product: a copy in single precision, one in blocks of 8-bit integers and
+//! one in bfloat16, each laid out so that a kernel reads it in order.
 
+mod brain;
 mod prepared;
 #[cfg(test)]
 mod tests;
@@ -9,11 +10,14 @@ mod wide;
 
 use std::ops::Range;
 
+use crate::format::BlockFormat;
+use crate::lanes::Line;
 use crate::pack::PackedMatrix;
 use crate::pack::coding::{BLOCK, Coding};
 use crate::pack::unpack::CHUNK;
 use crate::pool::{DisjointMut, Pool};
 
+use brain::Brains;
 pub use prepared::{ResidualNorms, RmsNorm};
 pub(crate) use tile::{QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of};
 use wide::WideTiles;
@@ -27,7 +31,8 @@ pub(crate) const TILE: usize = 8;
 ///
 /// Every block of 32 numbers is quantised to 8 bits: `scale = max|x| / 127`, `q = x·(127 /
 /// max|x|)` rounded to the nearest integer, to the even one of two. A block whose largest
-/// magnitude is below 2⁻¹¹⁹ becomes zero. A block with an infinity or NaN gets the scale NaN.
+/// magnitude is below 2⁻¹¹⁹ becomes zero. A block with an infinity or NaN gets the scale NaN. For
+/// weights in bfloat16 numbers are rounded to that, to the nearest, to the even one of two.
 #[derive(Default)]
 pub struct Activations {
     rows: usize,
@@ -38,6 +43,7 @@ pub struct Activations {
     wide: WideTiles,
     /// The same tiles in single precision: for every column, the rows of the tile.
     floats: Vec<f32>,
+    brains: Brains,
     forms: Forms,
 }
 
@@ -46,20 +52,24 @@ pub struct Activations {
 struct Forms {
     integers: bool,
     floats: bool,
+    brains: bool,
 }
 
 impl Forms {
     const ALL: Self = Self {
         integers: true,
         floats: true,
+        brains: true,
     };
 
     /// Those that these weights need.
     fn of(weights: &[&PackedMatrix]) -> Self {
-        let quantised = |w: &&PackedMatrix| Coding::of(w.format()).is_some();
+        let quantised = |w: &PackedMatrix| Coding::of(w.format()).is_some();
+        let brain = |w: &PackedMatrix| w.format() == BlockFormat::Bf16;
         Self {
-            integers: weights.iter().any(quantised),
-            floats: !weights.iter().all(quantised),
+            integers: weights.iter().any(|w| quantised(w)),
+            floats: weights.iter().any(|w| !quantised(w) && !brain(w)),
+            brains: weights.iter().any(|w| brain(w)),
         }
     }
 }
@@ -131,21 +141,24 @@ impl Activations {
         (self.rows, self.cols, self.forms) = (rows, cols, forms);
         let row_words = cols.div_ceil(BLOCK) * RECORD;
         let kernels = crate::matmul::Kernels::best();
-        let wide = forms.integers && kernels.multiplies_wide(rows.div_ceil(TILE));
+        let wide = kernels.multiplies_wide(rows.div_ceil(TILE));
         if forms.integers {
             self.records.resize(rows * row_words, 0);
         }
-        if wide {
+        if forms.integers && wide {
             self.wide.resize(rows, cols.div_ceil(BLOCK));
         }
         if forms.floats {
             self.floats.resize(rows * cols, 0.0);
         }
+        if forms.brains {
+            self.brains.resize(rows, cols.div_ceil(BLOCK), wide);
+        }
         let (records, floats) = (
             DisjointMut::new(&mut self.records),
             DisjointMut::new(&mut self.floats),
         );
-        let wide_tiles = self.wide.writer();
+        let (wide_tiles, brains) = (self.wide.writer(), self.brains.writer());
         pool.run(rows.div_ceil(TILE), |tile| {
             let (first, end) = (tile * TILE, rows.min((tile + 1) * TILE));
             let x = rows_of(first * cols..end * cols);
@@ -161,6 +174,9 @@ impl Activations {
                 // SAFETY: the columns of a tile's rows belong to its task alone.
                 let columns = unsafe { floats.range(first * cols..end * cols) };
                 interleave(x, cols, columns);
+            }
+            if forms.brains {
+                brains.write(tile, x, cols);
             }
         });
     }
@@ -218,6 +234,32 @@ impl Activations {
         let start = tile * blocks;
         self.wide
             .tile(start + first..start + blocks.min(first + CHUNK))
+    }
+
+    /// Tile `tile` rounded to bfloat16; columns are filled up with zeros to whole blocks. It is in
+    /// `scratch` where it is not there in this layout.
+    #[inline]
+    pub(crate) fn brain_tile<'a>(
+        &'a self,
+        tile: usize,
+        scratch: &'a mut Vec<f32>,
+    ) -> FloatTile<'a> {
+        assert!(self.forms.brains, "activations were not loaded as bfloat16");
+        let width = self.width(tile);
+        FloatTile {
+            width,
+            columns: self
+                .brains
+                .columns((tile, width), self.cols.div_ceil(BLOCK), scratch),
+        }
+    }
+
+    /// The bfloat16 words of wide tile `tile`: for every block, a line a row. Only where
+    /// [`crate::matmul::Kernels::multiplies_wide`] says so for the best kernels.
+    #[inline]
+    pub(crate) fn wide_brains(&self, tile: usize) -> &[Line] {
+        assert!(self.forms.brains, "activations were not loaded as bfloat16");
+        self.brains.lines(tile, self.cols.div_ceil(BLOCK))
     }
 
     /// Tile `tile` in single precision.

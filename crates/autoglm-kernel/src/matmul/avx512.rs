@@ -5,12 +5,13 @@
 
 use std::arch::x86_64::{
     __m256i, __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_load_si256, _mm256_set_m128i,
-    _mm256_storeu_si256, _mm512_abs_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps,
+    _mm256_storeu_si256, _mm512_abs_ps, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
     _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
     _mm512_loadu_ps, _mm512_max_epi32, _mm512_mul_ps, _mm512_reduce_max_epi32, _mm512_rol_epi32,
-    _mm512_ror_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
-    _mm512_slli_epi32, _mm512_srli_epi16, _mm512_store_ps, _mm512_ternarylogic_epi32,
+    _mm512_ror_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_store_ps,
+    _mm512_ternarylogic_epi32,
 };
 
 use crate::activation::{
@@ -21,7 +22,7 @@ use crate::pack::coding::{BLOCK, Meaning, QUADS};
 use crate::pack::unpack::{PackedChunk, Unpacked};
 
 use super::avx2::pair_sums;
-use super::{FloatColumns, Kernels};
+use super::{FloatColumns, Kernels, PAIRS};
 
 pub(super) const KERNELS: Kernels = Kernels {
     load_tile: |rows, cols, records| {
@@ -44,7 +45,12 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { multiply_floats(w, x, sums) }
     },
+    multiply_brains: |w, x, sums| {
+        // SAFETY: as above.
+        unsafe { with_width!(x.width, multiply_brains[](w, x, sums)) }
+    },
     wide: None,
+    wide_brains: None,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
@@ -356,13 +362,6 @@ fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
             let read = |words: &Halves| _mm512_cvtph_ps(load_halves(words));
             with_width!(x.width, multiply_columns[_](w, x, sums, read));
         }
-        FloatColumns::Brain(w) => {
-            let read = |words: &Halves| {
-                let wide = _mm512_cvtepu16_epi32(load_halves(words));
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-            };
-            with_width!(x.width, multiply_columns[_](w, x, sums, read));
-        }
     }
 }
 
@@ -379,6 +378,30 @@ fn multiply_columns<W, const N: usize>(
         let w = read(w);
         for (sum, x) in sums.sums.iter_mut().zip(x) {
             *sum = _mm512_fmadd_ps(w, _mm512_set1_ps(*x), *sum);
+        }
+    }
+    sums.store();
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_brains<const N: usize>(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
+    let mut sums = Sums::<N>::load(sums);
+    let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    let x: &[[[[f32; N]; 2]; PAIRS]] = x.columns.as_chunks().0.as_chunks().0.as_chunks().0;
+    for (w, x) in w.as_chunks::<PAIRS>().0.iter().zip(x) {
+        prefetch(w, AHEAD);
+        let (mut even, mut odd) = ([_mm512_setzero_ps(); N], [_mm512_setzero_ps(); N]);
+        for (line, [x_even, x_odd]) in w.iter().zip(x) {
+            let line = load(line);
+            let w_even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(line));
+            let w_odd = _mm512_castsi512_ps(_mm512_and_si512(line, high));
+            for n in 0..N {
+                even[n] = _mm512_fmadd_ps(w_even, _mm512_set1_ps(x_even[n]), even[n]);
+                odd[n] = _mm512_fmadd_ps(w_odd, _mm512_set1_ps(x_odd[n]), odd[n]);
+            }
+        }
+        for (sum, (even, odd)) in sums.sums.iter_mut().zip(even.into_iter().zip(odd)) {
+            *sum = _mm512_add_ps(*sum, _mm512_add_ps(even, odd));
         }
     }
     sums.store();

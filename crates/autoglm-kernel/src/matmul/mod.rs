@@ -5,7 +5,11 @@
 //! order: `y ← fma(dot, d·s, y)`, then for formats with a minimum `y ← fma(m, s·Σq, y)`, with the
 //! scale `d` and minimum `m` of the weights, the scale `s` of the activations, and the exact
 //! integer product `dot` (two of them, in order, for Q6_K, which has a scale for every 16
-//! columns). For float formats it is `y ← fma(w, x, y)` over the columns in order. A kernel
+//! columns). For F32 and F16 weights it is `y ← fma(w, x, y)` over the columns in order. For BF16
+//! weights `x` is rounded to bfloat16, and a block of columns is two chains from zero,
+//! `e ← fma(w, x, e)` over its even columns and `o` over its odd ones, and `y ← y + (e + o)`: what
+//! processors with tiles of bfloat16 do in one instruction (Intel SDM, `TDPBF16PS`; they take
+//! magnitudes below 2⁻¹²⁶ for zero). A kernel
 //! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
 //! bits for every instruction set, number of threads, and number of rows of `x`.
 
@@ -34,6 +38,7 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod brain;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod output;
@@ -51,6 +56,7 @@ use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
 use crate::pack::{Body, PackedMatrix, Quantised};
 use crate::pool::Pool;
 
+use brain::{PAIRS, WideBrains};
 use output::Output;
 
 /// One of the products of [`matmul_all`]: `y = x·Wᵀ + b`.
@@ -76,8 +82,13 @@ pub(crate) struct Kernels {
     stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
     /// The sums of a tile over all columns of a group of float weights.
     multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
+    /// Goes on with the sums of a tile, rounded to bfloat16, over all columns of a group of such
+    /// weights.
+    multiply_brains: fn(&[Line], FloatTile<'_>, &mut [Floats]),
     /// Products of more tokens than are streamed, where the machine has instructions for them.
     wide: Option<Wide>,
+    /// The same for bfloat16 weights.
+    wide_brains: Option<WideBrains>,
 }
 
 /// Kernels that multiply 16 tokens at once.
@@ -91,18 +102,17 @@ struct Wide {
     multiply: fn(&Unpacked, WideTile<'_>, &mut [Floats; WIDE]),
 }
 
-/// All columns of a group of rows in a float format.
+/// All columns of a group of rows in single or half precision.
 #[derive(Clone, Copy)]
 enum FloatColumns<'a> {
     Single(&'a [Line]),
     Half(&'a [Halves]),
-    Brain(&'a [Halves]),
 }
 
 impl Kernels {
     /// Whether activations of so many tiles are multiplied 16 tokens at once.
     pub(crate) fn multiplies_wide(&self, tiles: usize) -> bool {
-        self.wide.is_some() && tiles > STREAMED_TILES
+        self.wide.is_some() && self.wide_brains.is_some() && tiles > STREAMED_TILES
     }
 
     /// The kernels of the fastest instruction set.
@@ -140,7 +150,8 @@ impl Kernels {
 ///
 /// # Accuracy
 /// For quantised weights, that of `x` in 8 bits: every product of a block is off by at most
-/// `max|x| / 254` times the weight's magnitude, plus the rounding of the single-precision sums.
+/// `max|x| / 254` times the weight's magnitude, plus the rounding of the single-precision sums. For
+/// weights in bfloat16, that of `x` in bfloat16: `|x| / 256` times the weight's magnitude.
 ///
 /// # Panics
 /// If the shapes do not fit together, or `x` was loaded for weights of other formats only.
@@ -232,6 +243,12 @@ impl Part<'_> {
                 with_scratch(PANEL, |panel| {
                     multiply_share(kernels, (body, panel), x, y, groups);
                 });
+            }
+            Body::Brain(lines)
+                if x.tiles() > STREAMED_TILES
+                    && let Some(wide) = kernels.wide_brains =>
+            {
+                brain::multiply_share(wide, lines, x, y, groups);
             }
             _ => with_scratch(1, |scratch| {
                 let mut sums = [Floats::ZERO; TILE];
@@ -349,7 +366,10 @@ fn sum_group(
         }
         Body::Single(all) => FloatColumns::Single(&all[columns]),
         Body::Half(all) => FloatColumns::Half(&all[columns]),
-        Body::Brain(all) => FloatColumns::Brain(&all[columns]),
+        Body::Brain(all) => {
+            brain::multiply_tile(kernels, (all, group), (x, tile), sums);
+            return;
+        }
     };
     (kernels.multiply_floats)(floats, x.float_tile(tile), sums);
 }

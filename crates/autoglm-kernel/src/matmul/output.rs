@@ -5,10 +5,12 @@ use std::ops::Range;
 use crate::activation::TILE;
 use crate::lanes::{Floats, LANES};
 use crate::pool::DisjointMut;
+use crate::simd::{Simd, Variant, with_simd};
 
 /// `y: [T, outputs]`, of which every task reads and writes columns of its own.
 pub(super) struct Output<'a> {
     y: DisjointMut<'a, f32>,
+    variant: Variant,
     rows: usize,
     pub(super) outputs: usize,
     /// What is added to the finished sums: `[outputs]`.
@@ -18,6 +20,7 @@ pub(super) struct Output<'a> {
 impl<'a> Output<'a> {
     pub(super) fn new(y: &'a mut [f32], outputs: usize, bias: Option<&'a [f32]>) -> Self {
         Self {
+            variant: Variant::best(),
             bias,
             rows: y.len().checked_div(outputs).unwrap_or(0),
             outputs,
@@ -26,31 +29,39 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
-        self.for_each_row(tile, columns, |n, y| match <&[f32; LANES]>::try_from(&*y) {
-            Ok(y) => sums[n].0 = *y,
-            Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
-        });
+        with_simd!(self.variant, s => self.for_each_row(tile, columns, #[inline(always)] |n, y| {
+            match <&[f32; LANES]>::try_from(&*y) {
+                Ok(y) => s.store(s.load(y), &mut sums[n].0),
+                Err(_) => sums[n].0[..y.len()].copy_from_slice(y),
+            }
+        }));
     }
 
     pub(super) fn store(&self, tile: usize, columns: Range<usize>, sums: &[Floats]) {
-        self.for_each_row(tile, columns, |n, y| {
+        with_simd!(self.variant, s => self.for_each_row(tile, columns, #[inline(always)] |n, y| {
             match <&mut [f32; LANES]>::try_from(&mut *y) {
-                Ok(y) => *y = sums[n].0,
+                Ok(y) => s.store(s.load(&sums[n].0), y),
                 Err(_) => y.copy_from_slice(&sums[n].0[..y.len()]),
             }
-        });
+        }));
     }
 
     /// Stores sums that are complete, with the bias.
-    pub(super) fn finish(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
-        if let Some(bias) = self.bias {
-            for sums in &mut *sums {
-                for (sum, bias) in sums.0.iter_mut().zip(&bias[columns.clone()]) {
-                    *sum += bias;
+    pub(super) fn finish(&self, tile: usize, columns: Range<usize>, sums: &[Floats]) {
+        let Some(bias) = self.bias else {
+            return self.store(tile, columns, sums);
+        };
+        let bias = &bias[columns.clone()];
+        with_simd!(self.variant, s => self.for_each_row(tile, columns, #[inline(always)] |n, y| {
+            match (<&mut [f32; LANES]>::try_from(&mut *y), bias.try_into()) {
+                (Ok(y), Ok(bias)) => s.store(s.add(s.load(&sums[n].0), s.load(bias)), y),
+                _ => {
+                    for (y, (sum, bias)) in y.iter_mut().zip(sums[n].0.iter().zip(bias)) {
+                        *y = sum + bias;
+                    }
                 }
             }
-        }
-        self.store(tile, columns, sums);
+        }));
     }
 
     pub(super) fn store_lane(&self, tile: usize, column: usize, sums: &[Floats], lane: usize) {
@@ -58,7 +69,7 @@ impl<'a> Output<'a> {
     }
 
     /// Hands over these columns of every row of a tile, with its number in the tile.
-    #[inline]
+    #[inline(always)]
     fn for_each_row(
         &self,
         tile: usize,

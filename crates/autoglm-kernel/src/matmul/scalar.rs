@@ -1,14 +1,15 @@
 //! The definition of the products, in plain Rust.
 
-use half::{bf16, f16};
+use half::f16;
 
 use crate::activation::{FloatTile, RECORD, Record, Tile, load_tile};
+use crate::format::array;
 use crate::lanes::{Floats, LANES, Line};
 use crate::pack::coding::{BLOCK, Meaning};
 use crate::pack::unpack::{PackedChunk, Unpacked};
 use crate::pack::widen;
 
-use super::{FloatColumns, Kernels};
+use super::{FloatColumns, Kernels, PAIRS};
 
 pub(super) const KERNELS: Kernels = Kernels {
     load_tile,
@@ -16,7 +17,9 @@ pub(super) const KERNELS: Kernels = Kernels {
     multiply,
     stream,
     multiply_floats,
+    multiply_brains,
     wide: None,
+    wide_brains: None,
 };
 
 fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {
@@ -94,14 +97,29 @@ fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
     }
 }
 
+fn multiply_brains(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
+    let blocks = w.as_chunks::<PAIRS>().0.iter();
+    for (w, x) in blocks.zip(x.columns.chunks_exact(BLOCK * x.width)) {
+        let width = x.len() / BLOCK;
+        for (n, sums) in sums.iter_mut().enumerate() {
+            for (lane, sum) in sums.0.iter_mut().enumerate() {
+                let (mut even, mut odd) = (0.0_f32, 0.0_f32);
+                for (line, x) in w.iter().zip(x.chunks_exact(2 * width)) {
+                    let word = u32::from_le_bytes(array(&line.0, 4 * lane));
+                    even = f32::from_bits(word << 16).mul_add(x[n], even);
+                    odd = f32::from_bits(word & 0xffff_0000).mul_add(x[width + n], odd);
+                }
+                *sum += even + odd;
+            }
+        }
+    }
+}
+
 /// 16 weights of one column.
 fn column_of(w: FloatColumns<'_>, column: usize) -> Floats {
     match w {
         FloatColumns::Half(words) => {
             Floats(words[column].0.map(|bits| f16::from_bits(bits).to_f32()))
-        }
-        FloatColumns::Brain(words) => {
-            Floats(words[column].0.map(|bits| bf16::from_bits(bits).to_f32()))
         }
         FloatColumns::Single(lines) => {
             let mut out = Floats::ZERO;

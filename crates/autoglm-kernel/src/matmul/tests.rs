@@ -77,8 +77,11 @@ impl Case {
                 magnitude += (w.abs() + 2.0 * m.abs()) * largest;
             }
         }
-        if self.packed.format().block_len() == 1 {
-            step = 0.0;
+        match self.packed.format() {
+            // Rounded to bfloat16, every number is off by 1/256 of itself.
+            BlockFormat::Bf16 => step *= 254.0 / 256.0,
+            BlockFormat::F32 | BlockFormat::F16 => step = 0.0,
+            _ => {}
         }
         // The quotient max|x| / 127 and its inverse are rounded too: less than 0.1 % of a step.
         let rounding = cols as f64 * f64::from(f32::EPSILON) * magnitude;

@@ -39,8 +39,9 @@ pub(crate) enum Body {
     Single(Pages<Line>),
     /// 16 half-precision words for every column.
     Half(Pages<Halves>),
-    /// 16 bfloat16 words for every column.
-    Brain(Pages<Halves>),
+    /// 16 pairs of bfloat16 words for every two columns. Columns are filled up with zeros to whole
+    /// blocks.
+    Brain(Pages<Line>),
 }
 
 /// Bytes of a matrix that are packed before they are given back.
@@ -61,7 +62,7 @@ impl Body {
                 })
             }
             (None, BlockFormat::F16) => Self::Half(Pages::zeroed(elements(cols))?),
-            (None, BlockFormat::Bf16) => Self::Brain(Pages::zeroed(elements(cols))?),
+            (None, BlockFormat::Bf16) => Self::Brain(Pages::zeroed(elements(pairs(cols)))?),
             (None, _) => Self::Single(Pages::zeroed(elements(cols))?),
         })
     }
@@ -86,18 +87,28 @@ impl Body {
                     source(group).pack_scales(out);
                 });
             }
-            Self::Half(words) | Self::Brain(words) => {
+            Self::Half(words) => {
                 words.fill_chunks(pool, groups, cols, |group, out| {
                     source(group).pack_halves(out);
                 });
             }
+            Self::Brain(lines) => {
+                lines.fill_chunks(pool, groups, pairs(cols), |group, out| {
+                    source(group).pack_words(out);
+                });
+            }
             Self::Single(lines) => {
                 lines.fill_chunks(pool, groups, cols, |group, out| {
-                    source(group).pack_singles(out);
+                    source(group).pack_words(out);
                 });
             }
         }
     }
+}
+
+/// Lines of a group of bfloat16 weights: pairs of columns, in whole blocks.
+pub(crate) fn pairs(cols: usize) -> usize {
+    cols.div_ceil(BLOCK) * (BLOCK / 2)
 }
 
 /// Integers and scales; every group has the same number of both.
@@ -172,9 +183,8 @@ impl PackedMatrix {
                 let values = blocks * coding.bits * size_of::<Line>();
                 values + coding.scale_words(blocks) * size_of::<Halves>()
             }
-            (None, BlockFormat::F16 | BlockFormat::Bf16) => {
-                cols.saturating_mul(size_of::<Halves>())
-            }
+            (None, BlockFormat::F16) => cols.saturating_mul(size_of::<Halves>()),
+            (None, BlockFormat::Bf16) => pairs(cols).saturating_mul(size_of::<Line>()),
             (None, _) => cols.saturating_mul(size_of::<Line>()),
         };
         rows.div_ceil(LANES).saturating_mul(row_bytes)
@@ -199,8 +209,8 @@ impl PackedMatrix {
     pub fn size_bytes(&self) -> usize {
         match &self.body {
             Body::Quantised(body) => size_of_val(&*body.values) + size_of_val(&*body.scales),
-            Body::Single(columns) => size_of_val(&**columns),
-            Body::Half(columns) | Body::Brain(columns) => size_of_val(&**columns),
+            Body::Single(lines) | Body::Brain(lines) => size_of_val(&**lines),
+            Body::Half(columns) => size_of_val(&**columns),
         }
     }
 
@@ -213,15 +223,21 @@ impl PackedMatrix {
         assert_eq!(out.len(), self.cols, "columns of a row");
         let (group, lane) = (row / LANES, row % LANES);
         let columns = group * self.cols..(group + 1) * self.cols;
-        let words = |all: &[Halves], widen: fn(u16) -> f32, out: &mut [f32]| {
-            for (x, word) in out.iter_mut().zip(&all[columns.clone()]) {
-                *x = widen(word.0[lane]);
-            }
-        };
         match &self.body {
             Body::Quantised(body) => body.dequantize_row(group, lane, out),
-            Body::Half(all) => words(all, |bits| f16::from_bits(bits).to_f32(), out),
-            Body::Brain(all) => words(all, |bits| bf16::from_bits(bits).to_f32(), out),
+            Body::Half(all) => {
+                for (x, word) in out.iter_mut().zip(&all[columns]) {
+                    *x = f16::from_bits(word.0[lane]).to_f32();
+                }
+            }
+            Body::Brain(all) => {
+                for (pair, line) in out.chunks_mut(2).zip(&all[group * pairs(self.cols)..]) {
+                    for (i, x) in pair.iter_mut().enumerate() {
+                        let at = 4 * lane + 2 * i;
+                        *x = bf16::from_le_bytes(crate::format::array(&line.0, at)).to_f32();
+                    }
+                }
+            }
             Body::Single(all) => {
                 for (x, line) in out.iter_mut().zip(&all[columns]) {
                     *x = f32::from_le_bytes(crate::format::array(&line.0, 4 * lane));

@@ -98,11 +98,11 @@ impl<'a> SourceRows<'a> {
         }
     }
 
-    /// Writes single-precision columns: a line a column.
-    pub(super) fn pack_singles(&self, out: &mut [Line]) {
+    /// Writes four bytes of each row to a line: a column in single precision, or two of bfloat16.
+    pub(super) fn pack_words(&self, out: &mut [Line]) {
         for (lane, row) in self.lanes() {
-            for (line, value) in out.iter_mut().zip(row.chunks_exact(4)) {
-                line.0[4 * lane..4 * lane + 4].copy_from_slice(value);
+            for (line, word) in out.iter_mut().zip(row.chunks(4)) {
+                line.0[4 * lane..4 * lane + word.len()].copy_from_slice(word);
             }
         }
     }

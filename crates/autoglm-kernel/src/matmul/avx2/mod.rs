@@ -33,7 +33,12 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { floats::multiply(w, x, sums) }
     },
+    multiply_brains: |w, x, sums| {
+        // SAFETY: as above.
+        unsafe { floats::multiply_brains(w, x, sums) }
+    },
     wide: None,
+    wide_brains: None,
 };
 
 /// Tokens that are multiplied at once: with both registers of rows they take eight running sums

@@ -1,14 +1,16 @@
 //! Weights in float formats.
 
 use std::arch::aarch64::{
-    float32x4_t, vfmaq_n_f32, vmovl_u16, vreinterpretq_f32_u8, vreinterpretq_f32_u32, vshlq_n_u32,
+    float32x4_t, vaddq_f32, vandq_u32, vdupq_n_f32, vdupq_n_u32, vfmaq_n_f32, vreinterpretq_f32_u8,
+    vreinterpretq_f32_u32, vreinterpretq_u32_u8, vshlq_n_u32,
 };
 
-use super::super::FloatColumns;
-use super::registers::{Running, load, load_halves, load_sums, store_sums, widen};
+use super::super::{FloatColumns, PAIRS};
+use super::registers::{Running, load, load_sums, store_sums, widen};
 use super::{TOKENS, with_tokens};
 use crate::activation::FloatTile;
 use crate::lanes::{Floats, Halves, Line};
+use crate::pack::coding::BLOCK;
 
 #[target_feature(enable = "neon")]
 pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
@@ -19,13 +21,6 @@ pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats
         }
         FloatColumns::Half(w) => {
             let read = |words: &Halves, part| widen(words, part);
-            multiply_columns(w, x, sums, read);
-        }
-        FloatColumns::Brain(w) => {
-            let read = |words: &Halves, part| {
-                let wide = vmovl_u16(load_halves(words, part));
-                vreinterpretq_f32_u32(vshlq_n_u32::<16>(wide))
-            };
             multiply_columns(w, x, sums, read);
         }
     }
@@ -59,6 +54,51 @@ fn multiply_tokens<W, R: Fn(&W, usize) -> float32x4_t, const N: usize>(
         for (running, x) in running.iter_mut().zip(x) {
             for (sum, w) in running.iter_mut().zip(w) {
                 *sum = vfmaq_n_f32(*sum, w, *x);
+            }
+        }
+    }
+    store_sums(running, sums);
+}
+
+/// bfloat16 weights: of each token the chains of even and of odd columns.
+#[target_feature(enable = "neon")]
+pub(super) fn multiply_brains(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
+    for (first, sums) in (0..).step_by(TOKENS / 2).zip(sums.chunks_mut(TOKENS / 2)) {
+        match sums.len() {
+            1 => multiply_brain_tokens::<1>(w, (x, first), sums),
+            _ => multiply_brain_tokens::<{ TOKENS / 2 }>(w, (x, first), sums),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn multiply_brain_tokens<const N: usize>(
+    w: &[Line],
+    (x, first): (FloatTile<'_>, usize),
+    sums: &mut [Floats],
+) {
+    let mut running: Running<N> = load_sums(sums);
+    let high = vdupq_n_u32(0xffff_0000);
+    let blocks = x.columns.chunks_exact(BLOCK * x.width);
+    for (w, block) in w.as_chunks::<PAIRS>().0.iter().zip(blocks) {
+        let zero = [vdupq_n_f32(0.0); 4];
+        let (mut even, mut odd) = ([zero; N], [zero; N]);
+        for (line, pair) in w.iter().zip(block.chunks_exact(2 * x.width)) {
+            let (x_even, x_odd) = (&pair[first..], &pair[x.width + first..]);
+            for part in 0..4 {
+                let words = vreinterpretq_u32_u8(load(line, part));
+                let w_even = vreinterpretq_f32_u32(vshlq_n_u32::<16>(words));
+                let w_odd = vreinterpretq_f32_u32(vandq_u32(words, high));
+                for n in 0..N {
+                    even[n][part] = vfmaq_n_f32(even[n][part], w_even, x_even[n]);
+                    odd[n][part] = vfmaq_n_f32(odd[n][part], w_odd, x_odd[n]);
+                }
+            }
+        }
+        for (running, (even, odd)) in running.iter_mut().zip(even.into_iter().zip(odd)) {
+            for part in 0..4 {
+                running[part] = vaddq_f32(running[part], vaddq_f32(even[part], odd[part]));
             }
         }
     }

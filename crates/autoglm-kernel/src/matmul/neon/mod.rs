@@ -40,7 +40,12 @@ const fn kernels<const DOT: bool>() -> Kernels {
             // SAFETY: as above.
             unsafe { floats::multiply(w, x, sums) }
         },
+        multiply_brains: |w, x, sums| {
+            // SAFETY: as above.
+            unsafe { floats::multiply_brains(w, x, sums) }
+        },
         wide: None,
+        wide_brains: None,
     }
 }
 

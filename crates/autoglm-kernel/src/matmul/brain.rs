@@ -1,0 +1,92 @@
+//! Products of bfloat16 weights with more tokens than are streamed, on machines with tiles for them.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::activation::{Activations, TILE, WIDE};
+use crate::lanes::{Floats, Line};
+use crate::pack::coding::BLOCK;
+use crate::pack::pairs;
+
+use super::output::Output;
+use super::{Kernels, rows_of};
+
+/// Pairs of columns in a block: the lines of a group's block.
+pub(super) const PAIRS: usize = BLOCK / 2;
+
+/// Kernels that multiply two groups of 16 rows with two wide tiles at once.
+#[derive(Clone, Copy)]
+pub(super) struct WideBrains {
+    /// Does the work of a task, which may call the other.
+    pub(super) session: fn(&mut dyn FnMut()),
+    /// The products over all columns.
+    pub(super) multiply: Multiply,
+}
+
+/// What belongs to the first and the second wide tile, or group.
+pub(super) type Two<T> = [T; 2];
+
+/// Of each wide tile, and of each group with it.
+pub(super) type WideSums = Two<Two<[Floats; WIDE]>>;
+
+/// Multiplies weights with activations.
+type Multiply = fn(Two<&[Line]>, Two<&[Line]>, &mut WideSums);
+
+thread_local! {
+    /// A tile of activations in another layout.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The products of one group with one tile.
+pub(super) fn multiply_tile(
+    kernels: &Kernels,
+    (w, group): (&[Line], usize),
+    (x, tile): (&Activations, usize),
+    sums: &mut [Floats],
+) {
+    let lines = pairs(x.cols());
+    SCRATCH.with_borrow_mut(|scratch| {
+        let w = &w[group * lines..(group + 1) * lines];
+        (kernels.multiply_brains)(w, x.brain_tile(tile, scratch), sums);
+    });
+}
+
+/// The products of a share of the groups. Two groups stay in the core's cache while all tokens
+/// pass.
+pub(super) fn multiply_share(
+    kernels: WideBrains,
+    w: &[Line],
+    x: &Activations,
+    y: &Output<'_>,
+    share: Range<usize>,
+) {
+    let lines = pairs(x.cols());
+    let mut sums = [const { [const { [Floats::ZERO; WIDE] }; 2] }; 2];
+    (kernels.session)(&mut || {
+        for groups in two_of(share.clone()) {
+            let w = groups.map(|group| &w[group * lines..(group + 1) * lines]);
+            for tiles in two_of(0..x.wide_tiles()) {
+                (kernels.multiply)(w, tiles.map(|tile| x.wide_brains(tile)), &mut sums);
+                for (tile, sums) in distinct(tiles, &mut sums) {
+                    for (group, sums) in distinct(groups, sums) {
+                        for (half, sums) in sums.chunks_mut(TILE).enumerate() {
+                            y.finish(2 * tile + half, rows_of(group, y.outputs), sums);
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// The numbers of a range two by two; a last one without a second is its own.
+fn two_of(range: Range<usize>) -> impl Iterator<Item = Two<usize>> {
+    let end = range.end;
+    range.step_by(2).map(move |i| [i, (i + 1).min(end - 1)])
+}
+
+/// Both numbers with what belongs to them, or one if they are the same.
+fn distinct<T>(numbers: Two<usize>, of: &mut Two<T>) -> impl Iterator<Item = (usize, &mut T)> {
+    let count = if numbers[0] == numbers[1] { 1 } else { 2 };
+    numbers.into_iter().zip(of).take(count)
+}
