@@ -7,6 +7,9 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use autoglm_spec::{Cancel, Embed};
 use serde::Serialize;
 
@@ -82,6 +85,9 @@ pub struct Searcher<'a> {
     pub embed: Option<&'a dyn Embed>,
 }
 
+/// A query and its vector.
+type Query<'a> = (&'a str, Option<Vec<f32>>);
+
 impl Searcher<'_> {
     /// The passages for one query, the best first.
     ///
@@ -107,10 +113,49 @@ impl Searcher<'_> {
         settings: &SearchSettings,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<Ranked>>, RetrieveError> {
+        self.search_all_on(&mut [], queries, settings, cancel)
+    }
+
+    /// As [`Searcher::search_all`], with a thread more for each further connection to the same
+    /// collection.
+    ///
+    /// # Errors
+    /// As for [`Searcher::search`].
+    pub fn search_all_on(
+        &self,
+        others: &mut [Box<dyn Store>],
+        queries: &[&str],
+        settings: &SearchSettings,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Ranked>>, RetrieveError> {
         let vectors = self.vectors(queries, settings, cancel)?;
-        let both = queries.iter().zip(vectors);
-        both.map(|(query, vector)| self.rank(query, vector.as_deref(), settings))
-            .collect()
+        let queries: Vec<Query<'_>> = queries.iter().copied().zip(vectors).collect();
+        let share = queries.len().div_ceil(others.len() + 1).max(1);
+        let mut shares = queries.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let mut running = Vec::new();
+            for (store, share) in others.iter_mut().zip(shares) {
+                running.push(scope.spawn(move || {
+                    let (store, embed) = (&**store, None);
+                    Searcher { store, embed }.rank_all(share, settings)
+                }));
+            }
+            let mut found = self.rank_all(own, settings)?;
+            for share in running {
+                found.extend(share.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn rank_all(
+        &self,
+        queries: &[Query<'_>],
+        settings: &SearchSettings,
+    ) -> Result<Vec<Vec<Ranked>>, RetrieveError> {
+        let rank = |(query, vector): &Query<'_>| self.rank(query, vector.as_deref(), settings);
+        queries.iter().map(rank).collect()
     }
 
     /// Vectors of queries, where meaning counts.

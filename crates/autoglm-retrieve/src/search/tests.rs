@@ -26,6 +26,40 @@ fn texts(found: &[Ranked]) -> Vec<&str> {
 }
 
 #[test]
+fn further_connections_find_the_same_for_as_many_queries_as_there_are() {
+    use autoglm_spec::Embed as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.sqlite");
+    let words = Words::new("words");
+    let mut store = SqliteStore::open(&path).unwrap();
+    store.set_space(Some(words.space())).unwrap();
+    let texts = ["oil the pump", "oil paint", "the red valve"];
+    let vectors = texts.map(|text| (VectorKey::of(text), Words::vector(text)));
+    store.put_vectors(&vectors).unwrap();
+    let passages = texts.iter().map(|text| passage(&[], text)).collect();
+    store.put_document(&document("a", passages)).unwrap();
+    let searcher = Searcher {
+        store: &store,
+        embed: Some(&words),
+    };
+    let (settings, cancel) = (SearchSettings::default(), Cancel::default());
+    let queries = ["oil", "valve", "red paint", "pump", "the oil"];
+    for connections in 0..4 {
+        let open = |_| Box::new(SqliteStore::open(&path).unwrap()) as Box<dyn Store>;
+        let mut others: Vec<_> = (0..connections).map(open).collect();
+        for count in 0..=queries.len() {
+            let queries = &queries[..count];
+            let wanted: Vec<_> = queries
+                .iter()
+                .map(|query| searcher.search(query, &settings, &cancel).unwrap())
+                .collect();
+            let found = searcher.search_all_on(&mut others, queries, &settings, &cancel);
+            assert_eq!(found.unwrap(), wanted);
+        }
+    }
+}
+
+#[test]
 fn both_lists_are_told_and_add_up_to_the_score() {
     let (store, words) = collection(&["oil the pump", "oil paint", "the red valve"]);
     let searcher = Searcher {

@@ -190,12 +190,14 @@ pub(crate) fn with_passages<'a>(
     };
     Box::new(records.map(move |item| {
         let mut numbered = item?;
-        let added = passages.add(&mut numbered.record, cancel);
-        added.map_err(|error| RecordError::Io {
-            line: numbered.line,
-            source: io::Error::other(error),
-        })?;
-        Ok(numbered)
+        match passages.add(&mut numbered.record, cancel) {
+            // What goes on with the record sees that the work is stopped.
+            Err(error) if !cancel.is_cancelled() => Err(RecordError::Io {
+                line: numbered.line,
+                source: io::Error::other(error),
+            }),
+            _ => Ok(numbered),
+        }
     }))
 }
 

@@ -81,14 +81,17 @@ impl Ready {
         let report = match &bench.passages {
             Some(passages) => {
                 let mut order = order.clone();
-                for record in &mut order.records {
-                    let added = passages.add(record, cancel);
-                    added.map_err(|error| TaskError::Input {
-                        source: RecordError::Io {
-                            line: 0,
-                            source: io::Error::other(error),
-                        },
-                    })?;
+                for (line, record) in (1..).zip(&mut order.records) {
+                    match passages.add(record, cancel) {
+                        // What goes on with the records sees that the work is stopped.
+                        Err(_) if cancel.is_cancelled() => break,
+                        added => added.map_err(|error| TaskError::Input {
+                            source: RecordError::Io {
+                                line,
+                                source: io::Error::other(error),
+                            },
+                        })?,
+                    }
                 }
                 conduct(&job, &order, &head, &mut means, &mut tell)?
             }
