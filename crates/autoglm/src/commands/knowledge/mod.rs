@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
+use autoglm_kernel::Isa;
 use autoglm_model::QuantizedType;
 use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_spec::{Embed, EmbeddingSpace};
@@ -146,8 +147,7 @@ impl EmbedderArgs {
         let local = LocalArgs {
             model: self.embedder.clone(),
             threads,
-            // Weights in bfloat16 find the same (`docs/knowledge.md`), several times as fast.
-            quantize: self.embedder.is_none().then_some(QuantizedType::Bf16),
+            quantize: self.embedder.is_none().then(fastest_type),
             ..LocalArgs::default()
         };
         local.open(home, Need::Embeddings).map(Some)
@@ -167,6 +167,15 @@ impl EmbedderArgs {
             Some(_) => self.open(threads, home),
             None => Ok(None),
         }
+    }
+}
+
+/// The type of weights that makes vectors fastest here. Vectors are the same but for rounding and find
+/// the same (`docs/embeddings.md`, `docs/knowledge.md`).
+fn fastest_type() -> QuantizedType {
+    match Isa::best() {
+        Isa::Amx => QuantizedType::Bf16,
+        _ => QuantizedType::Q8_0,
     }
 }
 
