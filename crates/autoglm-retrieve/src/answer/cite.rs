@@ -206,11 +206,9 @@ pub(super) fn render(sentences: &[Sentence]) -> String {
         .filter(|sentence| sentence.supported)
         .peekable();
     while let Some(sentence) = rest.next() {
-        if text
-            .chars()
-            .next_back()
-            .is_some_and(|c| c.is_ascii() && !c.is_whitespace())
-        {
+        // Behind the marks that end Chinese sentences there is room enough.
+        let has_room = |c: char| c.is_whitespace() || "。！？；：…".contains(c);
+        if text.chars().next_back().is_some_and(|c| !has_room(c)) {
             text.push(' ');
         }
         text.push_str(&sentence.text);
@@ -228,4 +226,61 @@ pub(super) fn render(sentences: &[Sentence]) -> String {
 pub(crate) fn is_borne_out(sentence: &str, question: &str, source: &[String]) -> bool {
     let own: HashSet<String> = source.iter().map(|word| stem(word)).collect();
     said(sentence, question).is_subset(&own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passage::Within;
+
+    fn sentence(text: &str, number: usize) -> Sentence {
+        let place = Place {
+            start: 0,
+            end: 1,
+            within: Within::File,
+            line: None,
+            page: None,
+        };
+        Sentence {
+            text: text.to_owned(),
+            citation: Some(Citation {
+                number,
+                passage: PassageId(1),
+                document: String::new(),
+                titles: Vec::new(),
+                place,
+                quote: String::new(),
+            }),
+            support: Support {
+                overlap: 1.0,
+                gain: None,
+            },
+            supported: true,
+        }
+    }
+
+    #[test]
+    fn sentences_in_a_row_that_rest_on_one_source_name_it_once() {
+        let all = [
+            sentence("水泵每月加油", 1),
+            sentence("阀门用铜钥匙。", 1),
+            sentence("Red.", 2),
+            sentence("Blue", 2),
+            sentence("Green.", 1),
+        ];
+        assert_eq!(
+            render(&all),
+            "水泵每月加油 阀门用铜钥匙。 [1] Red. Blue [2] Green. [1]"
+        );
+    }
+
+    #[test]
+    fn what_asks_or_goes_round_in_circles_is_no_answer() {
+        assert!(asks("What is it? ") && asks("什么？") && !asks("It is."));
+        assert!(goes_round(&"10.1.5.1.1".repeat(8)));
+        assert!(goes_round(&"and so on ".repeat(10)));
+        assert!(!goes_round(
+            "Oil the pump every month, and oil the valve every year, or the valve gets stuck."
+        ));
+    }
 }

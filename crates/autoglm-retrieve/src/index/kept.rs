@@ -34,6 +34,9 @@ pub struct KeptDocument {
     pub mark: [u8; 32],
 }
 
+/// Gives the bytes of a document.
+type Fetch<'a> = dyn FnMut(&KeptDocument) -> Result<Vec<u8>, ReadError> + 'a;
+
 impl Indexer<'_> {
     /// Brings the store up to date with documents that are kept elsewhere: reads those whose mark is not
     /// the one in the store, and removes those of the prefix that are gone.
@@ -43,7 +46,7 @@ impl Indexer<'_> {
     pub fn run_kept(
         &mut self,
         kept: &Kept,
-        fetch: &mut dyn FnMut(&KeptDocument) -> Result<Vec<u8>, ReadError>,
+        fetch: &mut Fetch<'_>,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome, RetrieveError> {
         self.agree_on_space()?;
@@ -80,10 +83,7 @@ impl Indexer<'_> {
         &mut self,
         kept: &Kept,
         changed: &[(&KeptDocument, bool)],
-        (outcome, fetch): (
-            &mut Outcome,
-            &mut dyn FnMut(&KeptDocument) -> Result<Vec<u8>, ReadError>,
-        ),
+        (outcome, fetch): (&mut Outcome, &mut Fetch<'_>),
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, RetrieveError> {
         let mut waiting: Vec<(Document, bool)> = Vec::new();
@@ -122,7 +122,7 @@ impl Indexer<'_> {
         &self,
         kept: &Kept,
         document: &KeptDocument,
-        fetch: &mut dyn FnMut(&KeptDocument) -> Result<Vec<u8>, ReadError>,
+        fetch: &mut Fetch<'_>,
         outcome: &mut Outcome,
     ) -> Result<Document, ReadError> {
         if document.size_bytes > self.limits.file_bytes {

@@ -12,7 +12,7 @@ const SILENT: &[&str] = &[
     "script", "style", "template", "noscript", "svg", "math", "nav", "iframe", "select",
 ];
 /// Roles and classes of elements whose content leads elsewhere and says nothing itself. Classes are those
-/// of the programs that most documentation is made with: DocBook, Sphinx, Asciidoctor, Doxygen, Pandoc.
+/// of the programs that most documentation is made with: `DocBook`, Sphinx, Asciidoctor, Doxygen, Pandoc.
 const SILENT_ROLES: &[&str] = &[
     "navigation",
     "search",

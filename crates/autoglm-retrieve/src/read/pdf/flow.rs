@@ -89,14 +89,15 @@ fn join(text: &mut String, line: &str, is_full: bool, hyphenated: &HashSet<Strin
         && first.is_lowercase()
         && head.chars().next_back().is_some_and(char::is_lowercase)
         && !text.ends_with("--");
-    if !is_cut {
-        text.push('\n');
-    } else {
+    if is_cut {
         let tail = line.split(' ').next().unwrap_or_default();
         let whole = format!("{head}-{tail}");
-        if !hyphenated.contains(&bare(&whole).to_lowercase()) {
+        // Addresses are cut behind their own hyphens.
+        if !head.contains('/') && !hyphenated.contains(&bare(&whole).to_lowercase()) {
             text.pop();
         }
+    } else {
+        text.push('\n');
     }
     text.push_str(line);
 }
@@ -136,6 +137,13 @@ mod tests {
                 (78.0, 100.0, "chine with a well-"),
             ],
             &["Oil the machine with a well-"],
+        );
+        check(
+            &[
+                (90.0, 100.0, "See https://a.example/pump-"),
+                (78.0, 40.0, "manual."),
+            ],
+            &["See https://a.example/pump-manual."],
         );
         check(
             &[

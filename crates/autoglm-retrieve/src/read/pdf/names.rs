@@ -59,7 +59,7 @@ fn base_texts(name: Option<&[u8]>) -> Vec<String> {
     let font = dictionary! { "Type" => "Font", "Encoding" => Object::Name(name) };
     let none = Document::new();
     let encoding = font.get_font_encoding(&none).ok();
-    let text = |code: u8| Some(encoding.as_ref()?.bytes_to_string(&[code]).ok()?);
+    let text = |code: u8| encoding.as_ref()?.bytes_to_string(&[code]).ok();
     (0..=255)
         .map(|code| text(code).unwrap_or_default())
         .collect()

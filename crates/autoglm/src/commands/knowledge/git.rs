@@ -3,7 +3,8 @@
 //! The program `git` does the reading. Repositories come from anywhere: no hook runs, nothing is checked
 //! out, no submodule and no large file is fetched, and no argument is taken for an option.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -373,11 +374,10 @@ fn output_of(
 /// Fetches a revision without its history; gives the folder that it is in.
 fn fetch(address: &str, revision: &str, copies: &Path) -> anyhow::Result<PathBuf> {
     let name = Sha256::digest(format!("{address}@{revision}"));
-    let name: String = name
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = name.iter().take(8).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    });
     let folder = copies.join(name);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
