@@ -10,7 +10,10 @@ use super::coverage::{Wanted, stem, stems};
 use super::support::Support;
 use crate::passage::{PassageId, Place};
 use crate::search::Ranked;
-use crate::text::{content_words, sentences};
+use crate::text::{content_words, sentences, terms};
+
+/// Terms from which on a sentence may go round in circles.
+const CIRCLE_TERMS: usize = 16;
 
 /// A sentence of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -137,7 +140,7 @@ pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<
             let share = wanted.share_in(&format!("{titles}\n{text}"));
             let own = wanted.share_in(text);
             let is_enough = own > 0.0 && share >= least;
-            let asks = text.ends_with(['?', '？']);
+            let asks = asks(text);
             let is_better = best.as_ref().is_none_or(|(other, _)| (share, own) > *other);
             if asks || !is_enough || !is_better {
                 continue;
@@ -145,7 +148,7 @@ pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<
             let words = stems(text);
             let sentence = Sentence {
                 citation: Some(citation(at, source, (&words, text))),
-                text: text.to_owned(),
+                text: text.split_whitespace().collect::<Vec<_>>().join(" "),
                 support: Support {
                     overlap: 1.0,
                     gain: None,
@@ -156,6 +159,18 @@ pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<
         }
     }
     best.map(|(_, sentence)| sentence)
+}
+
+/// Whether a sentence asks; one that does is no answer.
+pub(super) fn asks(text: &str) -> bool {
+    text.trim_end().ends_with(['?', '？'])
+}
+
+/// Whether a model has gone round in circles: it says a few words again and again.
+pub(super) fn goes_round(text: &str) -> bool {
+    let all = terms(text);
+    let different: HashSet<&String> = all.iter().collect();
+    all.len() >= CIRCLE_TERMS && different.len() * 4 <= all.len()
 }
 
 /// A sentence without marks such as `[2]`, and the index of the source that the first one names.
@@ -181,20 +196,27 @@ fn without_marks(sentence: &str) -> (String, Option<usize>) {
     (text.replace(" .", ".").replace(" 。", "。"), named)
 }
 
-/// The answer with its citations. Sentences that nothing bears out are left out.
+/// The answer with its citations, each behind the last of the sentences in a row that rest on it.
+/// Sentences that nothing bears out are left out.
 pub(super) fn render(sentences: &[Sentence]) -> String {
     let mut text = String::new();
-    for sentence in sentences.iter().filter(|sentence| sentence.supported) {
-        if text
-            .chars()
-            .next_back()
-            .is_some_and(|c| c.is_ascii() && !c.is_whitespace())
-        {
+    let number = |sentence: &Sentence| sentence.citation.as_ref().map(|citation| citation.number);
+    let mut rest = sentences
+        .iter()
+        .filter(|sentence| sentence.supported)
+        .peekable();
+    while let Some(sentence) = rest.next() {
+        // Behind the marks that end Chinese sentences there is room enough.
+        let has_room = |c: char| c.is_whitespace() || "。！？；：…".contains(c);
+        if text.chars().next_back().is_some_and(|c| !has_room(c)) {
             text.push(' ');
         }
         text.push_str(&sentence.text);
-        if let Some(citation) = &sentence.citation {
-            let _ = write!(text, " [{}]", citation.number);
+        let goes_on = rest
+            .peek()
+            .is_some_and(|next| number(next) == number(sentence));
+        if let Some(number) = number(sentence).filter(|_| !goes_on) {
+            let _ = write!(text, " [{number}]");
         }
     }
     text
@@ -204,4 +226,61 @@ pub(super) fn render(sentences: &[Sentence]) -> String {
 pub(crate) fn is_borne_out(sentence: &str, question: &str, source: &[String]) -> bool {
     let own: HashSet<String> = source.iter().map(|word| stem(word)).collect();
     said(sentence, question).is_subset(&own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passage::Within;
+
+    fn sentence(text: &str, number: usize) -> Sentence {
+        let place = Place {
+            start: 0,
+            end: 1,
+            within: Within::File,
+            line: None,
+            page: None,
+        };
+        Sentence {
+            text: text.to_owned(),
+            citation: Some(Citation {
+                number,
+                passage: PassageId(1),
+                document: String::new(),
+                titles: Vec::new(),
+                place,
+                quote: String::new(),
+            }),
+            support: Support {
+                overlap: 1.0,
+                gain: None,
+            },
+            supported: true,
+        }
+    }
+
+    #[test]
+    fn sentences_in_a_row_that_rest_on_one_source_name_it_once() {
+        let all = [
+            sentence("水泵每月加油", 1),
+            sentence("阀门用铜钥匙。", 1),
+            sentence("Red.", 2),
+            sentence("Blue", 2),
+            sentence("Green.", 1),
+        ];
+        assert_eq!(
+            render(&all),
+            "水泵每月加油 阀门用铜钥匙。 [1] Red. Blue [2] Green. [1]"
+        );
+    }
+
+    #[test]
+    fn what_asks_or_goes_round_in_circles_is_no_answer() {
+        assert!(asks("What is it? ") && asks("什么？") && !asks("It is."));
+        assert!(goes_round(&"10.1.5.1.1".repeat(8)));
+        assert!(goes_round(&"and so on ".repeat(10)));
+        assert!(!goes_round(
+            "Oil the pump every month, and oil the valve every year, or the valve gets stuck."
+        ));
+    }
 }

@@ -233,7 +233,9 @@ impl Asker<'_> {
             support::gains(score, question, &mut sentences, (&answer.sources, cancel))?;
         }
         for sentence in &mut sentences {
-            sentence.supported = sentence.support.is_enough(settings);
+            sentence.supported = sentence.support.is_enough(settings)
+                && !cite::asks(&sentence.text)
+                && !cite::goes_round(&sentence.text);
         }
         if !sentences.iter().any(|sentence| sentence.supported) {
             let least = settings.wanted_coverage(question);

@@ -11,6 +11,8 @@ use crate::text::{is_unspaced, sentences};
 pub(super) struct Piece {
     pub(super) range: Range<usize>,
     pub(super) tokens: usize,
+    /// Whether it says little without the next one.
+    pub(super) leads: bool,
 }
 
 /// A block as pieces of at most `room` tokens: itself, its lines or sentences, or words of a
@@ -22,6 +24,7 @@ pub(super) fn cut(text: &str, block: &Block, room: usize, tokens: &dyn CountToke
         return vec![Piece {
             range,
             tokens: whole,
+            leads: block.leads,
         }];
     }
     let part = &text[range.clone()];
@@ -37,10 +40,14 @@ pub(super) fn cut(text: &str, block: &Block, room: usize, tokens: &dyn CountToke
             pieces.push(Piece {
                 range: part,
                 tokens: count,
+                leads: false,
             });
         } else {
             pieces.extend(words(text, part, room, tokens));
         }
+    }
+    if let Some(last) = pieces.last_mut() {
+        last.leads = block.leads;
     }
     pieces
 }
@@ -78,6 +85,7 @@ fn words(text: &str, range: Range<usize>, room: usize, tokens: &dyn CountTokens)
         pieces.push(Piece {
             range: start..trimmed,
             tokens: tokens.count(&text[start..trimmed]),
+            leads: false,
         });
         start = end;
         next += window;

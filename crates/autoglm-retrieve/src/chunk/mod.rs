@@ -68,24 +68,49 @@ fn section(
     let pieces = blocks
         .iter()
         .flat_map(|block| cut(&document.text, block, room, tokens));
-    for Piece { range, tokens } in pack(pieces, room) {
+    for Piece { range, tokens, .. } in pack(pieces, room) {
         passages.push(passage(document, first, range, tokens + titles));
     }
 }
 
-/// Joins neighbours as long as they fit.
+/// Joins neighbours as long as they fit. Pieces that lead to the next one go with it where both fit.
 fn pack(pieces: impl Iterator<Item = Piece>, room: usize) -> Vec<Piece> {
-    let mut packed: Vec<Piece> = Vec::new();
+    let mut packed: Vec<Vec<Piece>> = Vec::new();
     for piece in pieces {
         match packed.last_mut() {
-            Some(last) if last.tokens + piece.tokens <= room => {
-                last.range.end = piece.range.end;
-                last.tokens += piece.tokens;
+            Some(group) if tokens_of(group) + piece.tokens <= room => group.push(piece),
+            Some(group) => {
+                let mut next = leading(group, room.saturating_sub(piece.tokens));
+                next.push(piece);
+                packed.push(next);
             }
-            _ => packed.push(piece),
+            None => packed.push(vec![piece]),
         }
     }
-    packed
+    packed.iter().filter_map(|group| joined(group)).collect()
+}
+
+fn tokens_of(pieces: &[Piece]) -> usize {
+    pieces.iter().map(|piece| piece.tokens).sum()
+}
+
+/// Takes away the last pieces of a group that lead to the next one, as many as there is room for. One
+/// stays.
+fn leading(group: &mut Vec<Piece>, room: usize) -> Vec<Piece> {
+    let mut from = group.len();
+    while from > 1 && group[from - 1].leads && tokens_of(&group[from - 1..]) <= room {
+        from -= 1;
+    }
+    group.split_off(from)
+}
+
+fn joined(group: &[Piece]) -> Option<Piece> {
+    let (first, last) = (group.first()?, group.last()?);
+    Some(Piece {
+        range: first.range.start..last.range.end,
+        tokens: tokens_of(group),
+        leads: last.leads,
+    })
 }
 
 fn passage(document: &Extracted, block: &Block, range: Range<usize>, tokens: usize) -> Passage {

@@ -55,6 +55,29 @@ fn paragraphs_under_one_heading_are_packed_and_headings_part_them() {
 }
 
 #[test]
+fn a_line_that_leads_to_the_next_block_goes_with_it() {
+    check(
+        "One two three.\n\nRun this:\n\na b c d e\n",
+        Format::Markdown,
+        8,
+        &[("", "One two three."), ("", "Run this:\n\na b c d e")],
+    );
+    let page = "<dl><dt>--abort<dd>Ends it all now.<dt>--quit<dd>Leaves it as it is.</dl>";
+    let wanted = [
+        ("", "--abort\nEnds it all now."),
+        ("", "--quit\nLeaves it as it is."),
+    ];
+    check(page, Format::Html, 7, &wanted);
+    // Where there is no room for both, nothing is gained.
+    check(
+        "a b:\n\nc d e f\n",
+        Format::Plain,
+        4,
+        &[("", "a b:"), ("", "c d e f")],
+    );
+}
+
+#[test]
 fn long_paragraphs_are_cut_at_sentences_and_long_sentences_at_words() {
     check(
         "One two three. Four five six. Seven.",

@@ -1,5 +1,6 @@
 //! Brings a collection up to date with files and folders.
 
+mod kept;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::passage::{Document, DocumentState};
 use crate::read::{Extracted, Format, Found, Limits, ReadError, read};
 use crate::store::{Store, VectorKey};
 use crate::text::TextLanguage;
+pub use kept::{Kept, KeptDocument};
 use plan::{Plan, plan};
 
 /// Passages whose vectors are made together, and then kept together.
@@ -103,6 +105,19 @@ pub struct Outcome {
     pub broken: Vec<Broken>,
     /// Whether the work was stopped before its end.
     pub cancelled: bool,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.removed += other.removed;
+        self.passages += other.passages;
+        self.embedded += other.embedded;
+        self.broken.extend(other.broken);
+        self.cancelled |= other.cancelled;
+    }
 }
 
 impl Indexer<'_> {

@@ -78,6 +78,88 @@ impl Desk {
     }
 }
 
+/// Documents that are kept elsewhere, each marked by its own text.
+fn kept(commit: &str, texts: &[(&str, &str)]) -> Kept {
+    let document = |(name, text): &(&str, &str)| KeptDocument {
+        path: format!("git:/r@main:{name}"),
+        format: Format::Plain,
+        size_bytes: text.len() as u64,
+        mark: Sha256::digest(text).into(),
+    };
+    let mut meta = serde_json::Map::new();
+    meta.insert("commit".to_owned(), commit.into());
+    Kept {
+        prefix: "git:/r@main:".to_owned(),
+        meta,
+        documents: texts.iter().map(document).collect(),
+    }
+}
+
+fn index_kept(desk: &Desk, commit: &str, texts: &[(&str, &str)]) -> (Outcome, Vec<String>) {
+    let count = |text: &str| terms(text).len();
+    let mut store = desk.store();
+    let mut indexer = Indexer {
+        store: &mut store,
+        embed: Some(&desk.words),
+        vectors_know_chinese: true,
+        tokens: &count,
+        chunks: ChunkSettings { max_tokens: 40 },
+        limits: Limits {
+            file_bytes: 100,
+            ..Limits::default()
+        },
+        now_ns: desk.now_ns,
+        cancel: &Cancel::default(),
+    };
+    let mut fetched = Vec::new();
+    let mut fetch = |document: &KeptDocument| {
+        fetched.push(document.path.clone());
+        let (_, name) = document.path.rsplit_once(':').unwrap();
+        let text = texts.iter().find(|(other, _)| *other == name).unwrap().1;
+        Ok(text.as_bytes().to_vec())
+    };
+    let outcome = indexer
+        .run_kept(&kept(commit, texts), &mut fetch, &mut |_| {})
+        .unwrap();
+    (outcome, fetched)
+}
+
+#[test]
+fn what_is_kept_elsewhere_is_fetched_where_its_mark_is_new() {
+    let desk = Desk::new();
+    desk.write("f.txt", "A fan.");
+    desk.index();
+    let large = "x ".repeat(100);
+    let texts = [
+        ("a.txt", "Oil it."),
+        ("b.txt", "Turn it."),
+        ("c.txt", large.as_str()),
+    ];
+    let (first, fetched) = index_kept(&desk, "1", &texts);
+    assert_eq!((first.added, first.broken.len()), (2, 1), "{first:?}");
+    assert_eq!(fetched, ["git:/r@main:a.txt", "git:/r@main:b.txt"]);
+    let (second, fetched) = index_kept(&desk, "2", &[("a.txt", "Oil it."), ("d.txt", "Wash it.")]);
+    assert_eq!((second.unchanged, second.added, second.removed), (1, 1, 1));
+    assert_eq!(fetched, ["git:/r@main:d.txt"]);
+    let commits = |words: &str| {
+        let store = desk.store();
+        let hits = store.lexical(&terms(words), &Filter::default(), 9).unwrap();
+        let ids: Vec<PassageId> = hits.iter().map(|hit| hit.passage).collect();
+        let passages = store.passages(&ids).unwrap();
+        passages
+            .iter()
+            .map(|p| p.meta["commit"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (commits("oil"), commits("wash")),
+        (vec!["1".into()], vec!["2".into()])
+    );
+    // Neither kind of source takes the other's documents for gone.
+    assert_eq!(desk.index().removed, 0);
+    assert_eq!((desk.find("fan").len(), desk.find("wash").len()), (1, 1));
+}
+
 #[test]
 fn what_has_not_changed_is_not_read_and_what_is_gone_is_gone() {
     let desk = Desk::new();

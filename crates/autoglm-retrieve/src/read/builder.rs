@@ -78,7 +78,15 @@ impl Builder {
                 titles: self.titles(),
                 page: self.page,
                 record: None,
+                leads: text[start..end].ends_with([':', '：']),
             });
+        }
+    }
+
+    /// The last block says little without what comes next.
+    pub(super) fn lead(&mut self) {
+        if let Some(last) = self.blocks.last_mut() {
+            last.leads = true;
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) fn read(text: String, origin: Origin) -> Extracted {
                 titles: title_of(part).into_iter().collect(),
                 page: None,
                 record: None,
+                leads: false,
             });
         }
         start = end;

@@ -228,7 +228,8 @@ impl Paragraphs {
             Some(level) => self.builder.heading(level, &self.text[range]),
             None => self.builder.block(&self.text, range, BlockKind::Prose),
         }
-        self.text.push('\n');
+        // Sentences do not go on in the next block.
+        self.text.push_str("\n\n");
         self.start = self.text.len();
     }
 

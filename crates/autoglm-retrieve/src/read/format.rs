@@ -142,9 +142,15 @@ const NO_TEXT: &[&str] = &[
 ];
 
 impl Format {
-    /// The format by a file's name; `None` for files of which the name says that they are no
+    /// The format by a file's name, whether gzip has packed it or not; `None` for files of which the name says that they are no
     /// document, [`Format::Plain`] where it says nothing.
     pub fn of_name(path: &Path) -> Option<Self> {
+        // What is packed has its own name in front: `manual.html.gz`, `README.gz`.
+        let stem = path.file_stem().map(Path::new);
+        let is_packed = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+        let path = stem.filter(|_| is_packed).unwrap_or(path);
         let extension = path
             .extension()
             .and_then(|e| e.to_str())

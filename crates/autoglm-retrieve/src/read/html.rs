@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use html5gum::{DefaultEmitter, Token, Tokenizer};
+use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 
 use super::builder::Builder;
 use super::{BlockKind, Extracted, Origin, Piece};
@@ -11,6 +11,36 @@ use super::{BlockKind, Extracted, Origin, Piece};
 const SILENT: &[&str] = &[
     "script", "style", "template", "noscript", "svg", "math", "nav", "iframe", "select",
 ];
+/// Roles and classes of elements whose content leads elsewhere and says nothing itself. Classes are those
+/// of the programs that most documentation is made with: `DocBook`, Sphinx, Asciidoctor, Doxygen, Pandoc.
+const SILENT_ROLES: &[&str] = &[
+    "navigation",
+    "search",
+    "contentinfo",
+    "menu",
+    "menubar",
+    "doc-toc",
+];
+const SILENT_CLASSES: &[&str] = &[
+    "toc",
+    "TOC",
+    "toctree-wrapper",
+    "list-of-tables",
+    "list-of-figures",
+    "list-of-examples",
+    "navheader",
+    "navfooter",
+    "navpath",
+    "sphinxsidebar",
+    "headerlink",
+];
+/// Elements that may be such: those that always have an end, behind which text goes on.
+const CONTAINERS: &[&str] = &[
+    "div", "section", "article", "aside", "header", "footer", "ul", "ol", "dl", "table", "form",
+    "span", "a",
+];
+/// So many blocks in a row of nothing but links to other pages of the same site lead elsewhere, too.
+const LINKED_BLOCKS: usize = 4;
 /// Elements that begin and end a block.
 const BLOCKS: &[&str] = &[
     "p",
@@ -56,13 +86,17 @@ pub(super) fn read(page: &str, builder: Builder, origin: Origin) -> Extracted {
         in_title: false,
         title: String::new(),
         pre: 0,
+        in_term: false,
+        in_link: false,
+        linked: 0,
+        waiting: Vec::new(),
     };
     let mut emitter = DefaultEmitter::<usize>::new_with_span();
     emitter.naively_switch_states(true);
     for token in Tokenizer::new_with_emitter(page, emitter).flatten() {
         match token {
             Token::StartTag(tag) => {
-                reader.start(&String::from_utf8_lossy(&tag.name), tag.self_closing);
+                reader.start(&tag);
             }
             Token::EndTag(tag) => reader.end(&String::from_utf8_lossy(&tag.name)),
             Token::String(text) => {
@@ -88,19 +122,30 @@ struct Reader {
     in_title: bool,
     title: String,
     pre: usize,
+    /// Whether the open block is a term that is defined.
+    in_term: bool,
+    /// Whether a link to another page of the same site is open.
+    in_link: bool,
+    /// Bytes of the open block that are in such links.
+    linked: usize,
+    /// Blocks of nothing but such links, of which it is not known yet how many there are in a row.
+    waiting: Vec<(Range<usize>, BlockKind)>,
 }
 
 impl Reader {
-    fn start(&mut self, name: &str, self_closing: bool) {
+    fn start(&mut self, tag: &StartTag<usize>) {
+        let name = &*String::from_utf8_lossy(&tag.name);
         if let Some((silent, depth)) = &mut self.silent {
-            *depth += usize::from(silent == name && !self_closing);
+            *depth += usize::from(silent == name && !tag.self_closing);
             return;
         }
-        if SILENT.contains(&name) && !self_closing {
+        let leads = || CONTAINERS.contains(&name) && leads_elsewhere(tag);
+        if (SILENT.contains(&name) || leads()) && !tag.self_closing {
             self.silent = Some((name.to_owned(), 1));
             return;
         }
         match name {
+            "a" => self.in_link = attribute(tag, "href").is_some_and(|to| is_near(&to)),
             "title" => self.in_title = true,
             "br" => self.text.push('\n'),
             "td" | "th" if self.text.len() > self.block_start => self.text.push_str(" | "),
@@ -111,6 +156,7 @@ impl Reader {
             self.heading = Some(level);
         } else if BLOCKS.contains(&name) {
             self.close_block();
+            self.in_term = name == "dt";
             self.pre += usize::from(name == "pre");
         }
     }
@@ -122,6 +168,9 @@ impl Reader {
                 self.silent = None;
             }
             return;
+        }
+        if name == "a" {
+            self.in_link = false;
         }
         if name == "title" && self.in_title {
             self.in_title = false;
@@ -168,25 +217,56 @@ impl Reader {
             file_end: at.end,
             exact,
         });
+        self.linked += usize::from(self.in_link) * text.trim().len();
         self.text.push_str(text);
     }
 
     /// Ends what is open: a heading, or a block.
     fn close_block(&mut self) {
         let range = self.block_start..self.text.len();
-        match self.heading.take() {
-            Some(level) => self.builder.heading(level, &self.text[range]),
-            None if self.pre > 0 => self.builder.block(&self.text, range, BlockKind::Lines),
-            None => self.builder.block(&self.text, range, BlockKind::Prose),
+        let letters = |part: &str| part.split_whitespace().map(str::len).sum::<usize>();
+        let own = letters(&self.text[range.clone()]);
+        // Bars and commas between links say nothing.
+        let is_linked = self.linked > 0 && self.linked * 10 >= own * 8;
+        self.linked = 0;
+        let kind = if self.pre > 0 {
+            BlockKind::Lines
+        } else {
+            BlockKind::Prose
+        };
+        if let Some(level) = self.heading.take() {
+            self.end_links();
+            self.builder.heading(level, &self.text[range]);
+        } else if is_linked {
+            self.waiting.push((range, kind));
+        } else if own > 0 {
+            self.end_links();
+            self.builder.block(&self.text, range, kind);
+            if self.in_term {
+                self.builder.lead();
+            }
         }
         if self.text.len() > self.block_start {
-            self.text.push('\n');
+            // Sentences do not go on in the next block, but a term does in its definition.
+            self.text.push_str(if self.in_term { "\n" } else { "\n\n" });
         }
+        self.in_term = false;
         self.block_start = self.text.len();
+    }
+
+    /// Takes the links in a row up to here as text where they are few.
+    fn end_links(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.len() < LINKED_BLOCKS {
+            for (range, kind) in waiting {
+                self.builder.block(&self.text, range, kind);
+            }
+        }
     }
 
     fn finish(mut self, origin: Origin) -> Extracted {
         self.close_block();
+        self.end_links();
         let origin = match origin {
             Origin::File { offset, lines } => {
                 for piece in &mut self.pieces {
@@ -202,6 +282,28 @@ impl Reader {
         };
         self.builder.finish(self.text, origin)
     }
+}
+
+/// Whether an element says of itself that it leads elsewhere.
+fn leads_elsewhere(tag: &StartTag<usize>) -> bool {
+    let has = |name: &str, wanted: &[&str]| {
+        attribute(tag, name).is_some_and(|value| {
+            value
+                .split_ascii_whitespace()
+                .any(|word| wanted.contains(&word))
+        })
+    };
+    has("role", SILENT_ROLES) || has("class", SILENT_CLASSES) || has("id", &["toc", "TOC"])
+}
+
+fn attribute(tag: &StartTag<usize>, name: &str) -> Option<String> {
+    let value = tag.attributes.get(name.as_bytes())?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// Whether a link leads to the same page or one beside it.
+fn is_near(to: &str) -> bool {
+    !to.starts_with('/') && !to.contains(':')
 }
 
 fn heading_level(name: &str) -> Option<usize> {

@@ -10,6 +10,7 @@ mod decode;
 mod docx;
 mod files;
 mod format;
+mod gzip;
 mod html;
 mod lines;
 mod markdown;
@@ -126,6 +127,9 @@ pub struct Block {
     pub page: Option<usize>,
     /// The record that it is, in files of records.
     pub record: Option<Record>,
+    /// Whether it says little without the block behind it: a term before its definition, a line that
+    /// ends in a colon.
+    pub leads: bool,
 }
 
 /// What a block of a file of records is besides its text.
@@ -160,11 +164,21 @@ struct Piece {
     exact: bool,
 }
 
-/// Reads a document.
+/// Reads a document. What gzip has packed is unpacked first; bytes are then those of the text.
 ///
 /// # Errors
 /// A document that is too large or not what its format says.
 pub fn read(bytes: &[u8], format: Format, limits: &Limits) -> Result<Extracted, ReadError> {
+    if !gzip::is_packed(bytes) {
+        return read_unpacked(bytes, format, limits);
+    }
+    let unpacked = gzip::unpack(bytes, limits)?;
+    let mut extracted = read_unpacked(&unpacked, format, limits)?;
+    extracted.origin = Origin::Text;
+    Ok(extracted)
+}
+
+fn read_unpacked(bytes: &[u8], format: Format, limits: &Limits) -> Result<Extracted, ReadError> {
     match format {
         Format::Pdf => pdf::read(bytes, limits),
         Format::Docx => docx::read(bytes, limits),

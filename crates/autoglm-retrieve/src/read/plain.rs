@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::builder::Builder;
+use super::pdf::has_leader;
 use super::{BlockKind, Extracted, Origin};
 
 pub(super) fn read(text: String, mut builder: Builder, origin: Origin) -> Extracted {
@@ -18,7 +19,11 @@ pub(super) fn read(text: String, mut builder: Builder, origin: Origin) -> Extrac
             builder.heading(level, heading);
             rest = after..rest.end;
         }
-        builder.block(&text, rest, BlockKind::Prose);
+        // Lines of a table of contents lead with dots to the numbers of pages.
+        let mut lines = text[rest.clone()].lines();
+        if !lines.all(|line| line.trim().is_empty() || has_leader(line)) {
+            builder.block(&text, rest, BlockKind::Prose);
+        }
     }
     builder.finish(text, origin)
 }

@@ -104,6 +104,7 @@ impl Records {
                     .filter(|(_, value)| is_small(value))
                     .collect(),
             }),
+            leads: false,
         });
     }
 

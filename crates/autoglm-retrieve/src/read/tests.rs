@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::path::Path;
 
 use super::*;
 
@@ -190,6 +191,86 @@ fn an_archive_that_unpacks_to_too_much_is_refused() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn what_leads_elsewhere_in_html_is_no_text() {
+    let page = "<title>Pumps</title><div class='navheader'><table><tr><th>Pumps</th></tr></table></div>\
+        <div role=navigation><a href='x.html'>next</a></div>\
+        <h1>Pumps<a class=headerlink href='#pumps'>¶</a></h1>\
+        <div class=toc><dl><dt><a href='#oil'>1. Oil</a></dt></dl></div>\
+        <p>Oil it.</p>\
+        <ul><li><a href='a.html'>A</a></li><li><a href='b.html'>Bearings</a>,<li><a href='#c'>C</a></li>\
+        <li><a href='d.html'>D</a></li></ul>\
+        <p>See <a href='e.html'>E</a>.</p><ul><li><a href='f.html'>F</a></li></ul>\
+        <ul><li><a href='https://a.example'>g</a></li><li><a href='https://b.example'>h</a></li>\
+        <li><a href='https://c.example'>i</a></li><li><a href='https://d.example'>j</a></li></ul>";
+    let texts = ["Oil it.", "See E.", "F", "g", "h", "i", "j"];
+    let wanted: Vec<String> = texts.iter().map(|text| format!("Pumps: {text}")).collect();
+    assert_eq!(blocks(&read_as(page, Format::Html)), wanted);
+}
+
+#[test]
+fn sentences_end_with_blocks_of_html_and_terms_lead_to_their_definitions() {
+    let found = read_as("<p>One<p>Two<dl><dt>--abort<dd>Ends it.</dl>", Format::Html);
+    assert_eq!(found.text.trim(), "One\n\nTwo\n\n--abort\nEnds it.");
+    let leads: Vec<bool> = found.blocks.iter().map(|block| block.leads).collect();
+    assert_eq!(leads, [false, false, true, false]);
+}
+
+#[test]
+fn tables_of_contents_of_plain_text_are_left_out() {
+    let text = "1. Oil ......... 3\n2. Wash ........ 4\n\nOil it ... often.\n";
+    assert_eq!(
+        blocks(&read_as(text, Format::Plain)),
+        [": Oil it ... often."]
+    );
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut file = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    file.finish().unwrap()
+}
+
+#[test]
+fn what_gzip_has_packed_is_read_within_limits() {
+    assert_eq!(
+        Format::of_name(Path::new("a/manual.html.gz")),
+        Some(Format::Html)
+    );
+    assert_eq!(Format::of_name(Path::new("README.gz")), Some(Format::Plain));
+    assert_eq!(Format::of_name(Path::new("all.tar.gz")), None);
+    let found = read_as(packed(b"<h1>Pump</h1><p>Oil it."), Format::Html);
+    assert_eq!(blocks(&found), ["Pump: Oil it."]);
+    let place = found.place(&found.blocks[0], &found.blocks[0].range);
+    assert_eq!((place.within, place.line), (Within::Text, None));
+    let limits = Limits {
+        unpacked_bytes: 1_000_000,
+        ..Limits::default()
+    };
+    let bomb = packed(&vec![b' '; 2_000_000]);
+    let error = read(&bomb, Format::Plain, &limits).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ReadError::TooLarge {
+                limit: 1_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = read(&bomb[..bomb.len() / 2], Format::Plain, &Limits::default()).unwrap_err();
+    assert!(
+        matches!(error, ReadError::Broken { format: "gzip", .. }),
+        "{error}"
+    );
+    let twice = packed(&packed(b"text"));
+    assert!(matches!(
+        read(&twice, Format::Plain, &limits),
+        Err(ReadError::Unknown)
+    ));
 }
 
 /// A PDF with a page for each of some contents.

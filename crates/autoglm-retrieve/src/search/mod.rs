@@ -4,6 +4,7 @@ mod diversity;
 mod fuse;
 mod rerank;
 mod rewrite;
+mod same;
 #[cfg(test)]
 mod tests;
 
@@ -204,7 +205,7 @@ impl Searcher<'_> {
         vector: Option<&[f32]>,
         settings: &SearchSettings,
     ) -> Result<Vec<Ranked>, RetrieveError> {
-        let depth = settings.depth.max(settings.limit);
+        let depth = depth(settings);
         let lexical = if settings.lexical_weight > 0.0 {
             let words = content_words(query);
             self.store.lexical(&words, &settings.filter, depth)?
@@ -220,7 +221,7 @@ impl Searcher<'_> {
         };
         let fused = fuse::fuse(&lexical, &dense, settings);
         let chosen = self.choose(fused, settings)?;
-        self.passages(chosen)
+        self.different(&chosen, settings.limit)
     }
 
     /// The list by meaning with the products of passages that were found by words alone, so that
@@ -259,27 +260,53 @@ impl Searcher<'_> {
         if settings.diversity > 0.0 {
             let ids: Vec<PassageId> = fused.iter().map(|fused| fused.passage).collect();
             let vectors = self.store.vectors(&ids)?;
-            fused = diversity::choose(fused, &vectors, settings.diversity, settings.limit);
+            fused = diversity::choose(fused, &vectors, settings.diversity, depth(settings));
         }
-        fused.truncate(settings.limit);
         Ok(fused)
     }
 
-    fn passages(&self, chosen: Vec<fuse::Fused>) -> Result<Vec<Ranked>, RetrieveError> {
+    /// The first passages, without those that say the same as one before them: documentation comes as
+    /// pages, as a book and as plain text at once.
+    fn different(
+        &self,
+        chosen: &[fuse::Fused],
+        limit: usize,
+    ) -> Result<Vec<Ranked>, RetrieveError> {
+        let mut found: Vec<Ranked> = Vec::new();
+        let mut seen = same::Seen::default();
+        for lot in chosen.chunks(limit.max(1)) {
+            for ranked in self.passages(lot)? {
+                if found.len() < limit && seen.is_new(&ranked.passage.text) {
+                    found.push(ranked);
+                }
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn passages(&self, chosen: &[fuse::Fused]) -> Result<Vec<Ranked>, RetrieveError> {
         let ids: Vec<PassageId> = chosen.iter().map(|fused| fused.passage).collect();
         // A passage that was removed since is left out.
         let mut passages = self.store.passages(&ids)?.into_iter().peekable();
-        let ranked = chosen.into_iter().filter_map(|fused| {
+        let ranked = chosen.iter().filter_map(|fused| {
             let passage = passages.next_if(|passage| passage.id == fused.passage)?;
             Some(Ranked {
                 passage,
                 score: fused.score,
-                lists: fused.shares,
+                lists: fused.shares.clone(),
                 relevance: None,
             })
         });
         Ok(ranked.collect())
     }
+}
+
+/// Passages of each list that are looked at.
+fn depth(settings: &SearchSettings) -> usize {
+    settings.depth.max(settings.limit)
 }
 
 fn has_chinese(text: &str) -> bool {

@@ -9,7 +9,7 @@ use autoglm_spec::{
 use serde::{Deserialize, Serialize};
 
 use crate::RetrieveError;
-use crate::text::{TextLanguage, content_words};
+use crate::text::{TextLanguage, content_words, is_unspaced};
 
 /// Tokens of a question at most.
 const QUESTION_TOKENS: usize = 64;
@@ -54,6 +54,10 @@ pub fn rewrite(
         if is_faithful(line, turns, question) {
             return Ok(line.to_owned());
         }
+    }
+    // Of Chinese, words are not known, only pairs of characters, which nobody reads.
+    if last.question.chars().any(is_unspaced) {
+        return Ok(format!("{} {question}", last.question.trim()));
     }
     let before = content_words(&last.question);
     let own = content_words(question);

@@ -39,7 +39,13 @@ pub fn terms(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut word = String::new();
     let mut before: Option<char> = None;
+    let mut at_line_end = false;
     for c in text.chars() {
+        // A line ends in the middle of a Chinese word as well as behind it.
+        at_line_end = c == '\n' || at_line_end && c.is_whitespace();
+        if before.is_some() && (at_line_end || c == '\r') {
+            continue;
+        }
         if is_unspaced(c) {
             flush(&mut word, &mut found);
             if let Some(before) = before {
@@ -127,6 +133,8 @@ mod tests {
             ["写", "写前", "前", "前日", "日", "日志", "志"]
         );
         assert_eq!(terms("用WAL写"), ["用", "wal", "写"]);
+        assert_eq!(terms("日\r\n    志"), ["日", "日志", "志"]);
+        assert_eq!(terms("日 志\na"), ["日", "志", "a"]);
         assert_eq!(terms(" …"), [""; 0]);
     }
 

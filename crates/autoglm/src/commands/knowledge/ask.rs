@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
-use autoglm_retrieve::answer::{Answer, AnswerSettings, Asker, Refusal, Sentence};
+use autoglm_retrieve::answer::{Answer, AnswerSettings, Asker, Citation, Refusal, Sentence};
 use autoglm_retrieve::search::{Ranked, SearchSettings, Searcher, Turn, rewrite};
 use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_spec::{Cancel, Generate, Prompt, Score};
@@ -23,6 +23,8 @@ use crate::models::Need;
 
 /// Bytes of a token of English, for engines that do not count.
 const TOKEN_BYTES: usize = 4;
+/// Characters of a quotation that are shown.
+const QUOTED_CHARS: usize = 400;
 
 /// Answer a question from a collection, and say what each sentence rests on.
 ///
@@ -194,36 +196,26 @@ fn ask(args: &AskArgs, bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the sentences of an answer are from, each place once.
+/// Where the sentences of an answer are from: each place once, with all that is quoted of it.
 fn citations(answer: &Answer) -> String {
     let mut text = String::new();
     if answer.refused.is_some() {
         return text;
     }
-    let mut told: Vec<(usize, &str)> = Vec::new();
-    for citation in answer
-        .sentences
-        .iter()
-        .filter(|s| s.supported)
-        .filter_map(|s| s.citation.as_ref())
-    {
-        let place = (citation.number, citation.quote.as_str());
-        if told.contains(&place) {
-            continue;
+    let supported = answer.sentences.iter().filter(|s| s.supported);
+    let cited: Vec<&Citation> = supported.filter_map(|s| s.citation.as_ref()).collect();
+    for (number, source) in (1..).zip(&answer.sources) {
+        let mut quotes: Vec<&str> = Vec::new();
+        for citation in cited.iter().filter(|citation| citation.number == number) {
+            if !quotes.contains(&citation.quote.as_str()) {
+                quotes.push(&citation.quote);
+            }
         }
-        told.push(place);
-        if let Some(source) = answer.sources.get(citation.number - 1) {
-            let quote = citation
-                .quote
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
-            let _ = write!(
-                text,
-                "\n[{}] {}\n    {quote}\n",
-                citation.number,
-                source.passage.source()
-            );
+        if !quotes.is_empty() {
+            let _ = writeln!(text, "\n[{number}] {}", show::source(&source.passage));
+        }
+        for quote in quotes {
+            let _ = writeln!(text, "    {}", show::one_line(quote, QUOTED_CHARS));
         }
     }
     text

@@ -17,6 +17,7 @@ use autoglm_token::Specials;
 use clap::Args;
 use serde_json::json;
 
+use super::git::Repository;
 use super::progress::Shown;
 use super::{CollectionArgs, EmbedderArgs, as_embed, knows_chinese};
 use crate::exit;
@@ -46,9 +47,13 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
     reason = "flags of a command line that do not depend on each other"
 )]
 pub struct IndexArgs {
-    /// Files and folders.
+    /// Files, folders and Git repositories: a bare one, `path@revision`, or an address
+    /// (`https://…`, `ssh://…`, `user@host:path`).
     #[arg(required_unless_present = "list")]
     paths: Vec<PathBuf>,
+    /// Read repositories at a branch, tag or commit, from their objects and not from the working tree.
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<String>,
     #[command(flatten)]
     collection: CollectionArgs,
     #[command(flatten)]
@@ -88,14 +93,20 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
     if args.reembed {
         store.set_space(as_embed(engine.as_ref()).map(Embed::space))?;
     }
-    let roots = args
-        .paths
-        .iter()
-        .map(|path| absolute(path))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut sources = Sources::default();
+    for path in &args.paths {
+        match Repository::named(path, args.revision.as_deref())? {
+            Some(repository) => sources.repositories.push(repository),
+            None => sources.folders.push(absolute(path)?),
+        }
+    }
+    anyhow::ensure!(
+        !args.watch || !sources.repositories.iter().any(Repository::is_remote),
+        "--watch looks at what is on this machine; index an address again whenever it shall be fetched"
+    );
     let cancel = cancel_on_interrupt();
     loop {
-        let outcome = update(args, &mut store, engine.as_ref(), (&roots, &cancel))?;
+        let outcome = update(args, &mut store, engine.as_ref(), (&sources, &cancel, home))?;
         if !args.watch || outcome.cancelled {
             return Ok(if outcome.cancelled {
                 exit::interrupted()
@@ -110,6 +121,13 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What is indexed.
+#[derive(Default)]
+struct Sources {
+    folders: Vec<PathBuf>,
+    repositories: Vec<Repository>,
+}
+
 /// A path as it is kept: documents are found again from every folder.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     let absolute = path.canonicalize().or_else(|_| std::path::absolute(path));
@@ -121,7 +139,7 @@ fn update(
     args: &IndexArgs,
     store: &mut SqliteStore,
     engine: Option<&LocalEngine>,
-    (roots, cancel): (&[PathBuf], &Cancel),
+    (sources, cancel, home): (&Sources, &Cancel, &Path),
 ) -> anyhow::Result<Outcome> {
     let space = engine.map(Embed::space);
     let max_tokens = match (args.passage_tokens, space) {
@@ -145,9 +163,14 @@ fn update(
         now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
         cancel,
     };
-    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
     let mut shown = Shown::new();
-    let outcome = indexer.run(&roots, &mut |event| shown.take(event))?;
+    let folders: Vec<&Path> = sources.folders.iter().map(PathBuf::as_path).collect();
+    let mut outcome = indexer.run(&folders, &mut |event| shown.take(event))?;
+    for repository in &sources.repositories {
+        let copies = args.collection.path(home, "git");
+        let (kept, mut read) = repository.open(&copies)?.split();
+        outcome += indexer.run_kept(&kept, &mut read, &mut |event| shown.take(event))?;
+    }
     let is_quiet = args.watch && outcome.added + outcome.changed + outcome.removed == 0;
     if args.json && !is_quiet {
         writeln!(std::io::stdout(), "{}", json!(outcome))?;

@@ -1,6 +1,7 @@
 //! Commands over the user's own documents: a collection and the model that makes its vectors.
 
 pub mod ask;
+mod git;
 pub mod index;
 pub(crate) mod passages;
 mod progress;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use autoglm_retrieve::Passage;
 use autoglm_retrieve::search::{ListName, Ranked};
 use autoglm_retrieve::text::{content_words, sentences};
 
@@ -22,7 +23,7 @@ pub(super) fn passage(
         out,
         "[{number}] {:.3}  {}",
         ranked.score,
-        ranked.passage.source()
+        source(&ranked.passage)
     )?;
     writeln!(out, "    {}", extract(&ranked.passage.text, query))?;
     if explain {
@@ -56,9 +57,25 @@ fn extract(text: &str, query: &str) -> String {
             best = (shared, range.start);
         }
     }
-    let rest = &text[best.1..];
-    let line = rest.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(SHOWN_CHARS).collect();
+    one_line(&text[best.1..], SHOWN_CHARS)
+}
+
+/// Where a passage is, its document as seen from the folder in which the user is.
+pub(super) fn source(passage: &Passage) -> String {
+    let source = passage.source();
+    let here = std::env::current_dir().ok();
+    let here = here.and_then(|here| here.canonicalize().ok());
+    let near = here.and_then(|here| {
+        let rest = source.strip_prefix(here.to_str()?)?;
+        Some(rest.strip_prefix('/')?.to_owned())
+    });
+    near.unwrap_or(source)
+}
+
+/// The beginning of a text on one line.
+pub(super) fn one_line(text: &str, most_chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown: String = line.chars().take(most_chars).collect();
     if shown.len() < line.len() {
         shown.push('…');
     }
