@@ -2,6 +2,7 @@
 
 mod browser;
 mod check;
+mod components;
 mod fuzz;
 mod test;
 

@@ -1,12 +1,13 @@
 //! Everything that must pass before a change is merged, in one command.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::{browser, check};
+use crate::{browser, check, components};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -25,7 +26,7 @@ const FUZZED: [(&str, &str); 2] = [("fuzz gguf", "gguf"), ("fuzz safetensors", "
 struct Step {
     name: &'static str,
     words: Vec<String>,
-    variables: &'static [(&'static str, &'static str)],
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Step {
@@ -33,7 +34,7 @@ impl Step {
         Self {
             name,
             words: command.split(' ').map(str::to_owned).collect(),
-            variables: &[],
+            variables: Vec::new(),
         }
     }
 }
@@ -43,7 +44,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     say("repository checks");
     check::run()?;
     say(&format!("the console's browser is {}", browser::prepare()));
-    for step in steps(arguments) {
+    let found = components::prepare(&root);
+    for remark in &found.remarks {
+        say(remark);
+    }
+    for step in steps(arguments, found.rotel) {
         say(step.name);
         let began = Instant::now();
         run_step(&step, &root)?;
@@ -57,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn steps(arguments: &Arguments) -> Vec<Step> {
+fn steps(arguments: &Arguments, rotel: Option<PathBuf>) -> Vec<Step> {
     let mut steps = vec![
         Step::new("format", "cargo fmt --all --check"),
         Step::new(
@@ -70,14 +75,21 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
             "cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings",
         ),
         Step {
-            variables: &[("RUSTDOCFLAGS", "-D warnings")],
+            variables: vec![("RUSTDOCFLAGS", "-D warnings".into())],
             ..Step::new("documentation", "cargo doc --workspace --no-deps --locked")
         },
         // The program is built with the tests, so that nothing is built twice.
         Step::new("build", "cargo test --workspace --locked --no-run"),
         // Tests of the real path use the default models.
         Step::new("models", "target/debug/autoglm model pull"),
-        Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
+        Step {
+            // The tests of observability send to the collector that this names.
+            variables: rotel
+                .map(|program| ("AUTOGLM_ROTEL", program.into()))
+                .into_iter()
+                .collect(),
+            ..Step::new("tests", "cargo test --workspace --locked --no-fail-fast")
+        },
     ];
     if arguments.soak_seconds > 0 && cfg!(target_os = "linux") {
         // Half of what the machine can do: its speed may fall while others use it.
@@ -105,7 +117,7 @@ fn run_step(step: &Step, root: &Path) -> anyhow::Result<()> {
     };
     let status = Command::new(program)
         .args(words)
-        .envs(step.variables.iter().copied())
+        .envs(step.variables.iter().map(|(name, value)| (name, value)))
         .current_dir(root)
         .stdin(Stdio::null())
         .status()
@@ -129,10 +141,13 @@ mod tests {
     use super::*;
 
     fn names(fuzz_seconds: u64) -> Vec<&'static str> {
-        let steps = steps(&Arguments {
-            fuzz_seconds,
-            soak_seconds: 0,
-        });
+        let steps = steps(
+            &Arguments {
+                fuzz_seconds,
+                soak_seconds: 0,
+            },
+            None,
+        );
         steps.iter().map(|step| step.name).collect()
     }
 
@@ -147,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn the_tests_are_told_where_the_collector_is() {
+        let arguments = Arguments {
+            fuzz_seconds: 0,
+            soak_seconds: 0,
+        };
+        let told = |rotel: Option<&str>| {
+            let steps = steps(&arguments, rotel.map(PathBuf::from));
+            let tests = steps.into_iter().find(|step| step.name == "tests");
+            tests.unwrap().variables
+        };
+        assert_eq!(told(None), []);
+        let named = ("AUTOGLM_ROTEL", OsString::from("/there/rotel-agent"));
+        assert_eq!(told(Some("/there/rotel-agent")), [named]);
+    }
+
+    #[test]
     fn fuzzing_can_be_left_out() {
         assert!(names(60).contains(&"fuzz gguf"));
         assert!(names(60).contains(&"fuzz safetensors"));
@@ -155,10 +186,13 @@ mod tests {
 
     #[test]
     fn fuzz_targets_share_the_time() {
-        let steps = steps(&Arguments {
-            fuzz_seconds: 61,
-            soak_seconds: 0,
-        });
+        let steps = steps(
+            &Arguments {
+                fuzz_seconds: 61,
+                soak_seconds: 0,
+            },
+            None,
+        );
         let seconds = steps.iter().filter(|step| step.name.starts_with("fuzz"));
         let seconds: Vec<&str> = seconds
             .filter_map(|step| step.words.last().map(String::as_str))
@@ -174,7 +208,7 @@ mod tests {
                 fuzz_seconds: 0,
                 soak_seconds,
             };
-            let steps = steps(&arguments);
+            let steps = steps(&arguments, None);
             steps.last().map(|step| step.words.join(" "))
         };
         let last = with(30).unwrap();

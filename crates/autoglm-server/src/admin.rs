@@ -50,7 +50,7 @@ pub(crate) async fn update(
             at: app.now(),
             health,
         };
-        let mut told = app.models.begin(&name, candidate, mode)?;
+        let mut told = app.models.begin(&name, &candidate, mode)?;
         told["health"] = health.told();
         Ok(json_response(&told))
     })

@@ -77,6 +77,7 @@ fn body_schemas<'d>(document: &'d Value, operations: &Map<String, Value>) -> Vec
 /// A path with something that is there in place of its parameters.
 fn filled(path: &str) -> String {
     let path = path.replace("{name}", "scripted").replace("{id}", "resp_x");
+    let path = path.replace("{run}", "1");
     path.replace("{task}", "%E8%AF%84%E8%AE%BA")
 }
 
@@ -186,6 +187,15 @@ fn a_field_that_is_not_described_is_refused() {
         for schema in body_schemas(&document, &operations) {
             let mut body = required(schema);
             prepare("run", &mut body);
+            // A field that is null is one that is not given, whatever its name.
+            assert_eq!(
+                schema["additionalProperties"],
+                json!({"type": "null"}),
+                "{path}"
+            );
+            body.insert("surprise".to_owned(), Value::Null);
+            let answer = server.post(&path, &Value::Object(body.clone()));
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
             body.insert("surprise".to_owned(), json!(1));
             let answer = server.post(&path, &Value::Object(body));
             assert_eq!(answer.status, 400, "{path}: {}", answer.body);

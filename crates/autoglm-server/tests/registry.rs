@@ -10,8 +10,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use autoglm_server::{Loaded, Loader, ServerError, ServerStore, Skill, StoreLimits};
 use serde_json::{Value, json};
@@ -66,11 +67,15 @@ impl Shelf {
     /// A server whose command line names a model that answers `scripted 1`, and what it says as it
     /// starts.
     fn start(&self) -> (Running, Vec<String>) {
+        self.start_with(Arc::new(Scripted::answering("scripted 1")))
+    }
+
+    /// The same with this model.
+    fn start_with(&self, model: Arc<Scripted>) -> (Running, Vec<String>) {
         let store = ServerStore::open(&self.database(), StoreLimits::default()).unwrap();
         let remarks = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&remarks);
         let loader = self.loader();
-        let model = Arc::new(Scripted::answering("scripted 1"));
         let server = start_equipped(model, move |app| {
             let app = app.remembering(store).loading(loader);
             *said.lock().unwrap() = app.resume().unwrap();
@@ -240,4 +245,52 @@ fn a_change_that_cannot_be_put_down_is_not_made() {
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert_eq!(said(&server), "scripted 1");
     assert_eq!(versions(&server)["live"]["version"], 1);
+}
+
+#[test]
+fn requests_go_on_while_a_change_waits_for_the_disk() {
+    let shelf = Shelf::with(&[("b.gguf", "b")]);
+    let (server, _) = shelf.start();
+    let database = rusqlite::Connection::open(shelf.database()).unwrap();
+    // Whoever else wants to write waits.
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            update(&server, &json!({"source": "b.gguf"}));
+            is_done.store(true, Ordering::Relaxed);
+        });
+        while !shelf.loaded.lock().unwrap().contains_key("b") {
+            std::thread::yield_now();
+        }
+        for _ in 0..20 {
+            assert_eq!(versions(&server)["live"]["version"], 1);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(
+            !is_done.load(Ordering::Relaxed),
+            "the disk was not waited for"
+        );
+        database.execute_batch("COMMIT").unwrap();
+    });
+    assert_eq!(said(&server), "b");
+    assert_eq!(versions(&server)["live"]["version"], 2);
+}
+
+#[test]
+fn a_model_that_is_given_is_not_examined_for_those_that_come_back() {
+    let shelf = Shelf::with(&[("b.gguf", "b"), ("c.gguf", "c")]);
+    let (server, _) = shelf.start();
+    update(&server, &json!({"source": "b.gguf"}));
+    update(&server, &json!({"source": "c.gguf"}));
+    drop(server);
+    let given = Arc::new(Scripted::answering("scripted 1"));
+    let (_server, remarks) = shelf.start_with(Arc::clone(&given));
+    assert_eq!(remarks, ["scripted: version 3 goes on"]);
+    assert_eq!(given.requests.lock().unwrap().len(), 0);
+    // Those are, each for itself.
+    for back in ["b", "c"] {
+        let model = Arc::clone(&shelf.loaded.lock().unwrap()[back]);
+        assert!(!model.requests.lock().unwrap().is_empty(), "{back}");
+    }
 }

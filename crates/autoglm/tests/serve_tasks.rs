@@ -120,6 +120,11 @@ fn what_cannot_be_served_is_refused() {
     assert!(said.contains("two tasks are called letters"), "{said}");
     let (_, said) = desk.fails(&[&args[..], &["none.toml"]].concat());
     assert!(said.contains("there is no task file none.toml"), "{said}");
+    let unready = desk.read("task.toml").replace(&model, "gone.gguf");
+    desk.write("unready.toml", unready);
+    let (code, said) = desk.fails(&[&args[..], &["unready.toml"]].concat());
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("cannot be worked on"), "{said}");
     let server = start(&desk);
     let body = json!({"record": record(1), "strategy": 5});
     let (status, told, _) = server.post(RUN, &body);

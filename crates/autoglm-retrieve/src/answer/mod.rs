@@ -57,7 +57,7 @@ impl Default for AnswerSettings {
             answer_tokens: 96,
             min_coverage: 0.56,
             min_coverage_chinese: 0.3,
-            min_overlap: 0.6,
+            min_overlap: 1.0,
             min_gain: 0.0,
         }
     }

@@ -62,6 +62,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "models.js",
         "overlay.js",
         "prometheus.js",
+        "run_list.js",
         "runs.js",
         "strings.js",
         "task.js",

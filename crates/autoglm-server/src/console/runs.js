@@ -1,10 +1,11 @@
-// Runs and learning: how good a task is by version, whether its confidences can be believed, how
-// feedback helps, and the strategies that may go live.
+// Runs and learning: the runs of a task, how good it is by version, whether its confidences can be
+// believed, how feedback helps, and the strategies that may go live.
 
 import { json } from "./api.js";
 import { intervals, lines } from "./charts.js";
 import { h, note, replace, table } from "./dom.js";
 import { confirm, tell } from "./overlay.js";
+import { followed, recordTable, runList, tile, whole } from "./run_list.js";
 import { TaskChoice } from "./task.js";
 import { moment, number, percent, span, t, w } from "./words.js";
 
@@ -16,7 +17,8 @@ export function runsView() {
   const report = h("div", { class: "stack", id: "report" });
   const choice = new TaskChoice("runs-task", (task) => show(report, task.name));
   const element = h("div", { class: "page" },
-    h("div", { class: "head" }, h("div", {}, h("h1", {}, w("section.runs")), h("p", {}, w("runs.about"))), choice.element),
+    h("div", { class: "head" }, h("div", {}, h("h1", {}, w("section.runs")), h("p", {}, w("runs.about"))),
+      h("div", { class: "row" }, choice.element, h("button", { class: "button", type: "button", onclick: () => { if (choice.chosen()) show(report, choice.chosen().name); } }, w("refresh")))),
     said, report);
   const onShow = async () => {
     const before = choice.chosen();
@@ -33,8 +35,8 @@ async function show(place, name) {
   try {
     const report = await json(`v1/tasks/${encodeURIComponent(name)}/report?format=json`);
     const refresh = () => show(place, name);
-    replace(place, newest(report), report.groups.map(group), confidence(report.newest), learning(report.learning),
-      strategies(report, refresh), run(report.run), records("runs.unsure", report.least_sure), records("runs.costliest", report.costliest));
+    replace(place, newest(report), runList(name), report.groups.map(group), learning(report.learning), confidence(report.newest),
+      strategies(report, refresh), records("runs.unsure", report.least_sure, report.run), records("runs.costliest", report.costliest, report.run));
   } catch (error) {
     replace(place, error.isAbsent ? note("", w("runs.absent")) : note("bad", error.message));
   }
@@ -44,12 +46,7 @@ function card(words, ...parts) {
   return h("section", { class: "card", "aria-label": w(words) }, h("h2", {}, w(words)), ...parts);
 }
 
-function tile(words, value, under) {
-  return h("div", { class: "tile" }, h("dt", {}, w(words)), h("dd", {}, value, under && h("div", { class: "under" }, under)));
-}
-
 function newest({ newest: found, live }) {
-  const followed = live ? () => t("task.strategy", { number: live.id }) : w("task.as_written");
   if (!found) return note("", w("runs.no_evaluation"));
   const { report } = found;
   const { value, interval } = accuracyOf(report.quality);
@@ -57,17 +54,12 @@ function newest({ newest: found, live }) {
     tile("runs.accuracy", () => percent(value, 1), () => t("runs.interval", { low: percent(interval[0], 1), high: percent(interval[1], 1) })),
     tile("runs.calibration", () => percent(report.confidence.calibration_error, 1), w("runs.calibration.more")),
     tile("runs.rows", () => number(report.rows), () => t("runs.speed", { rate: number(report.records_per_second, 1) })),
-    tile("runs.live", followed, report.model));
+    tile("runs.live", followed(live?.id ?? null), report.model));
 }
 
 function accuracyOf(quality) {
   if (quality.kind === "closed") return { value: quality.scores.accuracy, interval: quality.accuracy_interval };
   return { value: quality.same_value, interval: quality.same_value_interval };
-}
-
-/** Words that stay on one line. */
-function whole(text) {
-  return h("span", { class: "whole" }, text);
 }
 
 /** Evaluations on the same records, side by side. */
@@ -79,7 +71,7 @@ function group({ source, rows, measure, majority, versions }) {
   const say = { x: (index) => `#${versions[index].evaluation}`, y: (value) => percent(value) };
   const about = () => t("runs.group", { source, rows: number(rows), measure });
   const cells = versions.map((version) => [`#${version.evaluation}`, whole(() => moment(version.at_ms)), whole(version.model),
-    whole(version.strategy === null ? w("task.as_written") : w("task.strategy", { number: version.strategy })),
+    whole(followed(version.strategy)),
     () => number(version.examples), () => number(version.feedback), () => percent(version.accuracy, 1), () => percent(version.calibration_error, 1), () => span(version.seconds)]);
   const heads = ["runs.number", "runs.when", "task.model", "task.followed", "runs.examples", "runs.feedback", "runs.accuracy", "runs.calibration", "runs.took"].map((key) => w(key));
   return h("section", { class: "card", "aria-label": about }, h("h2", {}, w("runs.versions")), h("p", { class: "muted" }, about),
@@ -161,22 +153,8 @@ function signed(value) {
   return `${value > 0 ? "+" : ""}${percent(value, 1)}`;
 }
 
-function run(found) {
-  if (!found) return null;
-  const { usage } = found;
-  return card("runs.run", h("dl", { class: "tiles" },
-    tile("runs.number", `#${found.id}`, w(`run.${found.status}`)),
-    tile("runs.records", () => number(found.records), () => t("runs.errors", { count: number(found.errors) })),
-    tile("runs.tokens", () => number(usage.prompt_tokens + usage.completion_tokens), () => t("runs.cached", { share: percent(usage.cached_tokens / (usage.prompt_tokens || 1)) })),
-    tile("runs.when", h("span", { class: "under" }, () => moment(found.created_ms)), found.source)));
-}
-
-function records(words, list) {
+function records(words, list, run) {
   if (list.length === 0) return null;
-  const rows = list.slice(0, 20).map(({ index, input, answer, confidence: sure, gold, is_right: isRight, error, usage }) => [
-    `#${index}`, input.map(([, value]) => value).join(" · "), answer ?? h("span", { class: "tag bad" }, error ?? "–"),
-    gold ?? "–", isRight === null ? "–" : h("span", { class: `tag ${isRight ? "good" : "bad"}` }, w(isRight ? "runs.is_right" : "runs.is_wrong")),
-    () => percent(sure ?? NaN, 1), () => number(usage.prompt_tokens - usage.cached_tokens + usage.completion_tokens)]);
-  const heads = ["runs.number", "runs.input", "task.answer", "runs.gold", "runs.right", "task.confidence", "runs.computed"].map((key) => w(key));
-  return card(words, table(w(words), heads, rows, 5));
+  const named = w(words, { number: run.id });
+  return h("section", { class: "card", "aria-label": named }, h("h2", {}, named), recordTable(named, list.slice(0, 20)));
 }

@@ -45,6 +45,13 @@ export function percent(value, digits = 0) {
   return new Intl.NumberFormat(LANGUAGES[language], style).format(value);
 }
 
+/** A share as a percentage with one digit behind the point, for columns. */
+export function tenths(value) {
+  if (!Number.isFinite(value)) return "–";
+  const style = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(LANGUAGES[language], style).format(value);
+}
+
 /** A time span, in the unit that suits it. */
 export function span(seconds) {
   if (!Number.isFinite(seconds)) return "–";

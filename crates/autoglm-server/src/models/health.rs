@@ -99,10 +99,36 @@ impl Health {
 /// [`ServerError::Unhealthy`] where it does not answer, gives numbers that are none, or does
 /// something else than the live version.
 pub(crate) fn examine(candidate: &Skill, live: &Skill) -> Result<Health, ServerError> {
-    match (candidate, live) {
-        (Skill::Write(candidate), Skill::Write(live)) => examine_writer(&**candidate, &**live),
-        (Skill::Embed(candidate), Skill::Embed(live)) => {
-            if candidate.space().dimensions != live.space().dimensions {
+    let (latency_ratio, shift_nats) = match (candidate, live) {
+        (Skill::Write(candidate), Skill::Write(live)) => {
+            let (theirs, their_time) = continuations(&**live)?;
+            let (ours, our_time) = examine_writer(&**candidate, &**live)?;
+            let ratio = per_token(&ours, our_time) / per_token(&theirs, their_time);
+            (ratio, shift(&**candidate, &**live)?)
+        }
+        _ => {
+            still_answers(candidate, live)?;
+            (1.0, 0.0)
+        }
+    };
+    Ok(Health {
+        latency_ratio,
+        shift_nats,
+    })
+}
+
+/// Checks that a version that was examined before answers and does what another one does, which is
+/// asked for nothing. Blocks.
+///
+/// # Errors
+/// As for [`examine`].
+pub(crate) fn still_answers(candidate: &Skill, other: &Skill) -> Result<(), ServerError> {
+    match (candidate, other) {
+        (Skill::Write(candidate), Skill::Write(other)) => {
+            examine_writer(&**candidate, &**other).map(drop)
+        }
+        (Skill::Embed(candidate), Skill::Embed(other)) => {
+            if candidate.space().dimensions != other.space().dimensions {
                 return unhealthy("its vectors have another length");
             }
             let vectors = candidate.embed(&PROBES, &Cancel::default());
@@ -111,29 +137,26 @@ pub(crate) fn examine(candidate: &Skill, live: &Skill) -> Result<Health, ServerE
             if !vectors.iter().all(|found| finite(&found.vector)) {
                 return unhealthy("its vectors hold numbers that are none");
             }
-            Ok(Health {
-                latency_ratio: 1.0,
-                shift_nats: 0.0,
-            })
+            Ok(())
         }
         _ => unhealthy("it does something else than the live version"),
     }
 }
 
-fn examine_writer(candidate: &dyn Backend, live: &dyn Backend) -> Result<Health, ServerError> {
+/// How a candidate continues the probes, which must be with finite numbers, and how long it takes.
+fn examine_writer(
+    candidate: &dyn Backend,
+    live: &dyn Backend,
+) -> Result<(Vec<Completion>, Duration), ServerError> {
     if live.facts().chat && !candidate.facts().chat {
         return unhealthy("it has no chat template, and the live version has one");
     }
-    let (theirs, their_time) = continuations(live)?;
     let (ours, our_time) = continuations(candidate)?;
     let all = ours.iter().flat_map(|completion| &completion.logprobs);
     if all.clone().any(|p| !p.is_finite()) || all.count() == 0 {
         return unhealthy("it gives no probabilities, or numbers that are none");
     }
-    Ok(Health {
-        latency_ratio: per_token(&ours, our_time) / per_token(&theirs, their_time),
-        shift_nats: shift(candidate, live)?,
-    })
+    Ok((ours, our_time))
 }
 
 /// How a version continues the probes, and how long it takes once it has done it before.

@@ -8,14 +8,14 @@
 mod health;
 mod record;
 mod resume;
+mod slot;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autoglm_spec::{Completion, EngineError, GenerateRequest};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ServerError;
@@ -25,7 +25,9 @@ use crate::store::ServerStore;
 
 pub(crate) use health::Health;
 pub use health::HealthLimits;
-use health::examine;
+use health::{examine, still_answers};
+pub(crate) use slot::Mode;
+use slot::{Slot, Trial};
 
 /// A version that has failed this often may give its place back.
 const FEW_FAILURES: u64 = 3;
@@ -56,6 +58,7 @@ pub struct Version {
 }
 
 /// A model as it is loaded.
+#[derive(Clone)]
 pub struct Loaded {
     /// See [`Version::identity`].
     pub identity: String,
@@ -113,69 +116,12 @@ impl Version {
     }
 }
 
-/// How a candidate begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// It takes over at once.
-    Switch,
-    /// It answers this share of requests, in percent.
-    Canary(u64),
-    /// It answers copies of requests, which nobody is given.
-    Shadow,
-}
-
-/// A candidate on trial.
-struct Trial {
-    version: Arc<Version>,
-    mode: Mode,
-    health: Health,
-    /// Whether a copy of a request is being answered: one at a time, others are passed over.
-    is_busy: AtomicBool,
-    /// Requests that might have been the canary's.
-    offered: AtomicU64,
-    compared: AtomicU64,
-    /// Answers that were those of the live version.
-    same: AtomicU64,
-}
-
-impl Trial {
-    fn new(version: Arc<Version>, mode: Mode, health: Health) -> Self {
-        Self {
-            version,
-            mode,
-            health,
-            is_busy: AtomicBool::new(false),
-            offered: AtomicU64::new(0),
-            compared: AtomicU64::new(0),
-            same: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether the next request is one of so many in a hundred, which are spread evenly.
-    fn takes_next(&self, percent: u64) -> bool {
-        let before = self.offered.fetch_add(1, Ordering::Relaxed) % 100;
-        (before + 1) * percent / 100 > before * percent / 100
-    }
-}
-
-/// The versions of one name.
-#[derive(Clone)]
-struct Slot {
-    /// The content of the model that the server began with.
-    given: String,
-    live: Arc<Version>,
-    /// The version before, which is kept so that it can come back at once.
-    previous: Option<Arc<Version>>,
-    trial: Option<Arc<Trial>>,
-    versions: u64,
-    /// What happened last, in words.
-    last: Option<String>,
-}
-
 /// All names that are served.
 pub(crate) struct Models {
     slots: Mutex<BTreeMap<String, Slot>>,
+    /// Held while a change is made and put down, so that the registry has changes in their order.
+    /// Requests do not take it: a disk may be slow.
+    changing: Mutex<()>,
     /// Names in the order in which they were given.
     order: Vec<String>,
     /// Where changes are put down, so that they outlive the process.
@@ -197,12 +143,14 @@ impl Models {
                 trial: None,
                 versions: 1,
                 last: None,
+                changes: 0,
             };
             (slot.live.name.clone(), slot)
         };
         Self {
             slots: Mutex::new(versions.into_iter().map(slot).collect()),
             order,
+            changing: Mutex::default(),
             registry: OnceLock::new(),
             examined: Mutex::default(),
         }
@@ -237,7 +185,7 @@ impl Models {
     pub(crate) fn begin(
         &self,
         name: &str,
-        candidate: Candidate,
+        candidate: &Candidate,
         mode: Mode,
     ) -> Result<Value, ServerError> {
         self.change(name, |slot| {
@@ -246,7 +194,7 @@ impl Models {
                 slot.versions,
                 name,
                 &candidate.source,
-                candidate.loaded,
+                candidate.loaded.clone(),
                 candidate.at,
             );
             let version = Arc::new(version);
@@ -282,23 +230,38 @@ impl Models {
         })
     }
 
-    /// Changes a name's versions: all of it, put down in the registry first, or nothing.
+    /// Changes a name's versions: all of it, put down in the registry first, or nothing. Where a
+    /// version has left its place by itself meanwhile, what is left is changed.
     fn change(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Slot) -> Result<(), ServerError>,
+        change: impl Fn(&mut Slot) -> Result<(), ServerError>,
     ) -> Result<Value, ServerError> {
-        let mut slots = self.lock();
-        let slot = find_mut(&mut slots, name)?;
-        let mut after = slot.clone();
-        change(&mut after)?;
-        self.put_down(name, &after)?;
-        let before = std::mem::replace(slot, after);
-        let told = slot.told(name);
-        drop(slots);
-        // A model that nobody uses any more takes some time to go, in which requests must not wait.
-        drop(before);
-        Ok(told)
+        let _turn = self.turn();
+        loop {
+            let before = find(&self.lock(), name)?.clone();
+            let mut after = before.clone();
+            change(&mut after)?;
+            after.changes += 1;
+            self.put_down(name, &after)?;
+            let mut slots = self.lock();
+            let slot = find_mut(&mut slots, name)?;
+            if slot.changes != before.changes {
+                continue;
+            }
+            let replaced = std::mem::replace(slot, after);
+            let told = slot.told(name);
+            drop(slots);
+            // A model that nobody uses any more takes some time to go, in which requests must not
+            // wait.
+            drop((before, replaced));
+            return Ok(told);
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        // Nothing is kept under it that could be left half done.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How a candidate does beside a live version. A pair that was examined before, as when a
@@ -354,8 +317,19 @@ impl Models {
         } else if !Arc::ptr_eq(&slot.live, version) || !slot.switch_back(&why) {
             return;
         }
-        // A version that fails leaves its place even where that cannot be put down.
-        let _ = self.put_down(&version.name, slot);
+        slot.changes += 1;
+        drop(slots);
+        self.put_down_now(&version.name);
+    }
+
+    /// Puts down how a name's versions are when its turn comes. A version that fails leaves its
+    /// place at once, and even where that cannot be put down.
+    fn put_down_now(&self, name: &str) {
+        let _turn = self.turn();
+        let slot = self.lock().get(name).cloned();
+        if let Some(slot) = slot {
+            let _ = self.put_down(name, &slot);
+        }
     }
 
     /// Has a copy of answered requests answered by the candidate, where one is in the shadow of
@@ -425,48 +399,6 @@ pub(crate) struct Candidate {
     pub(crate) loaded: Loaded,
     pub(crate) at: SystemTime,
     pub(crate) health: Health,
-}
-
-impl Slot {
-    fn switch_to(&mut self, version: Arc<Version>) {
-        self.last = Some(format!("version {} took over", version.number));
-        self.previous = Some(std::mem::replace(&mut self.live, version));
-        self.trial = None;
-    }
-
-    /// Takes the version before back; `false` where there is none.
-    fn switch_back(&mut self, why: &str) -> bool {
-        let Some(previous) = self.previous.take() else {
-            return false;
-        };
-        self.last = Some(format!("{why}; version {} is back", previous.number));
-        self.live = previous;
-        true
-    }
-
-    fn told(&self, name: &str) -> Value {
-        let trial = self.trial.as_ref().map(|trial| {
-            let mut told = trial.version.told();
-            told["mode"] = match trial.mode {
-                Mode::Switch => json!("switch"),
-                Mode::Shadow => json!("shadow"),
-                Mode::Canary(percent) => json!({"canary_percent": percent}),
-            };
-            told["health"] = trial.health.told();
-            if trial.mode == Mode::Shadow {
-                told["compared"] = trial.compared.load(Ordering::Relaxed).into();
-                told["same"] = trial.same.load(Ordering::Relaxed).into();
-            }
-            told
-        });
-        json!({
-            "name": name,
-            "live": self.live.told(),
-            "previous": self.previous.as_ref().map(|version| version.told()),
-            "candidate": trial,
-            "last": self.last,
-        })
-    }
 }
 
 /// Whether a result says that something is wrong with the version, and not with the request.

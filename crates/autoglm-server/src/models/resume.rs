@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::record::{Entry, Record};
-use super::{Loaded, Loader, Models, Slot, Trial, Version, examine};
+use super::{Loaded, Loader, Models, Slot, Trial, Version, still_answers};
 use crate::ServerError;
 use crate::store::ServerStore;
 
@@ -88,6 +88,7 @@ impl Resumed<'_> {
             trial,
             versions: record.versions,
             last: record.last,
+            changes: 0,
         })
     }
 
@@ -100,6 +101,7 @@ impl Resumed<'_> {
             trial: None,
             versions: record.versions,
             last: self.remarks.last().cloned(),
+            changes: 0,
         }
     }
 
@@ -129,7 +131,7 @@ impl Resumed<'_> {
             return Err("its files are not what they were when it was examined".to_owned());
         }
         // Settings may be others now; how far it is from the given one was judged when it came.
-        examine(&loaded.skill, &self.given.skill).map_err(|error| error.to_string())?;
+        still_answers(&loaded.skill, &self.given.skill).map_err(|error| error.to_string())?;
         Ok(loaded)
     }
 

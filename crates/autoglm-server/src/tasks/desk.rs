@@ -6,9 +6,9 @@ use std::time::Duration;
 use autoglm_spec::{Cancel, Example, Record, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::library::{Added, Entry};
-use autoglm_task::report::TaskReport;
+use autoglm_task::report::{RunList, RunPage, TaskReport};
 use autoglm_task::run::RunReport;
-use autoglm_task::store::{Judgement, RunInfo};
+use autoglm_task::store::Judgement;
 use autoglm_task::strategy::StrategyVersion;
 
 use crate::ServerError;
@@ -89,11 +89,23 @@ pub trait TaskDesk: Send + Sync {
     /// A task without a promotion, a store that fails.
     fn roll_back(&self, task: &str) -> Result<Option<i64>, ServerError>;
 
-    /// The task's runs, the latest first.
+    /// At most so many of the task's runs, the latest first.
     ///
     /// # Errors
     /// A store that cannot be read.
-    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError>;
+    fn runs(&self, task: &str, count: usize) -> Result<RunList, ServerError>;
+
+    /// One of the task's runs, with at most so many of its records from one on.
+    ///
+    /// # Errors
+    /// A run that is not there, a store that cannot be read.
+    fn open_run(
+        &self,
+        task: &str,
+        run: i64,
+        first: u64,
+        count: usize,
+    ) -> Result<RunPage, ServerError>;
 
     /// How the task is doing, with the records of a run, or of its latest.
     ///

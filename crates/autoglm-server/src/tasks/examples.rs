@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use super::order::record_of;
-use super::query::{Parameters, fields, number, whole};
+use super::query::{Parameters, fields, limit, number, whole};
 use crate::ServerError;
 use crate::app::App;
 use crate::fields::Fields;
@@ -18,7 +18,7 @@ use crate::http::json_response;
 /// Labelled records of one request at most.
 const MOST_EXAMPLES: usize = 1_000;
 /// How many are listed where a request does not say.
-const USUAL_LIMIT: i64 = 100;
+const USUAL_LIMIT: usize = 100;
 
 /// Lists them in the order in which they came: at most `limit`, behind the one with the number
 /// `after`.
@@ -30,10 +30,8 @@ pub(super) async fn list(
     let asked = Asked::of(&app, &task)?;
     let mut parameters = fields(parameters)?;
     let after = number(&mut parameters, "after")?.unwrap_or(0);
-    let limit = number(&mut parameters, "limit")?.unwrap_or(USUAL_LIMIT);
+    let limit = limit(&mut parameters, USUAL_LIMIT, MOST_EXAMPLES)?;
     parameters.finish()?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let limit = limit.clamp(1, MOST_EXAMPLES);
     let entries = asked.ask(|desk, task| desk.examples(task)).await?;
     let total = entries.len();
     let mut rest = entries.iter().filter(|entry| entry.id > after);

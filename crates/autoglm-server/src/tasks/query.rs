@@ -36,6 +36,21 @@ pub(super) fn number(fields: &mut Fields, name: &str) -> Result<Option<i64>, Ser
     text.map(|text| whole(name, &text)).transpose()
 }
 
+/// The parameter `limit`: how many of a list there are at most.
+///
+/// # Errors
+/// Anything but a number from 1 to `most`.
+pub(super) fn limit(fields: &mut Fields, usual: usize, most: usize) -> Result<usize, ServerError> {
+    let Some(given) = number(fields, "limit")? else {
+        return Ok(usual);
+    };
+    let fits = usize::try_from(given)
+        .ok()
+        .filter(|count| (1..=most).contains(count));
+    let wanted = format!("a number from 1 to {most}");
+    fits.ok_or_else(|| ServerError::invalid("limit", given.to_string(), wanted))
+}
+
 /// A whole number from 0 on, as a parameter or a part of a path has it.
 ///
 /// # Errors

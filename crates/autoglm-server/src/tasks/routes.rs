@@ -34,6 +34,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/tasks/{task}/strategies/{id}", get(strategy))
         .route("/v1/tasks/{task}/strategies/{id}/promote", post(promote))
         .route("/v1/tasks/{task}/runs", get(runs))
+        .route("/v1/tasks/{task}/runs/{run}", get(one_run))
         .route("/v1/tasks/{task}/report", get(report))
 }
 
@@ -73,6 +74,15 @@ async fn remove_example(State(app): Shared, Path(part): Part) -> Answer {
 
 async fn runs(State(app): Shared, Path(task): Task, parameters: Parameters) -> Answer {
     runs::list(app, task, parameters).await
+}
+
+async fn one_run(
+    State(app): Shared,
+    reach: Option<Extension<Reach>>,
+    Path(part): Part,
+    parameters: Parameters,
+) -> Answer {
+    runs::one(app, reach.as_deref(), part, parameters).await
 }
 
 async fn strategies(State(app): Shared, Path(task): Task) -> Answer {

@@ -139,7 +139,9 @@ fn every_section_can_be_read_and_operated() {
         audit("a task");
         page.visit("/#runs");
         page.wait_for("#report", "91.4%");
-        audit("learning");
+        page.click("#run-33");
+        page.wait_for("#opened-run", "Records 0 to 24 of 60");
+        audit("runs");
         page.visit("/#models");
         page.wait_for("#models", "Version 1");
         audit("models");

@@ -9,6 +9,7 @@ mod access;
 mod browser;
 mod chat;
 mod pictures;
+mod runs;
 mod sections;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::browser::{Browser, Look};
-use crate::support::{Scripted, start_behind};
+use crate::support::{Running, Scripted, start_behind};
 use crate::{IS_ANSWERED, open, tasks};
 
 /// Writes the pictures of `docs/serving/console.md`; Debian's `fonts-inter` and `fonts-noto-cjk` have
@@ -25,7 +25,7 @@ fn pictures() {
     let server = start_behind(model, |routes| tasks::before(routes, Arc::clone(&asked)));
     let picture = |page: &Browser, name: &str| {
         let png = page.screenshot();
-        assert!(png.len() <= 150_000, "{name} has {} bytes", png.len());
+        assert!(png.len() < 200_000, "{name} has {} bytes", png.len());
         let path = format!(
             "{}/../../docs/images/{name}.png",
             env!("CARGO_MANIFEST_DIR")
@@ -62,6 +62,7 @@ fn pictures() {
     page.click("#try");
     page.wait_for(".answer", "正面");
     picture(&page, "console-task-zh");
+    picture_runs(&server, &picture);
     let phone = Look {
         width: 390,
         height: 844,
@@ -71,4 +72,30 @@ fn pictures() {
     page.visit("/#runs");
     page.wait_for("#report", "91.4%");
     picture(&page, "console-phone");
+}
+
+/// The list of runs with one that is opened, and what has been learnt.
+fn picture_runs(server: &Running, picture: &dyn Fn(&Browser, &str)) {
+    let light = Look {
+        height: 1_130,
+        ..Look::PLAIN
+    };
+    let page = open(server, light).unwrap();
+    page.visit("/#runs");
+    page.wait_for("#report", "91.4%");
+    page.click("#run-33");
+    page.wait_for("#opened-run", "Records 0 to 24 of 60");
+    page.run("document.querySelector('#run-list').scrollIntoView()");
+    picture(&page, "console-runs");
+    let dark = Look {
+        is_dark: true,
+        language: "zh-CN",
+        height: 1_130,
+        ..Look::PLAIN
+    };
+    let page = open(server, dark).unwrap();
+    page.visit("/#runs");
+    page.wait_for("#report", "91.4%");
+    page.run("document.querySelector('[aria-label^=\"test.jsonl\"]').scrollIntoView()");
+    picture(&page, "console-learning-zh");
 }

@@ -9,6 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use crate::runs;
+
 /// What the task API was asked.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -26,6 +28,10 @@ pub(crate) fn before(server: Router, asked: Arc<Asked>) -> Router {
         .route("/v1/tasks/reviews-zh/run", post(told(&answer_in_chinese())))
         .route("/v1/tasks/reviews/feedback", post(say))
         .route("/v1/tasks/reviews/report", get(told(&report())))
+        .route("/v1/tasks/reviews/runs", get(runs::list))
+        .route("/v1/tasks/reviews/runs/{run}", get(runs::one))
+        .route("/v1/tasks/reviews-zh/report", get(told(&report())))
+        .route("/v1/tasks/reviews-zh/runs", get(runs::list))
         .route("/metrics", get(metrics()))
         .with_state(asked)
         .fallback_service(server)
@@ -54,7 +60,7 @@ fn read(body: &str) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-fn told(value: &Value) -> impl IntoResponse + Clone + use<> {
+pub(crate) fn told(value: &Value) -> impl IntoResponse + Clone + use<> {
     (
         [(header::CONTENT_TYPE, "application/json")],
         value.to_string(),
@@ -164,7 +170,7 @@ fn report() -> Value {
     })
 }
 
-fn usage(prompt: u64, cached: u64) -> Value {
+pub(crate) fn usage(prompt: u64, cached: u64) -> Value {
     json!({"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": 2,
            "compute": {"secs": 40, "nanos": 0}})
 }

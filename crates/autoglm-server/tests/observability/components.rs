@@ -3,6 +3,7 @@
 //! `AUTOGLM_ROTEL` names its program `rotel-agent`). A test whose component is missing says so and
 //! passes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -252,17 +253,17 @@ fn rotel_takes_spans_metrics_and_log_records() {
     assert!(server.app.close_telemetry(Duration::from_secs(30)));
     for text in [
         "service.name: Str(autoglm)",
-        "Trace ID       : 4bf92f3577b34da6a3ce929d0e0e4736",
-        "Parent ID      : 00f067aa0ba902b7",
-        "Name           : POST /v1/completions",
-        "Name           : prefill",
-        "gen_ai.usage.output_tokens: Int(5)",
-        "gen_ai.request.temperature: Double(1",
         "vllm:time_to_first_token_seconds",
         "POST /v1/completions 200",
     ] {
         rotel.until_said(text);
     }
+    // The last one may still be being written.
+    until("all spans", || {
+        let spans = spans_told(&rotel);
+        spans.len() == 8 && spans.iter().all(|span| !span.kind.is_empty())
+    });
+    check_tree(&spans_told(&rotel));
     let scrape = Scrape::read(&server.app.metrics().text());
     assert_eq!(
         scrape.value(r#"autoglm_telemetry_exported_total{signal="traces"}"#),
@@ -273,4 +274,98 @@ fn rotel_takes_spans_metrics_and_log_records() {
         lost.iter().all(|series| scrape.value(series) == 0.0),
         "{lost:?}"
     );
+}
+
+/// A span as the collector tells it.
+#[derive(Default)]
+struct Span {
+    trace: String,
+    id: String,
+    parent: String,
+    name: String,
+    kind: String,
+    attributes: BTreeMap<String, String>,
+}
+
+/// The spans that the collector has told whole so far: each ends where another thing begins.
+fn spans_told(rotel: &Running) -> Vec<Span> {
+    let said = rotel.said.lock().unwrap();
+    let blocks = said.split("Span #").skip(1);
+    blocks.map(span_told).collect()
+}
+
+fn span_told(block: &str) -> Span {
+    let mut span = Span::default();
+    for line in block.lines().skip(1) {
+        // Attributes of other things stand behind the last span.
+        if line.starts_with("Resource") || line.starts_with("Scope") || line.starts_with("Metric") {
+            break;
+        }
+        if let Some((name, value)) = line
+            .trim()
+            .strip_prefix("-> ")
+            .and_then(|l| l.split_once(": "))
+        {
+            span.attributes.insert(name.to_owned(), value.to_owned());
+        } else if let Some((name, value)) = line.split_once(':') {
+            let place = match name.trim() {
+                "Trace ID" => &mut span.trace,
+                "ID" => &mut span.id,
+                "Parent ID" => &mut span.parent,
+                "Name" => &mut span.name,
+                "Kind" => &mut span.kind,
+                _ => continue,
+            };
+            value.trim().clone_into(place);
+        }
+    }
+    span
+}
+
+/// Checks that stages stand below their request, which stands below its caller's span, and that the
+/// call has what the conventions for generative models ask for.
+fn check_tree(spans: &[Span]) {
+    let named = |name: &str| {
+        let found = spans.iter().find(|span| span.name == name);
+        found.unwrap_or_else(|| panic!("the collector has no {name}"))
+    };
+    let root = named("POST /v1/completions");
+    assert_eq!(root.parent, "00f067aa0ba902b7");
+    assert_eq!(root.kind, "SPAN_KIND_SERVER");
+    let call = named("text_completion tiny");
+    for (name, parent) in [
+        ("read", root),
+        ("tokenize", root),
+        ("queue", root),
+        ("text_completion tiny", root),
+        ("write", root),
+        ("prefill", call),
+        ("decode", call),
+    ] {
+        assert_eq!(named(name).parent, parent.id, "{name}");
+    }
+    for span in spans {
+        assert_eq!(
+            span.trace, "4bf92f3577b34da6a3ce929d0e0e4736",
+            "{}",
+            span.name
+        );
+    }
+    for (name, value) in [
+        ("gen_ai.operation.name", "Str(text_completion)"),
+        ("gen_ai.provider.name", "Str(autoglm)"),
+        ("gen_ai.request.model", "Str(tiny)"),
+        ("gen_ai.response.model", "Str(tiny-q4_0)"),
+        ("gen_ai.request.temperature", "Double(1)"),
+        ("gen_ai.usage.input_tokens", "Int(5)"),
+        ("gen_ai.usage.output_tokens", "Int(5)"),
+        ("gen_ai.response.finish_reasons", "Slice(Str(stop))"),
+    ] {
+        assert_eq!(
+            call.attributes.get(name).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
+    }
+    assert!(!call.attributes.contains_key("gen_ai.input.messages"));
 }

@@ -26,9 +26,9 @@ use autoglm_task::TaskError;
 use autoglm_task::judge::Prior;
 use autoglm_task::learn::Giver;
 use autoglm_task::library::{Added, Entry, Library, Source, labelled};
-use autoglm_task::report::{TaskReport, Wanted, collect};
+use autoglm_task::report::{RunList, RunPage, TaskReport, Wanted, collect, list_runs, open_run};
 use autoglm_task::run::{Job, Resume, RunReport, RunSettings};
-use autoglm_task::store::{FeedbackStore, RunId, RunInfo, SqliteStore, Store as _};
+use autoglm_task::store::{FeedbackStore, RunId, SqliteStore};
 use autoglm_task::strategy::{
     NewStrategy, Strategy, StrategyId, StrategyKey, StrategyStore, StrategyVersion,
 };
@@ -370,9 +370,25 @@ impl TaskDesk for Desk {
         Ok(self.store().roll_back(&key)?.map(|id| id.0))
     }
 
-    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError> {
-        let runs = self.store().runs()?.into_iter();
-        Ok(runs.filter(|run| run.spec.name == task).collect())
+    fn runs(&self, task: &str, count: usize) -> Result<RunList, ServerError> {
+        let spec = self.spec(task);
+        Ok(list_runs(&*self.store(), spec, count)?)
+    }
+
+    fn open_run(
+        &self,
+        task: &str,
+        run: i64,
+        first: u64,
+        count: usize,
+    ) -> Result<RunPage, ServerError> {
+        let wanted = Wanted {
+            spec: self.spec(task),
+            run: Some(RunId(run)),
+            now: NOW,
+        };
+        let page = open_run(&*self.store(), &wanted, first, count)?;
+        page.ok_or(ServerError::from(TaskError::NoSuchRun { run }))
     }
 
     fn report(&self, task: &str, run: Option<i64>) -> Result<TaskReport, ServerError> {

@@ -13,7 +13,7 @@ use crate::TaskError;
 use crate::eval::{Headline, Majority};
 use crate::learn::{Corrector, FeedbackReport, Stretch, only_present_opinions};
 use crate::store::{
-    EvaluationScores, EvaluationStore, FeedbackStore, RunId, RunInfo, RunKind, Store,
+    EvaluationScores, EvaluationStore, FeedbackStore, Ledger, RunId, RunInfo, RunKind, Store,
 };
 use crate::strategy::{StrategyKey, StrategyStore, StrategyVersion};
 use crate::words::cut_to;
@@ -30,9 +30,12 @@ const INSTRUCTION_CHARACTERS: usize = 4000;
 const STRETCHES: usize = 50;
 
 /// All of the store that a report looks at.
-pub trait Shelf: Store + StrategyStore + FeedbackStore + EvaluationStore {}
+pub trait Shelf: Store + StrategyStore + FeedbackStore + EvaluationStore + Ledger {}
 
-impl<T: Store + StrategyStore + FeedbackStore + EvaluationStore + ?Sized> Shelf for T {}
+impl<T> Shelf for T where
+    T: Store + StrategyStore + FeedbackStore + EvaluationStore + Ledger + ?Sized
+{
+}
 
 /// What a report shall be about.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +110,10 @@ fn strategy_facts(version: StrategyVersion) -> StrategyFacts {
     }
 }
 
-fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, TaskError> {
+pub(super) fn find_run(
+    store: &dyn Shelf,
+    wanted: &Wanted<'_>,
+) -> Result<Option<RunInfo>, TaskError> {
     let name = &wanted.spec.name;
     let Some(id) = wanted.run else {
         return store.latest_run(name, RunKind::Any);
@@ -124,7 +130,7 @@ fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, T
 }
 
 /// Where the right answers of a run's records stand, if an evaluation has said so.
-fn gold_field(evaluations: &[EvaluationScores], run: RunId) -> Option<&str> {
+pub(super) fn gold_field(evaluations: &[EvaluationScores], run: RunId) -> Option<&str> {
     let of_run = evaluations.iter().find(|evaluation| evaluation.run == run);
     of_run?.gold_field.as_deref()
 }

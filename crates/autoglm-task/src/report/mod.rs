@@ -6,6 +6,9 @@ mod facts;
 mod page;
 mod records;
 #[cfg(test)]
+mod run_tests;
+mod runs;
+#[cfg(test)]
 mod tests;
 
 pub use collect::{Shelf, Wanted, collect};
@@ -13,3 +16,4 @@ pub use facts::{
     DataGroup, RecordFacts, RunFacts, StrategyFacts, TaskFacts, TaskReport, VersionScore,
 };
 pub use page::page;
+pub use runs::{RunList, RunPage, RunScore, RunSummary, list_runs, open_run};

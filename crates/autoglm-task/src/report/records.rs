@@ -121,7 +121,7 @@ impl Best {
 }
 
 impl RecordFacts {
-    fn of(spec: &TaskSpec, gold_field: Option<&str>, run: RunId, row: &Row) -> Self {
+    pub(super) fn of(spec: &TaskSpec, gold_field: Option<&str>, run: RunId, row: &Row) -> Self {
         let verdict = row.verdict.as_ref();
         let gold = row.input.as_ref().and_then(|input| {
             let text = gold_text(spec, gold_field, input)?;

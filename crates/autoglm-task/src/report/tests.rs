@@ -22,7 +22,7 @@ use crate::store::{
 };
 use crate::strategy::{NewStrategy, Strategy, StrategyId, StrategyKey, StrategyStore};
 
-fn at(second: u64) -> SystemTime {
+pub(super) fn at(second: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(second)
 }
 
@@ -46,11 +46,15 @@ impl RowSink for Kept {
 
 /// Runs a task over records; the model prefers the second label for texts with `bad`, and longer
 /// texts cost more.
-fn answer(store: &mut SqliteStore, spec: &TaskSpec, records: &[Value]) -> (RunId, Vec<Row>) {
+pub(super) fn answer(
+    store: &mut SqliteStore,
+    spec: &TaskSpec,
+    records: &[Value],
+) -> (RunId, Vec<Row>) {
     answer_with(store, spec, records, RunSettings::default())
 }
 
-fn answer_with(
+pub(super) fn answer_with(
     store: &mut SqliteStore,
     spec: &TaskSpec,
     records: &[Value],
@@ -91,7 +95,7 @@ fn answer_with(
     (ended.run, kept.0)
 }
 
-fn evaluate(
+pub(super) fn evaluate(
     store: &mut SqliteStore,
     spec: &TaskSpec,
     records: &[Value],
@@ -118,7 +122,7 @@ fn evaluate(
     run
 }
 
-fn labelled(count: usize) -> Vec<Value> {
+pub(super) fn labelled(count: usize) -> Vec<Value> {
     let one = |n: usize| {
         let (word, label) = if n.is_multiple_of(2) {
             ("good", "positive")
@@ -139,7 +143,7 @@ fn gather(store: &SqliteStore, spec: &TaskSpec) -> TaskReport {
     collect(store, &wanted).unwrap()
 }
 
-fn add_strategy(store: &mut SqliteStore, spec: &TaskSpec) -> StrategyId {
+pub(super) fn add_strategy(store: &mut SqliteStore, spec: &TaskSpec) -> StrategyId {
     let key = StrategyKey::of(spec);
     let strategy = NewStrategy {
         key: key.clone(),

@@ -10,6 +10,7 @@ mod stamp;
 mod strategies;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::time::SystemTime;
 
@@ -31,6 +32,7 @@ pub use evaluations::{
 pub use feedback::{Feedback, FeedbackStore, Judgement, NewFeedback, Withdrawal};
 pub use sqlite::SqliteStore;
 pub use stamp::TaskStamp;
+pub use totals::{Ledger, RunTotals};
 
 /// The number of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

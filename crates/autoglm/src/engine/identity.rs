@@ -43,6 +43,54 @@ impl LocalArgs {
     }
 }
 
+/// What the system tells of a model's files: another text wherever one of them was changed or
+/// replaced, even by one of the same length and time.
+///
+/// # Errors
+/// A file that is not there.
+pub(crate) fn file_stamp(model: &Path) -> io::Result<String> {
+    let files = files_of(model)?;
+    let places: io::Result<Vec<_>> = files.iter().map(|(path, ..)| place_of(path)).collect();
+    Ok(format!("{files:?} {:?}", places?))
+}
+
+/// Where a file is on its device, and when anything about it last changed.
+#[cfg(unix)]
+fn place_of(path: &Path) -> io::Result<(u64, u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(path)?;
+    Ok((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn place_of(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Times that work is begun anew because files have changed meanwhile.
+const TRIES: usize = 3;
+
+/// Does what reads files, so often that they are the same before and after: then all of it was done
+/// with the same files. `stamp` tells them apart and is given to the work.
+///
+/// # Errors
+/// As the two, and files that go on changing.
+pub(crate) fn settled<T>(
+    stamp: impl Fn() -> anyhow::Result<String>,
+    mut work: impl FnMut(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut before = stamp()?;
+    for _ in 0..TRIES {
+        let done = work(&before);
+        let after = stamp()?;
+        if before == after {
+            return done;
+        }
+        before = after;
+    }
+    anyhow::bail!("the model's files change while they are read")
+}
+
 /// The file, or a folder's files, each with its bytes and the time of its last change.
 fn files_of(model: &Path) -> io::Result<Vec<(PathBuf, u64, u128)>> {
     let model = model.canonicalize()?;
@@ -103,6 +151,57 @@ mod tests {
         assert_ne!(adapted(), first_adapted);
         fs::write(&model, "GGUF, longer").unwrap();
         assert_ne!(plain(), first);
+    }
+
+    #[test]
+    fn a_file_in_another_s_place_has_another_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, other) = (folder.path().join("m"), folder.path().join("o"));
+        fs::write(&model, "one").unwrap();
+        fs::write(&other, "two").unwrap();
+        let first = file_stamp(&model).unwrap();
+        assert_eq!(file_stamp(&model).unwrap(), first);
+        let time = fs::metadata(&model).unwrap().modified().unwrap();
+        let handle = fs::File::options().write(true).open(&other).unwrap();
+        handle.set_modified(time).unwrap();
+        fs::rename(&other, &model).unwrap();
+        if cfg!(unix) {
+            assert_ne!(file_stamp(&model).unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn what_was_read_of_files_that_change_meanwhile_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("m");
+        fs::write(&model, "first").unwrap();
+        let replace = |text: &str| {
+            fs::write(folder.path().join("o"), text).unwrap();
+            fs::rename(folder.path().join("o"), &model).unwrap();
+        };
+        let stamp = || -> anyhow::Result<String> { Ok(file_stamp(&model)?) };
+        let mut times = 0;
+        let pair = settled(stamp, |_| {
+            let opened = fs::read_to_string(&model)?;
+            times += 1;
+            if times == 1 {
+                replace("second, longer");
+            }
+            Ok((opened, fs::read_to_string(&model)?))
+        });
+        let (opened, hashed) = pair.unwrap();
+        assert_eq!((opened.as_str(), times), ("second, longer", 2));
+        assert_eq!(opened, hashed);
+        let mut length = 10;
+        let restless = settled(stamp, |_| {
+            length += 1;
+            replace(&"x".repeat(length));
+            Ok(())
+        });
+        assert!(restless.unwrap_err().to_string().contains("change while"));
+        // A failure of files that stayed as they were is told as it is.
+        let failed: anyhow::Result<()> = settled(stamp, |_| anyhow::bail!("no model"));
+        assert_eq!(failed.unwrap_err().to_string(), "no model");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
 use super::prefixes::KeptPrefixes;
-use crate::engine::{LocalArgs, Pool};
+use crate::engine::{LocalArgs, Pool, file_stamp, settled};
 use crate::models::{Need, resolve_model};
 
 /// Bytes that are hashed at a time.
@@ -78,9 +78,16 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
         model: Some(path.display().to_string()),
         ..plan.args.clone()
     };
-    let engine = plan.pool.open(&args, &plan.home, need)?;
-    let hash = plan.contents.of(&engine, &path);
-    let hash = hash.with_context(|| format!("cannot read the model {}", path.display()))?;
+    // A file that is replaced after it was opened must not give the model its hash.
+    let cannot_read = || format!("cannot read the model {}", path.display());
+    let (engine, hash) = settled(
+        || file_stamp(&path).with_context(cannot_read),
+        |_| {
+            let engine = plan.pool.open(&args, &plan.home, need)?;
+            let hash = plan.contents.of(&engine, &path);
+            Ok((engine, hash.with_context(cannot_read)?))
+        },
+    )?;
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
     let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
     let identity = format!("{hash} {settings} {adapter:?}");

@@ -50,6 +50,10 @@ pub struct AskArgs {
     /// not given, and 0.3 for questions in Chinese.
     #[arg(long, value_name = "C")]
     min_coverage: Option<f64>,
+    /// The share of a sentence's words, beyond those of the question, that its source must have for it to
+    /// be shown, from 0 to 1. Where nothing is left the source itself is quoted.
+    #[arg(long, value_name = "S", default_value_t = AnswerSettings::default().min_overlap)]
+    min_support: f64,
     #[command(flatten)]
     ranking: RankingArgs,
     /// A question that was asked before, on which this one leans; the oldest first.
@@ -129,6 +133,7 @@ impl Bench {
                 answer_tokens: args.max_tokens,
                 min_coverage: args.min_coverage.unwrap_or(defaults.min_coverage),
                 min_coverage_chinese: args.min_coverage.unwrap_or(defaults.min_coverage_chinese),
+                min_overlap: args.min_support,
                 ..defaults
             },
             cancel: cancel_on_interrupt(),

@@ -10,9 +10,9 @@ use autoglm_spec::{Cancel, Example, TaskSpec};
 use autoglm_task::TaskError;
 use autoglm_task::learn::Giver;
 use autoglm_task::library::{Added, Entry, Library, Source, labelled};
-use autoglm_task::report::{TaskReport, Wanted, collect};
+use autoglm_task::report::{RunList, RunPage, TaskReport, Wanted, collect, list_runs, open_run};
 use autoglm_task::run::RunReport;
-use autoglm_task::store::{FeedbackStore, NewFeedback, RunId, RunInfo, SqliteStore, Store as _};
+use autoglm_task::store::{FeedbackStore, NewFeedback, RunId, SqliteStore};
 use autoglm_task::strategy::{StrategyId, StrategyKey, StrategyStore, StrategyVersion};
 
 use super::served::{ServedTask, Workshop};
@@ -195,11 +195,25 @@ impl TaskDesk for Desk {
         Ok(live.map(|id| id.0))
     }
 
-    fn runs(&self, task: &str) -> Result<Vec<RunInfo>, ServerError> {
-        self.with_store(|store| {
-            let runs = store.runs()?.into_iter();
-            Ok(runs.filter(|run| run.spec.name == task).collect())
-        })
+    fn runs(&self, task: &str, count: usize) -> Result<RunList, ServerError> {
+        let spec = &self.task(task)?.spec;
+        self.with_store(|store| Ok(list_runs(store, spec, count)?))
+    }
+
+    fn open_run(
+        &self,
+        task: &str,
+        run: i64,
+        first: u64,
+        count: usize,
+    ) -> Result<RunPage, ServerError> {
+        let wanted = Wanted {
+            spec: &self.task(task)?.spec,
+            run: Some(RunId(run)),
+            now: now(),
+        };
+        let page = self.with_store(|store| Ok(open_run(store, &wanted, first, count)?))?;
+        page.ok_or(ServerError::from(TaskError::NoSuchRun { run }))
     }
 
     fn report(&self, task: &str, run: Option<i64>) -> Result<TaskReport, ServerError> {

@@ -1,0 +1,89 @@
+//! Runs that the scripted engine has left in a store, listed and opened.
+
+use super::tests::{add_strategy, answer, answer_with, at, evaluate, labelled};
+use super::*;
+use crate::run::RunSettings;
+use crate::scripted::review_task;
+use crate::store::{RunId, SqliteStore};
+use crate::strategy::{StrategyId, StrategyStore as _};
+
+#[test]
+fn a_list_says_what_each_run_followed_and_came_to() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    let (plain, rows) = answer(&mut store, &spec, &labelled(6));
+    let strategy = add_strategy(&mut store, &spec);
+    let version = store.strategy(strategy).unwrap();
+    let (applied, settings) = version.strategy.apply(&spec, &RunSettings::default());
+    // The scripted clock is before the strategy was made; such a run cannot have followed it.
+    let (early, _) = answer_with(&mut store, &applied, &labelled(2), settings);
+    let evaluated = evaluate(&mut store, &spec, &labelled(20), None);
+    let list = list_runs(&store, &spec, 10).unwrap();
+    assert_eq!(list.total, 3);
+    let ids: Vec<RunId> = list.runs.iter().map(|run| run.info.id).collect();
+    assert_eq!(ids, [evaluated, early, plain]);
+    let [scored, followed, first] = <[RunSummary; 3]>::try_from(list.runs).unwrap();
+    let score = scored.score.unwrap();
+    assert_eq!((score.value, score.rows), (1.0, 20));
+    assert_eq!((followed.as_written, followed.strategy), (false, None));
+    assert_eq!((first.as_written, first.score), (true, None));
+    let confidences = rows.iter().filter_map(|row| row.verdict.as_ref());
+    let sum: f64 = confidences
+        .map(|verdict| f64::from(verdict.confidence))
+        .sum();
+    assert!((first.mean_confidence.unwrap() - sum / 6.0).abs() < 1e-9);
+    let tokens: usize = rows.iter().map(|row| row.usage.prompt_tokens).sum();
+    assert_eq!(first.usage.unwrap().prompt_tokens, tokens);
+    assert_eq!(list_runs(&store, &spec, 1).unwrap().runs.len(), 1);
+}
+
+#[test]
+fn a_run_is_named_by_the_strategy_that_there_was() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    let strategy = add_strategy(&mut store, &spec);
+    let version = store.strategy(strategy).unwrap();
+    let (applied, settings) = version.strategy.apply(&spec, &RunSettings::default());
+    answer_with(&mut store, &applied, &labelled(2), settings);
+    let found = |created_ms: i64| -> Option<StrategyId> {
+        let mut list = list_runs(&store, &spec, 1).unwrap();
+        let mut info = list.runs.remove(0).info;
+        info.created_ms = created_ms;
+        super::runs::strategy_of(&[version.clone()], &info)
+    };
+    assert_eq!(found(version.created_ms), Some(strategy));
+    assert_eq!(found(version.created_ms - 1), None);
+}
+
+#[test]
+fn a_run_is_opened_a_stretch_at_a_time() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    let run = evaluate(&mut store, &spec, &labelled(25), None);
+    let wanted = Wanted {
+        spec: &spec,
+        run: Some(run),
+        now: at(0),
+    };
+    let places = |first: u64, count: usize| -> Vec<u64> {
+        let page = open_run(&store, &wanted, first, count).unwrap().unwrap();
+        assert_eq!(page.run.info.records, 25);
+        page.records.iter().map(|record| record.index).collect()
+    };
+    assert_eq!(places(0, 10), (0..10).collect::<Vec<u64>>());
+    assert_eq!(places(20, 10), (20..25).collect::<Vec<u64>>());
+    assert_eq!(places(25, 10), [0; 0]);
+    let page = open_run(&store, &wanted, 1, 1).unwrap().unwrap();
+    let record = &page.records[0];
+    assert_eq!(
+        (record.gold.as_deref(), record.is_right),
+        (Some("negative"), Some(true))
+    );
+    let nothing = open_run(
+        &SqliteStore::in_memory().unwrap(),
+        &Wanted {
+            run: None,
+            ..wanted
+        },
+        0,
+        10,
+    );
+    assert_eq!(nothing.unwrap(), None);
+}

@@ -1,0 +1,157 @@
+//! The runs of a task: a list of them, and one with its records.
+
+use autoglm_spec::{TaskSpec, Usage};
+use serde::Serialize;
+
+use super::collect::{Shelf, Wanted, find_run, gold_field};
+use super::facts::RecordFacts;
+use crate::TaskError;
+use crate::store::{EvaluationScores, RunInfo};
+use crate::strategy::{StrategyId, StrategyVersion};
+
+/// Evaluations in which the accuracy of runs is looked up.
+const EVALUATIONS: usize = 1_000;
+/// A list adds up runs of so many records at most: 20 such runs are read in less than a second.
+const ADDED_UP_RECORDS: u64 = 10_000;
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// The run.
+    #[serde(skip)]
+    pub info: RunInfo,
+    /// The strategy that it followed; none for the task as it is written, or where the store does
+    /// not have it.
+    pub strategy: Option<StrategyId>,
+    /// Whether it followed the task as it is written.
+    pub as_written: bool,
+    /// What all records cost; none in lists where there are very many records.
+    pub usage: Option<Usage>,
+    /// The mean of how sure the answers are, where that is known.
+    pub mean_confidence: Option<f64>,
+    /// How many were right, where the run was evaluated.
+    pub score: Option<RunScore>,
+}
+
+/// How good a run was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunScore {
+    /// What was measured, such as `accuracy`.
+    pub measure: String,
+    /// The share of right answers.
+    pub value: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+    /// Rows with a right answer.
+    pub rows: usize,
+}
+
+/// Runs of a task, the latest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunSummary>,
+    /// How many the task has.
+    pub total: usize,
+}
+
+/// A run with some of its records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPage {
+    /// The run.
+    pub run: RunSummary,
+    /// The records in their order; long texts are cut.
+    pub records: Vec<RecordFacts>,
+}
+
+/// Lists at most `count` runs of a task, the latest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn list_runs(store: &dyn Shelf, spec: &TaskSpec, count: usize) -> Result<RunList, TaskError> {
+    let known = Known::of(store, spec)?;
+    let (infos, total) = store.task_runs(&spec.name, count)?;
+    let summary = |info: RunInfo| {
+        let is_small = info.records <= ADDED_UP_RECORDS;
+        known.summary(store, info, is_small)
+    };
+    let runs: Result<_, _> = infos.into_iter().map(summary).collect();
+    Ok(RunList { runs: runs?, total })
+}
+
+/// A run with at most `count` of its records from `first` on; nothing where the task has no run.
+///
+/// # Errors
+/// When the store cannot be read, or the run does not exist or is another task's.
+pub fn open_run(
+    store: &dyn Shelf,
+    wanted: &Wanted<'_>,
+    first: u64,
+    count: usize,
+) -> Result<Option<RunPage>, TaskError> {
+    let Some(info) = find_run(store, wanted)? else {
+        return Ok(None);
+    };
+    let known = Known::of(store, wanted.spec)?;
+    let gold = gold_field(&known.evaluations, info.id);
+    let rows = store.rows(info.id, first, count)?;
+    let facts = |row| RecordFacts::of(&info.spec, gold, info.id, row);
+    let records = rows.iter().map(facts).collect();
+    let run = known.summary(store, info, true)?;
+    Ok(Some(RunPage { run, records }))
+}
+
+/// What is known of a task beside its runs.
+struct Known {
+    strategies: Vec<StrategyVersion>,
+    evaluations: Vec<EvaluationScores>,
+}
+
+impl Known {
+    fn of(store: &dyn Shelf, spec: &TaskSpec) -> Result<Self, TaskError> {
+        Ok(Self {
+            strategies: store.strategies(Some(&spec.name))?,
+            evaluations: store.evaluation_scores(&spec.name, EVALUATIONS)?,
+        })
+    }
+
+    fn summary(
+        &self,
+        store: &dyn Shelf,
+        info: RunInfo,
+        is_added_up: bool,
+    ) -> Result<RunSummary, TaskError> {
+        let totals = is_added_up.then(|| store.run_totals(info.id)).transpose()?;
+        Ok(RunSummary {
+            strategy: strategy_of(&self.strategies, &info),
+            as_written: info.key.strategy.is_none(),
+            usage: totals.map(|totals| totals.usage),
+            mean_confidence: totals.and_then(|totals| totals.mean_confidence),
+            score: self.score(&info),
+            info,
+        })
+    }
+
+    fn score(&self, info: &RunInfo) -> Option<RunScore> {
+        let mut evaluations = self.evaluations.iter();
+        let found = evaluations.find(|evaluation| evaluation.run == info.id)?;
+        let headline = found.summary.headline();
+        Some(RunScore {
+            measure: headline.measure.to_string(),
+            value: headline.value,
+            interval: headline.interval,
+            rows: found.rows,
+        })
+    }
+}
+
+/// The number of the strategy that a run followed, among versions that begin with the latest. The
+/// same strategy may have been found for several models: the latest that there was when the run
+/// began is the one.
+pub(super) fn strategy_of(versions: &[StrategyVersion], info: &RunInfo) -> Option<StrategyId> {
+    let hash = info.key.strategy.as_ref()?;
+    let is_it = |version: &&StrategyVersion| {
+        version.created_ms <= info.created_ms && version.strategy.hash() == *hash
+    };
+    versions.iter().find(is_it).map(|version| version.id)
+}
