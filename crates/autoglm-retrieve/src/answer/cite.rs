@@ -161,8 +161,13 @@ pub(super) fn quoted(wanted: &Wanted, sources: &[Ranked], least: f64) -> Option<
     best.map(|(_, sentence)| sentence)
 }
 
-/// Whether a sentence asks; one that does is no answer.
-pub(super) fn asks(text: &str) -> bool {
+/// Whether a sentence may be an answer: one that asks, goes round in circles, or only announces
+/// something is none.
+pub(super) fn may_answer(text: &str) -> bool {
+    !asks(text) && !goes_round(text) && !text.trim_end().ends_with([':', '：'])
+}
+
+fn asks(text: &str) -> bool {
     text.trim_end().ends_with(['?', '？'])
 }
 
@@ -276,7 +281,10 @@ mod tests {
 
     #[test]
     fn what_asks_or_goes_round_in_circles_is_no_answer() {
-        assert!(asks("What is it? ") && asks("什么？") && !asks("It is."));
+        for no_answer in ["What is it? ", "什么？", "The command is:", "命令是："] {
+            assert!(!may_answer(no_answer), "{no_answer}");
+        }
+        assert!(may_answer("It is red.") && may_answer("1969"));
         assert!(goes_round(&"10.1.5.1.1".repeat(8)));
         assert!(goes_round(&"and so on ".repeat(10)));
         assert!(!goes_round(

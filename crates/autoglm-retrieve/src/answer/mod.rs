@@ -232,10 +232,11 @@ impl Asker<'_> {
         if let Some(score) = self.score {
             support::gains(score, question, &mut sentences, (&answer.sources, cancel))?;
         }
+        let goes_round = cite::goes_round(written);
         for sentence in &mut sentences {
-            sentence.supported = sentence.support.is_enough(settings)
-                && !cite::asks(&sentence.text)
-                && !cite::goes_round(&sentence.text);
+            sentence.supported = !goes_round
+                && sentence.support.is_enough(settings)
+                && cite::may_answer(&sentence.text);
         }
         if !sentences.iter().any(|sentence| sentence.supported) {
             let least = settings.wanted_coverage(question);

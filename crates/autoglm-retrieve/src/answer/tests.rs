@@ -116,10 +116,30 @@ fn each_sentence_is_cited_to_the_sentence_that_bears_it_out() {
 #[test]
 fn marks_of_the_model_are_resolved_and_wrong_ones_put_right() {
     let (answer, _) = ask_of_all(
-        "Oil it every month [2]. Use a brass key [9].",
+        "Oil it every month [2]. It is opened with a brass key [9].",
         "How is the pump oiled?",
     );
-    assert_eq!(answer.text, "Oil it every month. [1] Use a brass key. [2]");
+    assert_eq!(
+        answer.text,
+        "Oil it every month. [1] It is opened with a brass key. [2]"
+    );
+}
+
+#[test]
+fn a_model_that_goes_round_in_circles_gives_way_to_a_quotation() {
+    let (answer, _) = ask(&"Oil. Month. ".repeat(12), "How often is the pump oiled?");
+    assert!(answer.quoted, "{}", answer.text);
+    assert!(answer.text.starts_with("Oil the pump every month"));
+}
+
+#[test]
+fn a_word_that_its_source_does_not_have_keeps_a_sentence_out() {
+    let (answer, _) = ask(
+        "Oil it every month with golden oil.",
+        "How often is the pump oiled?",
+    );
+    assert!(answer.quoted, "{}", answer.text);
+    assert!(!answer.text.contains("golden"));
 }
 
 #[test]

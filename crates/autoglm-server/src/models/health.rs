@@ -99,21 +99,18 @@ impl Health {
 /// [`ServerError::Unhealthy`] where it does not answer, gives numbers that are none, or does
 /// something else than the live version.
 pub(crate) fn examine(candidate: &Skill, live: &Skill) -> Result<Health, ServerError> {
-    let (latency_ratio, shift_nats) = match (candidate, live) {
-        (Skill::Write(candidate), Skill::Write(live)) => {
-            let (theirs, their_time) = continuations(&**live)?;
-            let (ours, our_time) = examine_writer(&**candidate, &**live)?;
-            let ratio = per_token(&ours, our_time) / per_token(&theirs, their_time);
-            (ratio, shift(&**candidate, &**live)?)
-        }
-        _ => {
-            still_answers(candidate, live)?;
-            (1.0, 0.0)
-        }
+    let (Skill::Write(candidate), Skill::Write(live)) = (candidate, live) else {
+        still_answers(candidate, live)?;
+        return Ok(Health {
+            latency_ratio: 1.0,
+            shift_nats: 0.0,
+        });
     };
+    let (theirs, their_time) = continuations(&**live)?;
+    let (ours, our_time) = examine_writer(&**candidate, &**live)?;
     Ok(Health {
-        latency_ratio,
-        shift_nats,
+        latency_ratio: per_token(&ours, our_time) / per_token(&theirs, their_time),
+        shift_nats: shift(&**candidate, &**live)?,
     })
 }
 
