@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::{browser, check};
+use crate::{browser, check, postgres};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     say("repository checks");
     check::run()?;
     say(&format!("the console's browser is {}", browser::prepare()));
+    postgres::prepare(&root).context("the tests of the shared store need PostgreSQL")?;
     for step in steps(arguments) {
         say(step.name);
         let began = Instant::now();
@@ -77,7 +78,10 @@ fn steps(arguments: &Arguments) -> Vec<Step> {
         Step::new("build", "cargo test --workspace --locked --no-run"),
         // Tests of the real path use the default models.
         Step::new("models", "target/debug/autoglm model pull"),
-        Step::new("tests", "cargo test --workspace --locked --no-fail-fast"),
+        Step {
+            variables: &[("AUTOGLM_TESTS_NEED_POSTGRES", "1")],
+            ..Step::new("tests", "cargo test --workspace --locked --no-fail-fast")
+        },
     ];
     if arguments.soak_seconds > 0 && cfg!(target_os = "linux") {
         // Half of what the machine can do: its speed may fall while others use it.
