@@ -11,7 +11,7 @@ use autoglm_engine::LocalEngine;
 use autoglm_retrieve::chunk::{ChunkSettings, CountTokens};
 use autoglm_retrieve::index::{Indexer, Outcome};
 use autoglm_retrieve::read::Limits;
-use autoglm_retrieve::store::{SqliteStore, Store};
+use autoglm_retrieve::store::Store;
 use autoglm_spec::{Cancel, Embed};
 use autoglm_token::Specials;
 use clap::Args;
@@ -95,7 +95,7 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let cancel = cancel_on_interrupt();
     loop {
-        let outcome = update(args, &mut store, engine.as_ref(), (&roots, &cancel))?;
+        let outcome = update(args, &mut *store, engine.as_ref(), (&roots, &cancel))?;
         if !args.watch || outcome.cancelled {
             return Ok(if outcome.cancelled {
                 exit::interrupted()
@@ -119,7 +119,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 /// Brings the collection up to date once.
 fn update(
     args: &IndexArgs,
-    store: &mut SqliteStore,
+    store: &mut dyn Store,
     engine: Option<&LocalEngine>,
     (roots, cancel): (&[PathBuf], &Cancel),
 ) -> anyhow::Result<Outcome> {
