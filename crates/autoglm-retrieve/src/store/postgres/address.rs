@@ -14,7 +14,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// The address of a database of PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresAddress {
-    pub(super) config: Config,
+    pub(super) config: Box<Config>,
 }
 
 impl PostgresAddress {
@@ -41,7 +41,9 @@ impl PostgresAddress {
         if config.get_application_name().is_none() {
             config.application_name("autoglm");
         }
-        Ok(Self { config })
+        Ok(Self {
+            config: Box::new(config),
+        })
     }
 
     /// Whether it holds a password.

@@ -48,7 +48,7 @@ pub(super) fn search(
 
 fn rank(
     session: &mut Session,
-    (words, idfs): (&Vec<i64>, &Vec<f64>),
+    (words, idfs): (&[i64], &[f64]),
     average: f64,
     (filter, limit): (&Filter, usize),
 ) -> Fallible<Vec<Hit>> {
@@ -69,7 +69,7 @@ fn rank(
         conditions.joins, conditions.wheres
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut values: Vec<&(dyn ToSql + Sync)> = vec![words, idfs, &average, &limit];
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&words, &idfs, &average, &limit];
     values.extend(conditions.values.iter().map(|v| v as &(dyn ToSql + Sync)));
     Ok(session.query(&sql, &values)?.iter().map(hit).collect())
 }
@@ -82,10 +82,10 @@ pub(super) fn hit(row: &Row) -> Hit {
 }
 
 /// In how many passages each of some words is; those that are in none are left out.
-fn count(session: &mut Session, words: &Vec<i64>) -> Fallible<HashMap<i64, i64>> {
+fn count(session: &mut Session, words: &[i64]) -> Fallible<HashMap<i64, i64>> {
     let rows = session.query(
         "SELECT word, count(*) FROM words WHERE word = ANY($1) GROUP BY word",
-        &[words],
+        &[&words],
     )?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

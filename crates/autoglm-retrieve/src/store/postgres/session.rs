@@ -238,9 +238,10 @@ fn migrate(client: &mut Client, schema: &str) -> Result<(), RetrieveError> {
         let facts = format!("{}.facts", quoted(schema));
         let is_there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&facts]);
         let is_there: bool = is_there.map_err(failed("migrate"))?.get(0);
-        let found = match is_there {
-            true => version(client, schema).map_err(failed("migrate"))?,
-            false => 0,
+        let found = if is_there {
+            version(client, schema).map_err(failed("migrate"))?
+        } else {
+            0
         };
         apply(client, schema, found).map_err(failed("migrate"))
     };

@@ -124,7 +124,7 @@ fn put_passages(
             &records(passages),
             &each(|p| json(&p.place)),
             &each(|p| p.language.name().to_owned()),
-            &optional(passages, |meta| json(meta)),
+            &optional(passages, json),
             &optional(passages, |meta| json(&fields(meta))),
             &numbers(passages.iter().map(|p| p.tokens as i64)),
             &numbers(counted.iter().map(|c| c.length)),

@@ -132,7 +132,9 @@ impl Place {
             Self::Database(address) => {
                 let lock = PostgresLock::take(address, collection)?;
                 let lock = lock.with_context(taken)?;
-                Ok(Lock::Database { _lock: lock })
+                Ok(Lock::Database {
+                    _lock: Box::new(lock),
+                })
             }
         }
     }
@@ -148,7 +150,7 @@ pub(super) enum Lock {
     /// A lock in a database.
     Database {
         /// Holds it.
-        _lock: PostgresLock,
+        _lock: Box<PostgresLock>,
     },
 }
 
