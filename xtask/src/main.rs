@@ -4,6 +4,7 @@ mod browser;
 mod check;
 mod components;
 mod fuzz;
+mod postgres;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ enum Command {
     Check,
     /// Feed generated inputs to a parser and fail when one breaks it.
     Fuzz(fuzz::Arguments),
+    /// Fetch the PostgreSQL that tests start.
+    Postgres,
     /// Fetch what the tests need, then run every check and every test.
     Test(test::Arguments),
 }
@@ -31,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Check => check::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Postgres => postgres::prepare(&root()),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

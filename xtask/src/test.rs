@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use crate::{browser, check, components};
+use crate::{browser, check, components, postgres};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for remark in &found.remarks {
         say(remark);
     }
+    postgres::prepare(&root).context("the tests of the shared store need PostgreSQL")?;
     for step in steps(arguments, found.rotel) {
         say(step.name);
         let began = Instant::now();
@@ -83,10 +84,12 @@ fn steps(arguments: &Arguments, rotel: Option<PathBuf>) -> Vec<Step> {
         // Tests of the real path use the default models.
         Step::new("models", "target/debug/autoglm model pull"),
         Step {
-            // The tests of observability send to the collector that this names.
+            // The tests of observability send to the collector that this names; those of the shared store
+            // fail without a server of their own.
             variables: rotel
                 .map(|program| ("AUTOGLM_ROTEL", program.into()))
                 .into_iter()
+                .chain([("AUTOGLM_TESTS_NEED_POSTGRES", "1".into())])
                 .collect(),
             ..Step::new("tests", "cargo test --workspace --locked --no-fail-fast")
         },
@@ -172,9 +175,10 @@ mod tests {
             let tests = steps.into_iter().find(|step| step.name == "tests");
             tests.unwrap().variables
         };
-        assert_eq!(told(None), []);
+        let postgres = ("AUTOGLM_TESTS_NEED_POSTGRES", OsString::from("1"));
+        assert_eq!(told(None), [postgres.clone()]);
         let named = ("AUTOGLM_ROTEL", OsString::from("/there/rotel-agent"));
-        assert_eq!(told(Some("/there/rotel-agent")), [named]);
+        assert_eq!(told(Some("/there/rotel-agent")), [named, postgres]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How fast and how right search is in a large collection of generated passages.
 //!
 //! `cargo run --release -p autoglm-retrieve --example million -- FILE [PASSAGES]` makes the collection
-//! where FILE is not there, and measures it.
+//! where FILE is not there, and measures it. In the place of FILE may stand the address of a database
+//! of PostgreSQL, `postgres://USER@HOST/DATABASE`.
 //!
 //! Words are drawn as in language, the n-th with a probability of about 1/n. Vectors are those of
 //! topics with subjects of few dimensions inside each, as embeddings of texts are, and noise around
@@ -13,7 +14,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use autoglm_retrieve::store::{Filter, SqliteStore, Store, VectorKey};
+use autoglm_retrieve::store::{
+    Filter, PostgresAddress, PostgresStore, SqliteStore, Store, VectorKey,
+};
 use autoglm_retrieve::text::{TextLanguage, content_words};
 use autoglm_retrieve::{Document, DocumentState, Passage, PassageId, Place, RetrieveError, Within};
 
@@ -38,12 +41,11 @@ fn main() -> Result<(), RetrieveError> {
         .next()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
-    let is_new = !Path::new(&file).exists();
-    let mut store = SqliteStore::open(Path::new(&file))?;
+    let mut store = open(&file)?;
     let world = World::new();
-    if is_new {
+    if store.about()?.documents == 0 {
         let started = Instant::now();
-        fill(&mut store, &world, passages)?;
+        fill(&mut *store, &world, passages)?;
         println!(
             "{passages} passages written in {:.0} s",
             started.elapsed().as_secs_f64()
@@ -52,16 +54,23 @@ fn main() -> Result<(), RetrieveError> {
         store.tidy()?;
         println!("codes made in {:.0} s", started.elapsed().as_secs_f64());
     }
-    println!(
-        "{:?}, {} MiB on the disk",
-        store.about()?,
-        std::fs::metadata(&file).map_or(0, |f| f.len() >> 20)
-    );
-    recall(&store, &world, passages)?;
-    meaning(&store, &world, passages)?;
-    words(&store, &world, passages)?;
+    println!("{:?}", store.about()?);
+    if let Ok(file) = std::fs::metadata(&file) {
+        println!("{} MiB on the disk", file.len() >> 20);
+    }
+    recall(&*store, &world, passages)?;
+    meaning(&*store, &world, passages)?;
+    words(&*store, &world, passages)?;
     println!("memory: {}", memory());
     Ok(())
+}
+
+fn open(place: &str) -> Result<Box<dyn Store>, RetrieveError> {
+    if place.starts_with("postgres:") {
+        let address = PostgresAddress::parse(place)?;
+        return Ok(Box::new(PostgresStore::open(&address, "million")?));
+    }
+    Ok(Box::new(SqliteStore::open(Path::new(place))?))
 }
 
 /// Random numbers that are the same everywhere.
@@ -149,7 +158,7 @@ fn text(passage: usize) -> String {
     text
 }
 
-fn fill(store: &mut SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+fn fill(store: &mut dyn Store, world: &World, passages: usize) -> Result<(), RetrieveError> {
     for first in (0..passages).step_by(PASSAGES_PER_DOCUMENT) {
         let numbers = first..(first + PASSAGES_PER_DOCUMENT).min(passages);
         let texts: Vec<String> = numbers.clone().map(text).collect();
@@ -197,7 +206,7 @@ fn asked(passages: usize, queries: usize) -> impl Iterator<Item = usize> {
     (0..queries).map(move |n| n * passages / queries)
 }
 
-fn recall(store: &SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+fn recall(store: &dyn Store, world: &World, passages: usize) -> Result<(), RetrieveError> {
     let queries: Vec<Vec<f32>> = asked(passages, EXACT_QUERIES)
         .map(|n| world.query(n))
         .collect();
@@ -231,7 +240,7 @@ fn recall(store: &SqliteStore, world: &World, passages: usize) -> Result<(), Ret
     Ok(())
 }
 
-fn meaning(store: &SqliteStore, world: &World, passages: usize) -> Result<(), RetrieveError> {
+fn meaning(store: &dyn Store, world: &World, passages: usize) -> Result<(), RetrieveError> {
     for limit in [10, 100] {
         let mut times = Vec::new();
         for n in asked(passages, QUERIES) {
@@ -245,7 +254,7 @@ fn meaning(store: &SqliteStore, world: &World, passages: usize) -> Result<(), Re
     Ok(())
 }
 
-fn words(store: &SqliteStore, _: &World, passages: usize) -> Result<(), RetrieveError> {
+fn words(store: &dyn Store, _: &World, passages: usize) -> Result<(), RetrieveError> {
     let mut times = Vec::new();
     for n in asked(passages, QUERIES) {
         let text = text(n);

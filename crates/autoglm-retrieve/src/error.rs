@@ -17,6 +17,35 @@ pub enum RetrieveError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The shared database failed.
+    #[error("the store of documents failed to {action}")]
+    Postgres {
+        /// What was being done.
+        action: &'static str,
+        /// What happened.
+        #[source]
+        source: postgres::Error,
+    },
+    /// The address of a database is none. It may hold a password and is not repeated.
+    #[error("the address of the store is not understood, want {wanted}")]
+    StoreAddress {
+        /// What it may be.
+        wanted: &'static str,
+    },
+    /// The shared database has an extension that cannot do what is asked of it.
+    #[error("the database has pgvector {found}, want 0.8 or later")]
+    Pgvector {
+        /// Its version.
+        found: String,
+    },
+    /// A collection's name that the database would cut.
+    #[error("the name {given:?} has {} bytes, want {limit_bytes} at most", given.len())]
+    CollectionName {
+        /// The name.
+        given: String,
+        /// Bytes at most.
+        limit_bytes: usize,
+    },
     /// The folder of the database could not be made.
     #[error("cannot make the folder for {path}")]
     StoreFolder {
@@ -107,13 +136,19 @@ pub enum RetrieveError {
 impl Blamed for RetrieveError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Store { .. } | Self::StoreFolder { .. } => Blame::Capacity,
+            Self::Store { .. } | Self::Postgres { .. } | Self::StoreFolder { .. } => {
+                Blame::Capacity
+            }
             Self::StoreVersion { .. }
+            | Self::Pgvector { .. }
             | Self::Damaged { .. }
             | Self::NoSuchPath { .. }
             | Self::Read { .. }
             | Self::Malformed { .. } => Blame::Data,
-            Self::Space { .. } | Self::Filter { .. } => Blame::Caller,
+            Self::Space { .. }
+            | Self::Filter { .. }
+            | Self::StoreAddress { .. }
+            | Self::CollectionName { .. } => Blame::Caller,
             Self::Engine { source } => source.blame(),
             Self::ResultCount { .. } => Blame::Bug,
         }

@@ -8,6 +8,7 @@ use autoglm_spec::{
     Usage,
 };
 
+use crate::dense::dot;
 use crate::passage::{Document, DocumentState, Passage, PassageId, Place, Within};
 use crate::text::{TextLanguage, terms};
 
@@ -182,4 +183,20 @@ pub(crate) fn document(path: &str, passages: Vec<Passage>) -> Document {
         format: "text".to_owned(),
         passages,
     }
+}
+
+/// Vectors around some directions, as those of texts are.
+pub(crate) fn bundles(count: usize) -> Vec<Vec<f32>> {
+    let vector = |n: usize| -> Vec<f32> {
+        let (bundle, within) = ((n * 7919 % 40) as f32, n as f32);
+        let numbers: Vec<f32> = (0..96)
+            .map(|d| {
+                let d = d as f32;
+                (bundle * 1.7 + d * 2.3).sin() + 0.5 * (within * 0.37 * (1.0 + d * 0.01) + d).sin()
+            })
+            .collect();
+        let length = dot(&numbers, &numbers).sqrt();
+        numbers.into_iter().map(|x| x / length).collect()
+    };
+    (0..count).map(vector).collect()
 }

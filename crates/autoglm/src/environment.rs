@@ -41,6 +41,16 @@ pub fn api_key() -> Option<String> {
     variable("AUTOGLM_API_KEY")
 }
 
+/// The database in which collections of documents are kept: `AUTOGLM_STORE`.
+pub fn store() -> Option<String> {
+    variable("AUTOGLM_STORE")
+}
+
+/// The password of that database: `PGPASSWORD`, as every client of PostgreSQL takes it.
+pub fn store_password() -> Option<String> {
+    variable("PGPASSWORD")
+}
+
 /// The socket that a service manager has opened for this process, by systemd's protocol:
 /// `LISTEN_FDS`, and `LISTEN_PID` where it is set. To be asked before there are threads, for the
 /// variables are taken out of the environment.

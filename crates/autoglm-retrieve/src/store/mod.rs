@@ -1,4 +1,5 @@
-//! Where passages are kept with what finds them again: one trait, and SQLite in one file.
+//! Where passages are kept with what finds them again: one trait, SQLite in one file, and a database
+//! of PostgreSQL that several machines share.
 //!
 //! A store is one collection. Everything that is written in one call is there as a whole or not at
 //! all; readers of the same collection see what was there when they asked.
@@ -6,6 +7,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 mod filter;
+mod postgres;
 mod sqlite;
 
 use autoglm_spec::EmbeddingSpace;
@@ -16,6 +18,7 @@ use crate::RetrieveError;
 use crate::passage::{Document, DocumentState, Passage, PassageId};
 
 pub use filter::{Clause, Filter};
+pub use postgres::{PostgresAddress, PostgresLock, PostgresStore};
 pub use sqlite::SqliteStore;
 
 /// What a vector was made of: the first 16 bytes of the SHA-256 of the text.

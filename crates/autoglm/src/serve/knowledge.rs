@@ -9,7 +9,8 @@ use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_server::{KnowledgeDesk, ServerError};
 use autoglm_spec::EmbeddingSpace;
 
-use crate::commands::knowledge::{collection_path, knows_chinese};
+use crate::commands::knowledge::place::Place;
+use crate::commands::knowledge::{checked_name, knows_chinese};
 
 /// Connections to a collection that are kept while nobody uses them.
 const MOST_IDLE: usize = 8;
@@ -19,8 +20,15 @@ pub(crate) struct Collections(Vec<Served>);
 
 struct Served {
     name: String,
-    path: PathBuf,
-    idle: Mutex<Vec<SqliteStore>>,
+    source: Source,
+    idle: Mutex<Vec<Box<dyn Store>>>,
+}
+
+enum Source {
+    /// A file that was given by its path.
+    File(PathBuf),
+    /// The collection of the name in a place.
+    Place(Place),
 }
 
 impl Collections {
@@ -28,10 +36,10 @@ impl Collections {
     ///
     /// # Errors
     /// A collection that is not there or cannot be opened, two of the same name.
-    pub(crate) fn open(given: &[String], home: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(given: &[String], place: &Place) -> anyhow::Result<Self> {
         let mut served: Vec<Served> = Vec::new();
         for text in given {
-            let one = Served::find(text, home)
+            let one = Served::find(text, place)
                 .and_then(Served::checked)
                 .with_context(|| format!("cannot serve the collection {text}"))?;
             let is_there = served.iter().any(|other| other.name == one.name);
@@ -43,44 +51,52 @@ impl Collections {
 }
 
 impl Served {
-    /// A file, or a collection in the data folder.
-    fn find(text: &str, home: &Path) -> anyhow::Result<Self> {
+    /// A file, or a collection of a place.
+    fn find(text: &str, place: &Place) -> anyhow::Result<Self> {
         let file = Path::new(text);
-        let (name, path) = if file.is_file() {
+        let (name, source) = if file.is_file() {
             let name = file.file_stem().context("a file without a name")?;
-            (name.to_string_lossy().into_owned(), file.to_owned())
+            let name = name.to_string_lossy().into_owned();
+            (name, Source::File(file.to_owned()))
         } else {
-            (text.to_owned(), collection_path(home, text)?)
+            (checked_name(text)?, Source::Place(place.clone()))
         };
-        anyhow::ensure!(
-            path.is_file(),
-            "there is no collection {text}\nhint: `autoglm index PATH --collection {text}` makes it"
-        );
         Ok(Self {
             name,
-            path,
+            source,
             idle: Mutex::default(),
         })
     }
 
     /// The same, opened once.
     fn checked(self) -> anyhow::Result<Self> {
-        let store = SqliteStore::open(&self.path)?;
+        let store = self.open()?.with_context(|| {
+            let name = &self.name;
+            format!("there is no collection {name}\nhint: `autoglm index PATH --collection {name}` makes it")
+        })?;
         store.about()?;
         self.give_back(store);
         Ok(self)
     }
 
-    fn take(&self) -> Result<SqliteStore, RetrieveError> {
+    /// Opens the collection once more; none where it is not there.
+    fn open(&self) -> Result<Option<Box<dyn Store>>, RetrieveError> {
+        match &self.source {
+            Source::File(path) => Ok(Some(Box::new(SqliteStore::open(path)?))),
+            Source::Place(place) => place.find(&self.name),
+        }
+    }
+
+    fn take(&self) -> Result<Option<Box<dyn Store>>, RetrieveError> {
         let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        idle.map_or_else(|| SqliteStore::open(&self.path), Ok)
+        idle.map_or_else(|| self.open(), |store| Ok(Some(store)))
     }
 
-    fn give_back(&self, store: SqliteStore) {
+    fn give_back(&self, store: Box<dyn Store>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_IDLE {
             idle.push(store);
@@ -98,15 +114,17 @@ impl KnowledgeDesk for Collections {
         collection: &str,
         work: &mut dyn FnMut(&dyn Store) -> Result<(), ServerError>,
     ) -> Result<(), ServerError> {
-        let served = self.0.iter().find(|served| served.name == collection);
-        let served = served.ok_or_else(|| ServerError::NoSuchCollection {
+        let missing = || ServerError::NoSuchCollection {
             name: collection.to_owned(),
-        })?;
-        let store = served.take().map_err(|source| ServerError::Knowledge {
+        };
+        let served = self.0.iter().find(|served| served.name == collection);
+        let served = served.ok_or_else(missing)?;
+        let taken = served.take().map_err(|source| ServerError::Knowledge {
             collection: collection.to_owned(),
             source,
         })?;
-        let result = work(&store);
+        let store = taken.ok_or_else(missing)?;
+        let result = work(&*store);
         served.give_back(store);
         result
     }
@@ -119,15 +137,17 @@ impl KnowledgeDesk for Collections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::knowledge::path_of;
 
     #[test]
     fn a_collection_is_found_by_name_or_file_and_one_that_is_none_is_refused() {
         let home = tempfile::tempdir().unwrap();
-        let path = collection_path(home.path(), "guide").unwrap();
+        let path = path_of(home.path(), "guide", "sqlite");
+        let place = Place::Files(home.path().to_owned());
         drop(SqliteStore::open(&path).unwrap());
         let file = path.display().to_string();
         for given in ["guide", &file] {
-            let open = Collections::open(&[given.to_owned()], home.path()).unwrap();
+            let open = Collections::open(&[given.to_owned()], &place).unwrap();
             assert_eq!(open.collections(), ["guide"]);
             let mut documents = None;
             let mut work = |store: &dyn Store| {
@@ -140,7 +160,7 @@ mod tests {
         }
         let told = |given: &[&str]| {
             let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
-            let error = Collections::open(&given, home.path()).err().unwrap();
+            let error = Collections::open(&given, &place).err().unwrap();
             format!("{error:#}")
         };
         assert!(told(&["none"]).contains("there is no collection none"));

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::super::conformance::{Fixture, conformance};
 use super::*;
 use crate::dense::dot;
-use crate::scripted::{document, passage};
+use crate::scripted::{bundles, document, passage};
 
 /// A file in a folder of its own.
 struct InFile {
@@ -115,22 +115,6 @@ mod coded {
     use super::*;
 
     conformance!(Coded(InFile::new()));
-}
-
-/// Vectors around some directions, as those of texts are.
-fn bundles(count: usize) -> Vec<Vec<f32>> {
-    let vector = |n: usize| -> Vec<f32> {
-        let (bundle, within) = ((n * 7919 % 40) as f32, n as f32);
-        let numbers: Vec<f32> = (0..96)
-            .map(|d| {
-                let d = d as f32;
-                (bundle * 1.7 + d * 2.3).sin() + 0.5 * (within * 0.37 * (1.0 + d * 0.01) + d).sin()
-            })
-            .collect();
-        let length = dot(&numbers, &numbers).sqrt();
-        numbers.into_iter().map(|x| x / length).collect()
-    };
-    (0..count).map(vector).collect()
 }
 
 /// Passages by number.

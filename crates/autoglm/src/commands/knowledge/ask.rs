@@ -101,7 +101,7 @@ pub fn run(args: &AskArgs, home: &Path) -> anyhow::Result<()> {
 
 /// Everything that answers.
 pub(super) struct Bench {
-    pub(super) store: SqliteStore,
+    pub(super) store: Box<dyn Store>,
     pub(super) embedder: Option<LocalEngine>,
     pub(super) engine: OpenEngine,
     pub(super) search: SearchSettings,
@@ -112,12 +112,12 @@ pub(super) struct Bench {
 impl Bench {
     fn open(args: &AskArgs, home: &Path) -> anyhow::Result<Self> {
         let threads = args.engine.local.threads;
-        let (store, embedder) = if args.eval.is_some() {
+        let (store, embedder): (Box<dyn Store>, _) = if args.eval.is_some() {
             let embedder = args.embedder.open(threads, home)?;
-            (SqliteStore::in_memory()?, embedder)
+            (Box::new(SqliteStore::in_memory()?), embedder)
         } else {
             let store = args.collection.open_filled(home)?;
-            let embedder = args.embedder.open_for(&store, threads, home)?;
+            let embedder = args.embedder.open_for(&*store, threads, home)?;
             (store, embedder)
         };
         let space = embedder.as_ref().map(autoglm_spec::Embed::space);
@@ -144,7 +144,7 @@ impl Bench {
     /// The passages for a question.
     pub(super) fn find(&self, question: &str) -> anyhow::Result<Vec<Ranked>> {
         let searcher = Searcher {
-            store: &self.store,
+            store: &*self.store,
             embed: as_embed(self.embedder.as_ref()),
         };
         Ok(searcher.search(question, &self.search, &self.cancel)?)
@@ -162,7 +162,7 @@ impl Bench {
             counted.unwrap_or(text.len().div_ceil(TOKEN_BYTES))
         };
         let asker = Asker {
-            store: &self.store as &dyn Store,
+            store: &*self.store,
             generate: &self.engine as &dyn Generate,
             score: Some(&self.engine as &dyn Score),
             tokens: &tokens,

@@ -11,7 +11,7 @@ use autoglm_engine::LocalEngine;
 use autoglm_retrieve::chunk::{ChunkSettings, CountTokens};
 use autoglm_retrieve::index::{Indexer, Outcome};
 use autoglm_retrieve::read::Limits;
-use autoglm_retrieve::store::{SqliteStore, Store};
+use autoglm_retrieve::store::Store;
 use autoglm_spec::{Cancel, Embed};
 use autoglm_token::Specials;
 use clap::Args;
@@ -106,7 +106,12 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
     );
     let cancel = cancel_on_interrupt();
     loop {
-        let outcome = update(args, &mut store, engine.as_ref(), (&sources, &cancel, home))?;
+        let outcome = update(
+            args,
+            &mut *store,
+            engine.as_ref(),
+            (&sources, &cancel, home),
+        )?;
         if !args.watch || outcome.cancelled {
             return Ok(if outcome.cancelled {
                 exit::interrupted()
@@ -137,7 +142,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 /// Brings the collection up to date once.
 fn update(
     args: &IndexArgs,
-    store: &mut SqliteStore,
+    store: &mut dyn Store,
     engine: Option<&LocalEngine>,
     (sources, cancel, home): (&Sources, &Cancel, &Path),
 ) -> anyhow::Result<Outcome> {

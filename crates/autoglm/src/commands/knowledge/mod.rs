@@ -4,26 +4,26 @@ pub mod ask;
 mod git;
 pub mod index;
 pub(crate) mod passages;
+pub(crate) mod place;
 mod progress;
 mod quality;
 mod ranking;
 pub mod search;
 mod show;
 
-use std::fs::{File, TryLockError};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use autoglm_engine::LocalEngine;
 use autoglm_kernel::Isa;
 use autoglm_model::QuantizedType;
-use autoglm_retrieve::store::{SqliteStore, Store};
+use autoglm_retrieve::store::Store;
 use autoglm_spec::{Embed, EmbeddingSpace};
 use clap::Args;
 
 use crate::engine::LocalArgs;
 use crate::models::{Need, default_for};
+use place::{Lock, StoreArgs};
 
 /// Which collection.
 #[derive(Debug, Clone, Args)]
@@ -31,6 +31,8 @@ pub struct CollectionArgs {
     /// The collection of documents.
     #[arg(long, short = 'c', value_name = "NAME", default_value = "default", value_parser = name)]
     collection: String,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 impl CollectionArgs {
@@ -41,34 +43,27 @@ impl CollectionArgs {
     fn named(text: &str) -> anyhow::Result<Self> {
         Ok(Self {
             collection: checked_name(text)?,
+            store: StoreArgs::default(),
         })
-    }
-
-    fn path(&self, home: &Path, extension: &str) -> PathBuf {
-        path_of(home, &self.collection, extension)
     }
 
     /// Opens the collection, which is made where there is none.
     ///
     /// # Errors
-    /// A file that cannot be used.
-    fn open(&self, home: &Path) -> anyhow::Result<SqliteStore> {
-        Ok(SqliteStore::open(&self.path(home, "sqlite"))?)
+    /// A file or database that cannot be used.
+    fn open(&self, home: &Path) -> anyhow::Result<Box<dyn Store>> {
+        Ok(self.store.place(home)?.open(&self.collection)?)
     }
 
     /// Opens a collection that must hold something.
     ///
     /// # Errors
     /// A collection that is not there or is empty.
-    fn open_filled(&self, home: &Path) -> anyhow::Result<SqliteStore> {
-        let path = self.path(home, "sqlite");
+    fn open_filled(&self, home: &Path) -> anyhow::Result<Box<dyn Store>> {
         let hint = "hint: `autoglm index PATH` fills it";
-        anyhow::ensure!(
-            path.exists(),
-            "there is no collection {}\n{hint}",
-            self.collection
-        );
-        let store = self.open(home)?;
+        let Some(store) = self.store.place(home)?.find(&self.collection)? else {
+            anyhow::bail!("there is no collection {}\n{hint}", self.collection);
+        };
         let about = store.about()?;
         anyhow::ensure!(
             about.documents > 0,
@@ -78,38 +73,26 @@ impl CollectionArgs {
         Ok(store)
     }
 
-    /// Keeps other processes from writing the collection as long as the value lives.
+    /// Keeps other processes from indexing into the collection as long as the value lives.
     ///
     /// # Errors
-    /// Another process that is writing it.
-    fn lock(&self, home: &Path) -> anyhow::Result<File> {
-        let path = self.path(home, "lock");
-        let file =
-            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                anyhow::bail!("another process is indexing into {}", self.collection)
-            }
-            // Not every file system has locks; that is no reason to refuse it.
-            _ => Ok(file),
-        }
+    /// Another process that is doing so.
+    fn lock(&self, home: &Path) -> anyhow::Result<Lock> {
+        self.store.place(home)?.lock(&self.collection)
     }
 }
 
-/// The file of a collection.
+/// A text that names a collection.
 ///
 /// # Errors
-/// A name that is none.
-pub(crate) fn collection_path(home: &Path, collection: &str) -> anyhow::Result<PathBuf> {
-    Ok(path_of(home, &checked_name(collection)?, "sqlite"))
-}
-
-fn checked_name(text: &str) -> anyhow::Result<String> {
+/// A text that is no name.
+pub(crate) fn checked_name(text: &str) -> anyhow::Result<String> {
     let checked = name(text);
     checked.map_err(|wanted| anyhow::anyhow!("{text:?} is no name of a collection: {wanted}"))
 }
 
-fn path_of(home: &Path, collection: &str, extension: &str) -> PathBuf {
+/// A file of a collection in the data folder.
+pub(crate) fn path_of(home: &Path, collection: &str, extension: &str) -> PathBuf {
     home.join("knowledge")
         .join(format!("{collection}.{extension}"))
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use autoglm_engine::LocalEngine;
 use autoglm_retrieve::RetrieveError;
 use autoglm_retrieve::search::{Ranked, SearchSettings, Searcher};
-use autoglm_retrieve::store::{SqliteStore, Store};
+use autoglm_retrieve::store::Store;
 use autoglm_spec::{Cancel, EmbeddingSpace, Field, Knowledge, Record, TaskSpec};
 use autoglm_task::records::{NumberedRecord, RecordError};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub(crate) struct Passages {
 
 struct Collection {
     name: String,
-    store: Mutex<SqliteStore>,
+    store: Mutex<Box<dyn Store>>,
     space: Option<EmbeddingSpace>,
 }
 
@@ -120,7 +120,7 @@ impl Passages {
             .unwrap_or_else(PoisonError::into_inner);
         let embed = as_embed(self.embedder.as_ref());
         let searcher = Searcher {
-            store: &*store,
+            store: &**store,
             // Vectors of another model say nothing: such a collection is searched by words.
             embed: embed.filter(|embed| collection.space.as_ref() == Some(embed.space())),
         };
@@ -206,13 +206,14 @@ mod tests {
     use autoglm_retrieve::chunk::ChunkSettings;
     use autoglm_retrieve::index::Indexer;
     use autoglm_retrieve::read::{Format, Limits};
+    use autoglm_retrieve::store::SqliteStore;
     use autoglm_task::parse::parse;
 
-    use super::super::collection_path;
+    use super::super::path_of;
     use super::*;
 
     fn index(home: &Path, collection: &str, text: &str) {
-        let path = collection_path(home, collection).unwrap();
+        let path = path_of(home, collection, "sqlite");
         let mut store = SqliteStore::open(&path).unwrap();
         let tokens = |text: &str| text.chars().count();
         let cancel = Cancel::default();

@@ -95,7 +95,7 @@ fn fill(bench: &mut Bench, reading: &Reading) -> anyhow::Result<()> {
     let embed = as_embed(bench.embedder.as_ref());
     let tokens = |text: &str| text.len();
     let mut indexer = Indexer {
-        store: &mut bench.store,
+        store: &mut *bench.store,
         embed,
         vectors_know_chinese: knows_chinese(embed.map(Embed::space)),
         tokens: &tokens,

@@ -69,7 +69,7 @@ pub fn run(args: &SearchArgs, home: &Path) -> anyhow::Result<()> {
     let store = args.collection.open_filled(home)?;
     let embedder = args
         .embedder
-        .open_for(&store, args.engine.local.threads, home)?;
+        .open_for(&*store, args.engine.local.threads, home)?;
     let space = store.space()?;
     let settings = args.ranking.settings(args.top, space.as_ref())?;
     let rerank = args.ranking.rerank();
@@ -81,7 +81,7 @@ pub fn run(args: &SearchArgs, home: &Path) -> anyhow::Result<()> {
     let cancel = cancel_on_interrupt();
     let search = Search {
         searcher: Searcher {
-            store: &store,
+            store: &*store,
             embed: as_embed(embedder.as_ref()),
         },
         settings,

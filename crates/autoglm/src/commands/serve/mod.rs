@@ -20,6 +20,7 @@ use autoglm_spec::Cancel;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use crate::commands::knowledge::place::StoreArgs;
 use crate::engine::{CacheTypeName, LocalArgs, quantized_type, size};
 use crate::environment;
 use crate::interrupt::cancel_on_interrupt;
@@ -48,6 +49,8 @@ pub struct ServeArgs {
     /// A collection of documents that is served: its name, or its file. May be given several times.
     #[arg(long, value_name = "NAME|FILE")]
     knowledge: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Where to listen, unless a service manager hands a socket over (`LISTEN_FDS`).
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -118,7 +121,7 @@ pub fn run(args: &ServeArgs, home: &Path) -> anyhow::Result<()> {
     let cancel = cancel_on_interrupt();
     // What is wrong with these is told before models are loaded.
     let access = args.access.open(door.address)?;
-    let collections = Collections::open(&args.knowledge, home)?;
+    let collections = Collections::open(&args.knowledge, &args.store.place(home)?)?;
     let plan = args.plan(home);
     let prefixes = plan.prefixes.clone();
     let versions = args.versions(&plan)?;
