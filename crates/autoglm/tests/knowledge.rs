@@ -453,6 +453,10 @@ fn what_could_be_an_option_or_is_no_repository_is_refused() {
         (&["repo/docs", "--revision", "first"], "no Git repository"),
         (&["ext::sh -c touch@x:y"], "cannot find"),
         (&["http://127.0.0.1:1/x.git"], "https and ssh alone"),
+        (
+            &["https://ann:hidden@127.0.0.1:1/x.git"],
+            "must not hold a password",
+        ),
         (&["file:///nowhere/x.git"], "cannot fetch HEAD"),
         (&["file:///nowhere/x.git", "--watch"], "--watch"),
     ] {

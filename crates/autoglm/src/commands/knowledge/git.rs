@@ -98,6 +98,15 @@ impl Repository {
             ensure!(!is_bad, "{text:?} is no name of a repository or revision");
         }
         ensure!(!self.revision.is_empty(), "no revision stands behind @");
+        // Paths of documents begin with the address, and are shown.
+        let user = address
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
+        ensure!(
+            user.is_none_or(|(user, _)| !user.contains(':')),
+            "an address of a repository must not hold a password\n\
+             hint: Git asks a credential helper for it (git help credentials)"
+        );
         Ok(())
     }
 

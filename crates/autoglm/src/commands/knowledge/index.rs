@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::git::Repository;
 use super::progress::Shown;
-use super::{CollectionArgs, EmbedderArgs, as_embed, knows_chinese};
+use super::{CollectionArgs, EmbedderArgs, as_embed, knows_chinese, path_of};
 use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::streams::now;
@@ -172,7 +172,7 @@ fn update(
     let folders: Vec<&Path> = sources.folders.iter().map(PathBuf::as_path).collect();
     let mut outcome = indexer.run(&folders, &mut |event| shown.take(event))?;
     for repository in &sources.repositories {
-        let copies = args.collection.path(home, "git");
+        let copies = path_of(home, &args.collection.collection, "git");
         let (kept, mut read) = repository.open(&copies)?.split();
         outcome += indexer.run_kept(&kept, &mut read, &mut |event| shown.take(event))?;
     }

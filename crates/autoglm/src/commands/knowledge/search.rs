@@ -16,7 +16,7 @@ use serde_json::json;
 use super::progress::say;
 use super::ranking::RankingArgs;
 use super::{CollectionArgs, EmbedderArgs, as_embed, show};
-use crate::engine::{EngineArgs, OpenEngine};
+use crate::engine::{EngineArgs, OpenEngine, available_threads};
 use crate::interrupt::cancel_on_interrupt;
 use crate::models::Need;
 use crate::streams::now;
@@ -90,7 +90,7 @@ pub fn run(args: &SearchArgs, home: &Path) -> anyhow::Result<()> {
         cancel: &cancel,
     };
     match &args.eval {
-        Some(folder) => evaluate(args, &search, folder),
+        Some(folder) => evaluate(args, &search, (folder, home)),
         None => show(args, &search),
     }
 }
@@ -157,7 +157,11 @@ fn show(args: &SearchArgs, search: &Search<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn evaluate(args: &SearchArgs, search: &Search<'_>, folder: &Path) -> anyhow::Result<()> {
+fn evaluate(
+    args: &SearchArgs,
+    search: &Search<'_>,
+    (folder, home): (&Path, &Path),
+) -> anyhow::Result<()> {
     let mut benchmark = Benchmark::read(folder)?;
     benchmark.queries.truncate(args.limit.unwrap_or(usize::MAX));
     let settings = SearchSettings {
@@ -170,10 +174,13 @@ fn evaluate(args: &SearchArgs, search: &Search<'_>, folder: &Path) -> anyhow::Re
         .iter()
         .map(|query| query.text.as_str())
         .collect();
+    let threads = args.engine.local.threads.unwrap_or_else(available_threads);
+    let others = (1..threads.get()).map(|_| args.collection.open_filled(home));
+    let mut others: Vec<Box<dyn Store>> = others.collect::<anyhow::Result<_>>()?;
     let started = now();
     let found = search
         .searcher
-        .search_all(&queries, &settings, search.cancel)?;
+        .search_all_on(&mut others, &queries, &settings, search.cancel)?;
     let mut rankings = Vec::new();
     for (query, found) in benchmark.queries.iter().zip(found) {
         let found = search.rank_anew(&query.text, found)?;
