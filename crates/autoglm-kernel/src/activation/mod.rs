@@ -10,7 +10,6 @@ mod wide;
 
 use std::ops::Range;
 
-use crate::format::BlockFormat;
 use crate::lanes::Line;
 use crate::pack::PackedMatrix;
 use crate::pack::coding::{BLOCK, Coding};
@@ -32,7 +31,8 @@ pub(crate) const TILE: usize = 8;
 /// Every block of 32 numbers is quantised to 8 bits: `scale = max|x| / 127`, `q = x·(127 /
 /// max|x|)` rounded to the nearest integer, to the even one of two. A block whose largest
 /// magnitude is below 2⁻¹¹⁹ becomes zero. A block with an infinity or NaN gets the scale NaN. For
-/// weights in bfloat16 numbers are rounded to that, to the nearest, to the even one of two.
+/// weights that ask for it ([`PackedMatrix::rounding_activations`]) numbers are rounded to bfloat16,
+/// to the nearest, to the even one of two.
 #[derive(Default)]
 pub struct Activations {
     rows: usize,
@@ -41,7 +41,8 @@ pub struct Activations {
     records: Vec<u32>,
     /// The same for products of whole tiles, where the machine has them and there are many rows.
     wide: WideTiles,
-    /// The same tiles in single precision: for every column, the rows of the tile.
+    /// The same tiles in single precision: for every column, the rows of the tile. Columns are filled
+    /// up with zeros to whole blocks.
     floats: Vec<f32>,
     brains: Brains,
     forms: Forms,
@@ -65,11 +66,12 @@ impl Forms {
     /// Those that these weights need.
     fn of(weights: &[&PackedMatrix]) -> Self {
         let quantised = |w: &PackedMatrix| Coding::of(w.format()).is_some();
-        let brain = |w: &PackedMatrix| w.format() == BlockFormat::Bf16;
         Self {
             integers: weights.iter().any(|w| quantised(w)),
-            floats: weights.iter().any(|w| !quantised(w) && !brain(w)),
-            brains: weights.iter().any(|w| brain(w)),
+            floats: weights
+                .iter()
+                .any(|w| !quantised(w) && !w.rounds_activations()),
+            brains: weights.iter().any(|w| w.rounds_activations()),
         }
     }
 }
@@ -83,7 +85,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) records: &'a [u32],
 }
 
-/// The rows of a tile in single precision: for every column, `width` numbers.
+/// The rows of a tile in single precision: for every column, `width` numbers; columns are filled up
+/// with zeros to whole blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct FloatTile<'a> {
     pub(crate) width: usize,
@@ -139,7 +142,7 @@ impl Activations {
         rows_of: impl Fn(Range<usize>) -> &'x [f32] + Sync,
     ) {
         (self.rows, self.cols, self.forms) = (rows, cols, forms);
-        let row_words = cols.div_ceil(BLOCK) * RECORD;
+        let (row_words, row_len) = (cols.div_ceil(BLOCK) * RECORD, padded(cols));
         let kernels = crate::matmul::Kernels::best();
         let wide = kernels.multiplies_wide(rows.div_ceil(TILE));
         if forms.integers {
@@ -149,7 +152,7 @@ impl Activations {
             self.wide.resize(rows, cols.div_ceil(BLOCK));
         }
         if forms.floats {
-            self.floats.resize(rows * cols, 0.0);
+            self.floats.resize(rows * row_len, 0.0);
         }
         if forms.brains {
             self.brains.resize(rows, cols.div_ceil(BLOCK), wide);
@@ -172,7 +175,7 @@ impl Activations {
             }
             if forms.floats {
                 // SAFETY: the columns of a tile's rows belong to its task alone.
-                let columns = unsafe { floats.range(first * cols..end * cols) };
+                let columns = unsafe { floats.range(first * row_len..end * row_len) };
                 interleave(x, cols, columns);
             }
             if forms.brains {
@@ -236,8 +239,7 @@ impl Activations {
             .tile(start + first..start + blocks.min(first + CHUNK))
     }
 
-    /// Tile `tile` rounded to bfloat16; columns are filled up with zeros to whole blocks. It is in
-    /// `scratch` where it is not there in this layout.
+    /// Tile `tile` rounded to bfloat16. It is in `scratch` where it is not there in this layout.
     #[inline]
     pub(crate) fn brain_tile<'a>(
         &'a self,
@@ -267,17 +269,24 @@ impl Activations {
     pub(crate) fn float_tile(&self, tile: usize) -> FloatTile<'_> {
         assert!(self.forms.floats, "activations were not loaded as floats");
         let width = self.width(tile);
-        let start = tile * TILE * self.cols;
+        let row_len = padded(self.cols);
+        let start = tile * TILE * row_len;
         FloatTile {
             width,
-            columns: &self.floats[start..start + width * self.cols],
+            columns: &self.floats[start..start + width * row_len],
         }
     }
 }
 
-/// Turns rows of `cols` numbers into columns.
+/// Columns in whole blocks.
+fn padded(cols: usize) -> usize {
+    cols.next_multiple_of(BLOCK)
+}
+
+/// Turns rows of `cols` numbers into columns, and those that are not there into zeros.
 fn interleave(rows: &[f32], cols: usize, out: &mut [f32]) {
     let width = rows.len() / cols;
+    out[width * cols..].fill(0.0);
     for (n, row) in rows.chunks_exact(cols).enumerate() {
         for (out, x) in out.chunks_exact_mut(width).zip(row) {
             out[n] = *x;

@@ -1,4 +1,5 @@
-//! Products of bfloat16 weights with more tokens than are streamed, on machines with tiles for them.
+//! Products of bfloat16 weights; those that round activations are multiplied with more tokens than are
+//! streamed in tiles, on machines that have them.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -40,13 +41,16 @@ thread_local! {
 /// The products of one group with one tile.
 pub(super) fn multiply_tile(
     kernels: &Kernels,
-    (w, group): (&[Line], usize),
+    (w, group, rounds): (&[Line], usize, bool),
     (x, tile): (&Activations, usize),
     sums: &mut [Floats],
 ) {
     let lines = pairs(x.cols());
+    let w = &w[group * lines..(group + 1) * lines];
+    if !rounds {
+        return (kernels.multiply_brains)(w, x.float_tile(tile), sums);
+    }
     SCRATCH.with_borrow_mut(|scratch| {
-        let w = &w[group * lines..(group + 1) * lines];
         (kernels.multiply_brains)(w, x.brain_tile(tile, scratch), sums);
     });
 }

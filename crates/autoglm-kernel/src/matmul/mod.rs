@@ -6,10 +6,10 @@
 //! scale `d` and minimum `m` of the weights, the scale `s` of the activations, and the exact
 //! integer product `dot` (two of them, in order, for Q6_K, which has a scale for every 16
 //! columns). For F32 and F16 weights it is `y ← fma(w, x, y)` over the columns in order. For BF16
-//! weights `x` is rounded to bfloat16, and a block of columns is two chains from zero,
-//! `e ← fma(w, x, e)` over its even columns and `o` over its odd ones, and `y ← y + (e + o)`: what
-//! processors with tiles of bfloat16 do in one instruction (Intel SDM, `TDPBF16PS`; they take
-//! magnitudes below 2⁻¹²⁶ for zero). A kernel
+//! weights a block of columns is two chains from zero, `e ← fma(w, x, e)` over its even columns and
+//! `o` over its odd ones, and `y ← y + (e + o)`. Where such weights ask for it, `x` is rounded to
+//! bfloat16; then that is what processors with tiles of bfloat16 do in one instruction (Intel SDM,
+//! `TDPBF16PS`; they take magnitudes below 2⁻¹²⁶ for zero). A kernel
 //! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
 //! bits for every instruction set, number of threads, and number of rows of `x`.
 
@@ -82,12 +82,11 @@ pub(crate) struct Kernels {
     stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
     /// The sums of a tile over all columns of a group of float weights.
     multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
-    /// Goes on with the sums of a tile, rounded to bfloat16, over all columns of a group of such
-    /// weights.
+    /// The same for bfloat16 weights.
     multiply_brains: fn(&[Line], FloatTile<'_>, &mut [Floats]),
     /// Products of more tokens than are streamed, where the machine has instructions for them.
     wide: Option<Wide>,
-    /// The same for bfloat16 weights.
+    /// The same for bfloat16 weights and activations.
     wide_brains: Option<WideBrains>,
 }
 
@@ -151,7 +150,7 @@ impl Kernels {
 /// # Accuracy
 /// For quantised weights, that of `x` in 8 bits: every product of a block is off by at most
 /// `max|x| / 254` times the weight's magnitude, plus the rounding of the single-precision sums. For
-/// weights in bfloat16, that of `x` in bfloat16: `|x| / 256` times the weight's magnitude.
+/// weights that round activations, that of `x` in bfloat16: `|x| / 256` times the weight's magnitude.
 ///
 /// # Panics
 /// If the shapes do not fit together, or `x` was loaded for weights of other formats only.
@@ -245,7 +244,8 @@ impl Part<'_> {
                 });
             }
             Body::Brain(lines)
-                if x.tiles() > STREAMED_TILES
+                if w.rounds_activations()
+                    && x.tiles() > STREAMED_TILES
                     && let Some(wide) = kernels.wide_brains =>
             {
                 brain::multiply_share(wide, lines, x, y, groups);
@@ -367,7 +367,8 @@ fn sum_group(
         Body::Single(all) => FloatColumns::Single(&all[columns]),
         Body::Half(all) => FloatColumns::Half(&all[columns]),
         Body::Brain(all) => {
-            brain::multiply_tile(kernels, (all, group), (x, tile), sums);
+            let rounds = w.rounds_activations();
+            brain::multiply_tile(kernels, (all, group, rounds), (x, tile), sums);
             return;
         }
     };

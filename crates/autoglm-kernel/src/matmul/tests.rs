@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
@@ -44,6 +45,28 @@ impl Case {
         }
     }
 
+    /// The case, and where its weights can round activations the case in which they do.
+    fn all(self) -> Vec<Self> {
+        if self.packed.format() != BlockFormat::Bf16 {
+            return vec![self];
+        }
+        let bytes: Vec<u8> = self
+            .w
+            .iter()
+            .flat_map(|w| half::bf16::from_f32(*w).to_le_bytes())
+            .collect();
+        let shape = (self.packed.rows(), self.packed.cols());
+        let mut rounding = Self::of(BlockFormat::Bf16, shape, &bytes, self.x.clone());
+        rounding.packed = rounding.packed.rounding_activations();
+        vec![self, rounding]
+    }
+
+    /// All of these with every instruction set.
+    fn on_all(self) -> impl Iterator<Item = (Rc<Self>, Isa)> {
+        let all = self.all().into_iter().map(Rc::new);
+        all.flat_map(|case| available().map(move |isa| (case.clone(), isa)))
+    }
+
     fn product(&self, isa: Isa, pool: &Pool) -> Vec<f32> {
         self.product_of(isa, pool, &self.x)
     }
@@ -77,11 +100,11 @@ impl Case {
                 magnitude += (w.abs() + 2.0 * m.abs()) * largest;
             }
         }
-        match self.packed.format() {
-            // Rounded to bfloat16, every number is off by 1/256 of itself.
-            BlockFormat::Bf16 => step *= 254.0 / 256.0,
-            BlockFormat::F32 | BlockFormat::F16 => step = 0.0,
-            _ => {}
+        if self.packed.rounds_activations() {
+            // Every number is off by 1/256 of itself.
+            step *= 254.0 / 256.0;
+        } else if self.packed.format().block_len() == 1 {
+            step = 0.0;
         }
         // The quotient max|x| / 127 and its inverse are rounded too: less than 0.1 % of a step.
         let rounding = cols as f64 * f64::from(f32::EPSILON) * magnitude;
@@ -124,7 +147,13 @@ fn assert_same_bits(given: &[f32], wanted: &[f32], what: &str) {
 }
 
 /// Every instruction set gives the bits of the scalar one, and those are near the exact product.
-fn check(case: &Case) {
+fn check(case: Case) {
+    for case in case.all() {
+        check_one(&case);
+    }
+}
+
+fn check_one(case: &Case) {
     let scalar = case.product(Isa::Scalar, &case.pool);
     for token in 0..case.tokens {
         for row in 0..case.packed.rows() {
@@ -148,7 +177,7 @@ fn every_number_of_tokens_is_multiplied_rightly() {
     for format in BlockFormat::ALL {
         let cols = 64_usize.next_multiple_of(format.block_len());
         for tokens in 0..=40 {
-            check(&Case::new(format, (19, cols), tokens, tokens as u64));
+            check(Case::new(format, (19, cols), tokens, tokens as u64));
         }
     }
 }
@@ -157,7 +186,7 @@ fn every_number_of_tokens_is_multiplied_rightly() {
 fn every_number_of_rows_is_multiplied_rightly() {
     for format in BlockFormat::ALL {
         for rows in [1, 2, 15, 16, 17, 31, 32, 33, 70] {
-            check(&Case::new(format, (rows, 256), 3, rows as u64));
+            check(Case::new(format, (rows, 256), 3, rows as u64));
         }
     }
 }
@@ -168,7 +197,7 @@ fn every_number_of_columns_is_multiplied_rightly() {
         for blocks in [1, 2, 3, 4, 5, 7, 15, 16, 17, 33] {
             let cols = blocks * format.block_len();
             for tokens in [1, 9] {
-                check(&Case::new(format, (16, cols), tokens, blocks as u64));
+                check(Case::new(format, (16, cols), tokens, blocks as u64));
             }
         }
     }
@@ -185,7 +214,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let cols = (blocks * 32).next_multiple_of(format.block_len());
-        check(&Case::new(format, (rows, cols), tokens, seed));
+        check(Case::new(format, (rows, cols), tokens, seed));
     }
 }
 
@@ -204,7 +233,7 @@ fn the_largest_integers_do_not_saturate() {
                 }
             }
             for x in [1.0, -1.0] {
-                check(&Case::of(format, (16, cols), &bytes, vec![x; 9 * cols]));
+                check(Case::of(format, (16, cols), &bytes, vec![x; 9 * cols]));
             }
         }
     }
@@ -241,15 +270,14 @@ fn inputs_of_every_magnitude_are_multiplied_rightly() {
                 *x *= magnitude;
             }
         }
-        check(&Case::of(format, (rows, cols), &bytes, x));
+        check(Case::of(format, (rows, cols), &bytes, x));
     }
 }
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
     for format in BlockFormat::ALL {
-        let case = Case::new(format, (50, 768), 21, 8);
-        for isa in available() {
+        for (case, isa) in Case::new(format, (50, 768), 21, 8).on_all() {
             let all = case.product(isa, &pool(1));
             for threads in [2, 3, 7] {
                 let what = format!("{threads} threads");
@@ -268,9 +296,8 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
 fn chosen_rows_have_the_bits_of_the_whole_product() {
     for format in BlockFormat::ALL {
         for tokens in [0, 1, 5, 8, 11] {
-            let case = Case::new(format, (70, 512), tokens, 9);
             let ids = [3_u32, 69, 4, 5, 5, 0, 33, 64, 16];
-            for isa in available() {
+            for (case, isa) in Case::new(format, (70, 512), tokens, 9).on_all() {
                 let all = case.product(isa, &case.pool);
                 let mut x = Activations::new();
                 x.load(&case.pool, &case.x, 512);
@@ -291,7 +318,12 @@ fn chosen_rows_have_the_bits_of_the_whole_product() {
 fn several_products_in_one_run_have_the_bits_of_each_alone() {
     for format in BlockFormat::ALL {
         for tokens in [1, 5, 16, 17, 40] {
-            let cases = [70, 16, 33].map(|rows| Case::new(format, (rows, 256), tokens, 14));
+            let mut cases = [70, 16, 33].map(|rows| Case::new(format, (rows, 256), tokens, 14));
+            // Of weights that can, the last ones round activations, the others do not.
+            cases[2] = Case::new(format, (33, 256), tokens, 14)
+                .all()
+                .pop()
+                .unwrap();
             let (pool, x) = (pool(3), &cases[0].x);
             let bias = Random::new(15).numbers(70);
             for isa in available() {
@@ -334,13 +366,14 @@ fn no_chosen_rows_give_no_output() {
 #[test]
 fn inputs_loaded_for_the_weights_at_hand_are_enough() {
     for format in BlockFormat::ALL {
-        let case = Case::new(format, (20, 256), 9, 11);
-        let mut x = Activations::new();
-        x.load_for(&case.pool, &case.x, 256, &[&case.packed]);
-        let mut y = vec![f32::NAN; 9 * 20];
-        crate::matmul(&case.pool, &case.packed, &x, &mut y);
-        let wanted = case.product(Isa::best(), &case.pool);
-        assert_same_bits(&y, &wanted, format.name());
+        for case in Case::new(format, (20, 256), 9, 11).all() {
+            let mut x = Activations::new();
+            x.load_for(&case.pool, &case.x, 256, &[&case.packed]);
+            let mut y = vec![f32::NAN; 9 * 20];
+            crate::matmul(&case.pool, &case.packed, &x, &mut y);
+            let wanted = case.product(Isa::best(), &case.pool);
+            assert_same_bits(&y, &wanted, format.name());
+        }
     }
 }
 

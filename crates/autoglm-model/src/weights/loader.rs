@@ -279,7 +279,10 @@ impl Loader<'_> {
         let quantized = self.quantized(name, format, shape, bytes)?;
         let packed = if let Some((format, quantized)) = quantized {
             self.source.release(bytes);
+            // Whoever asks for bfloat16 asks for speed: a file's own weights of that type are
+            // multiplied with activations in single precision.
             PackedMatrix::pack(self.pool, format, rows, cols, &quantized)
+                .map(PackedMatrix::rounding_activations)
         } else {
             let mut release = |part: &[u8]| self.source.release(part);
             PackedMatrix::pack_in_stripes(self.pool, format, shape, bytes, &mut release)

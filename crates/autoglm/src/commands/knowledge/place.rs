@@ -172,7 +172,10 @@ mod tests {
             Place::Files(_) => "files".to_owned(),
             Place::Database(address) => address.to_string(),
         };
-        let (one, other) = ("postgres://ann@one/docs", "postgres://ann@other/docs");
+        let (one, other) = (
+            "postgres://ann@one:5432/docs",
+            "postgres://ann@other:5432/docs",
+        );
         assert_eq!(shown(None, None), "files");
         assert_eq!(shown(None, Some(other)), other);
         assert_eq!(shown(Some(one), Some(other)), one);
