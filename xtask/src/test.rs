@@ -176,7 +176,7 @@ mod tests {
             tests.unwrap().variables
         };
         let postgres = ("AUTOGLM_TESTS_NEED_POSTGRES", OsString::from("1"));
-        assert_eq!(told(None), [postgres.clone()]);
+        assert_eq!(told(None), std::slice::from_ref(&postgres));
         let named = ("AUTOGLM_ROTEL", OsString::from("/there/rotel-agent"));
         assert_eq!(told(Some("/there/rotel-agent")), [named, postgres]);
     }

@@ -140,7 +140,7 @@ fn operation(n: u64) -> (String, Option<Written>) {
             .collect::<Vec<_>>()
             .join(" "),
     };
-    let is_removal = drawn / DOCUMENTS % 3 == 0;
+    let is_removal = (drawn / DOCUMENTS).is_multiple_of(3);
     let passages = drawn / DOCUMENTS / 3 % 4;
     let texts = (0..=passages).map(text).collect();
     (path, (!is_removal).then_some((n, texts)))
@@ -207,7 +207,7 @@ fn apply(store: &mut dyn Store, n: u64) {
             store.remove_document(&path).unwrap();
         }
     }
-    if n % TIDY_EVERY == 0 {
+    if n.is_multiple_of(TIDY_EVERY) {
         store.tidy().unwrap();
     }
 }

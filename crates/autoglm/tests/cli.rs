@@ -312,8 +312,11 @@ fn a_measured_speed_comes_with_its_spread_and_its_share_of_the_limit() {
     assert!(limits[1] < limits[0], "a context costs reads: {limits:?}");
     for row in &rows[1..3] {
         assert_eq!(row["limit"]["bound"], "memory");
+        // A model as small as this one lies in a cache, which may be read faster than memory.
         let share = row["limit"]["share"].as_f64().unwrap();
-        assert!(share > 0.0 && share < 1.0, "{row}");
+        let median = row["median"].as_f64().unwrap();
+        let limit = row["limit"]["tokens_per_second"].as_f64().unwrap();
+        assert!((share * limit / median - 1.0).abs() < 1e-9, "{row}");
     }
     assert!(rows[0]["limit"].is_null() && rows[3]["limit"].is_null());
 }

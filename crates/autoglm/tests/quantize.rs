@@ -60,7 +60,13 @@ fn a_quantised_model_predicts_nearly_as_the_original_does() {
         );
         last = found;
         let on_load = comparison(&desk, "f16.gguf", "f16.gguf", &["--quantize", kind]);
-        assert_eq!(on_load["perplexity"], file["perplexity"], "{kind}");
+        if kind == "bf16" {
+            // Activations are rounded, too.
+            let more = divergence(&on_load);
+            assert!((found..limit).contains(&more), "{more} after {found}");
+        } else {
+            assert_eq!(on_load["perplexity"], file["perplexity"], "{kind}");
+        }
     }
     let same = comparison(&desk, "f16.gguf", "f16.gguf", &[]);
     assert!(divergence(&same).abs() < 1e-5);

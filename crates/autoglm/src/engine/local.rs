@@ -32,7 +32,8 @@ pub struct LocalArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub memory_limit: Option<u64>,
     /// Quantise weights that are floats in the file while they are loaded:
-    /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`.
+    /// `q8_0`, `q4_0`, `q4_k_m`, `f16` or `bf16`; the last one rounds activations, too, which is fastest
+    /// where the processor has AMX.
     #[arg(long, value_name = "TYPE", value_parser = quantized_type)]
     pub quantize: Option<QuantizedType>,
     /// A folder with an adapter of the model as PEFT writes it: LoRA, prompt tuning, P-tuning or

@@ -7,7 +7,8 @@ mod lexical;
 mod read;
 mod session;
 mod stems;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 mod write;
 

@@ -18,7 +18,7 @@ const LOCAL: &str = "local";
 #[derive(Debug, Clone, Default, Args)]
 pub struct StoreArgs {
     /// Keep collections in this database of PostgreSQL with pgvector, such as
-    /// postgres://USER@HOST/DATABASE; else `AUTOGLM_STORE` names it, else they are files in the
+    /// `postgres://USER@HOST/DATABASE`; else `AUTOGLM_STORE` names it, else they are files in the
     /// data folder. `local` means the files whatever that says.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
