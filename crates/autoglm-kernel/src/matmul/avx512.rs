@@ -362,7 +362,33 @@ fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
             let read = |words: &Halves| _mm512_cvtph_ps(load_halves(words));
             with_width!(x.width, multiply_columns[_](w, x, sums, read));
         }
+        FloatColumns::Brain(w) => {
+            with_width!(x.width, multiply_pairs[](w, x, sums));
+        }
     }
+}
+
+/// bfloat16 weights with activations in single precision, in one chain.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_pairs<const N: usize>(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
+    let mut sums = Sums::<N>::load(sums);
+    let x: &[[[f32; N]; 2]] = x.columns.as_chunks().0.as_chunks().0;
+    for (line, pair) in w.iter().zip(x) {
+        for (w, x) in halves(load(line)).into_iter().zip(pair) {
+            for (sum, x) in sums.sums.iter_mut().zip(x) {
+                *sum = _mm512_fmadd_ps(w, _mm512_set1_ps(*x), *sum);
+            }
+        }
+    }
+    sums.store();
+}
+
+/// The numbers of both columns of a pair.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn halves(line: __m512i) -> [__m512; 2] {
+    let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    [_mm512_slli_epi32::<16>(line), _mm512_and_si512(line, high)].map(|x| _mm512_castsi512_ps(x))
 }
 
 #[inline]
@@ -386,15 +412,12 @@ fn multiply_columns<W, const N: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn multiply_brains<const N: usize>(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
     let mut sums = Sums::<N>::load(sums);
-    let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
     let x: &[[[[f32; N]; 2]; PAIRS]] = x.columns.as_chunks().0.as_chunks().0.as_chunks().0;
     for (w, x) in w.as_chunks::<PAIRS>().0.iter().zip(x) {
         prefetch(w, AHEAD);
         let (mut even, mut odd) = ([_mm512_setzero_ps(); N], [_mm512_setzero_ps(); N]);
         for (line, [x_even, x_odd]) in w.iter().zip(x) {
-            let line = load(line);
-            let w_even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(line));
-            let w_odd = _mm512_castsi512_ps(_mm512_and_si512(line, high));
+            let [w_even, w_odd] = halves(load(line));
             for n in 0..N {
                 even[n] = _mm512_fmadd_ps(w_even, _mm512_set1_ps(x_even[n]), even[n]);
                 odd[n] = _mm512_fmadd_ps(w_odd, _mm512_set1_ps(x_odd[n]), odd[n]);

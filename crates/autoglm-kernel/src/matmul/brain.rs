@@ -1,5 +1,5 @@
-//! Products of bfloat16 weights; those that round activations are multiplied with more tokens than are
-//! streamed in tiles, on machines that have them.
+//! Products of bfloat16 weights that round activations: with more tokens than are streamed in tiles, on
+//! machines that have them.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -38,18 +38,19 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The products of one group with one tile.
+/// The lines of a group.
+pub(super) fn lines_of(w: &[Line], group: usize, cols: usize) -> &[Line] {
+    let lines = pairs(cols);
+    &w[group * lines..(group + 1) * lines]
+}
+
+/// The products of one group with one tile, with activations rounded.
 pub(super) fn multiply_tile(
     kernels: &Kernels,
-    (w, group, rounds): (&[Line], usize, bool),
+    w: &[Line],
     (x, tile): (&Activations, usize),
     sums: &mut [Floats],
 ) {
-    let lines = pairs(x.cols());
-    let w = &w[group * lines..(group + 1) * lines];
-    if !rounds {
-        return (kernels.multiply_brains)(w, x.float_tile(tile), sums);
-    }
     SCRATCH.with_borrow_mut(|scratch| {
         (kernels.multiply_brains)(w, x.brain_tile(tile, scratch), sums);
     });
@@ -64,11 +65,10 @@ pub(super) fn multiply_share(
     y: &Output<'_>,
     share: Range<usize>,
 ) {
-    let lines = pairs(x.cols());
     let mut sums = [const { [const { [Floats::ZERO; WIDE] }; 2] }; 2];
     (kernels.session)(&mut || {
         for groups in two_of(share.clone()) {
-            let w = groups.map(|group| &w[group * lines..(group + 1) * lines]);
+            let w = groups.map(|group| lines_of(w, group, x.cols()));
             for tiles in two_of(0..x.wide_tiles()) {
                 (kernels.multiply)(w, tiles.map(|tile| x.wide_brains(tile)), &mut sums);
                 for (tile, sums) in distinct(tiles, &mut sums) {

@@ -5,11 +5,11 @@
 //! order: `y ← fma(dot, d·s, y)`, then for formats with a minimum `y ← fma(m, s·Σq, y)`, with the
 //! scale `d` and minimum `m` of the weights, the scale `s` of the activations, and the exact
 //! integer product `dot` (two of them, in order, for Q6_K, which has a scale for every 16
-//! columns). For F32 and F16 weights it is `y ← fma(w, x, y)` over the columns in order. For BF16
-//! weights a block of columns is two chains from zero, `e ← fma(w, x, e)` over its even columns and
-//! `o` over its odd ones, and `y ← y + (e + o)`. Where such weights ask for it, `x` is rounded to
-//! bfloat16; then that is what processors with tiles of bfloat16 do in one instruction (Intel SDM,
-//! `TDPBF16PS`; they take magnitudes below 2⁻¹²⁶ for zero). A kernel
+//! columns). For float formats it is `y ← fma(w, x, y)` over the columns in order. For BF16 weights
+//! that ask for it, `x` is rounded to bfloat16, and a block of columns is two chains from zero,
+//! `e ← fma(w, x, e)` over its even columns and `o` over its odd ones, and `y ← y + (e + o)`: what
+//! processors with tiles of bfloat16 do in one instruction (Intel SDM, `TDPBF16PS`; they take
+//! magnitudes below 2⁻¹²⁶ for zero). A kernel
 //! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
 //! bits for every instruction set, number of threads, and number of rows of `x`.
 
@@ -82,11 +82,11 @@ pub(crate) struct Kernels {
     stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
     /// The sums of a tile over all columns of a group of float weights.
     multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
-    /// The same for bfloat16 weights.
+    /// The same for bfloat16 weights and activations.
     multiply_brains: fn(&[Line], FloatTile<'_>, &mut [Floats]),
     /// Products of more tokens than are streamed, where the machine has instructions for them.
     wide: Option<Wide>,
-    /// The same for bfloat16 weights and activations.
+    /// The same for bfloat16.
     wide_brains: Option<WideBrains>,
 }
 
@@ -101,11 +101,13 @@ struct Wide {
     multiply: fn(&Unpacked, WideTile<'_>, &mut [Floats; WIDE]),
 }
 
-/// All columns of a group of rows in single or half precision.
+/// All columns of a group of rows in a float format.
 #[derive(Clone, Copy)]
 enum FloatColumns<'a> {
     Single(&'a [Line]),
     Half(&'a [Halves]),
+    /// Pairs of columns, in whole blocks.
+    Brain(&'a [Line]),
 }
 
 impl Kernels {
@@ -367,9 +369,11 @@ fn sum_group(
         Body::Single(all) => FloatColumns::Single(&all[columns]),
         Body::Half(all) => FloatColumns::Half(&all[columns]),
         Body::Brain(all) => {
-            let rounds = w.rounds_activations();
-            brain::multiply_tile(kernels, (all, group, rounds), (x, tile), sums);
-            return;
+            let all = brain::lines_of(all, group, w.cols());
+            if w.rounds_activations() {
+                return brain::multiply_tile(kernels, all, (x, tile), sums);
+            }
+            FloatColumns::Brain(all)
         }
     };
     (kernels.multiply_floats)(floats, x.float_tile(tile), sums);

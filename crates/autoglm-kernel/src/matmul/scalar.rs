@@ -1,6 +1,6 @@
 //! The definition of the products, in plain Rust.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::activation::{FloatTile, RECORD, Record, Tile, load_tile};
 use crate::format::array;
@@ -86,7 +86,13 @@ fn dot(quads: &[Line], lane: usize, x: impl Fn(usize) -> u32, first: usize) -> i
 }
 
 fn multiply_floats(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
-    let columns = x.columns.chunks_exact(x.width).enumerate();
+    // Columns are filled up to whole blocks.
+    let columns = match w {
+        FloatColumns::Single(w) => w.len(),
+        FloatColumns::Half(w) => w.len(),
+        FloatColumns::Brain(w) => 2 * w.len(),
+    };
+    let columns = x.columns.chunks_exact(x.width).take(columns).enumerate();
     for (column, x) in columns {
         let w = column_of(w, column);
         for (sums, x) in sums.iter_mut().zip(x) {
@@ -120,6 +126,14 @@ fn column_of(w: FloatColumns<'_>, column: usize) -> Floats {
     match w {
         FloatColumns::Half(words) => {
             Floats(words[column].0.map(|bits| f16::from_bits(bits).to_f32()))
+        }
+        FloatColumns::Brain(lines) => {
+            let mut out = Floats::ZERO;
+            for (lane, x) in out.0.iter_mut().enumerate() {
+                let at = 4 * lane + 2 * (column % 2);
+                *x = bf16::from_le_bytes(array(&lines[column / 2].0, at)).to_f32();
+            }
+            out
         }
         FloatColumns::Single(lines) => {
             let mut out = Floats::ZERO;

@@ -26,6 +26,7 @@ pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats
             let read = |words: &Halves, half| widen(words, half);
             multiply_columns(w, x, sums, read);
         }
+        FloatColumns::Brain(w) => multiply_pairs(w, x, sums),
     }
 }
 
@@ -69,7 +70,45 @@ fn multiply_tokens<W, const N: usize>(
     store_sums(running, sums);
 }
 
-/// bfloat16 weights: of each token the chains of even and of odd columns, of both registers of rows.
+/// bfloat16 weights with activations in single precision, in one chain for each token.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply_pairs(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
+    for (first, sums) in (0..).step_by(TOKENS).zip(sums.chunks_mut(TOKENS)) {
+        match sums.len() {
+            1 => multiply_pair_tokens::<1>(w, (x, first), sums),
+            2 => multiply_pair_tokens::<2>(w, (x, first), sums),
+            3 => multiply_pair_tokens::<3>(w, (x, first), sums),
+            _ => multiply_pair_tokens::<TOKENS>(w, (x, first), sums),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn multiply_pair_tokens<const N: usize>(
+    w: &[Line],
+    (x, first): (FloatTile<'_>, usize),
+    sums: &mut [Floats],
+) {
+    let mut running: Running<N> = load_sums(sums);
+    let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+    for (line, pair) in w.iter().zip(x.columns.chunks_exact(2 * x.width)) {
+        prefetch(std::slice::from_ref(line), AHEAD_BYTES);
+        let lines = [load(line, 0), load(line, 1)];
+        let even = lines.map(|line| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(line)));
+        let odd = lines.map(|line| _mm256_castsi256_ps(_mm256_and_si256(line, high)));
+        for (w, x) in [even, odd].into_iter().zip(pair.chunks_exact(x.width)) {
+            for (running, x) in running.iter_mut().zip(&x[first..]) {
+                let x = _mm256_set1_ps(*x);
+                running[0] = _mm256_fmadd_ps(w[0], x, running[0]);
+                running[1] = _mm256_fmadd_ps(w[1], x, running[1]);
+            }
+        }
+    }
+    store_sums(running, sums);
+}
+
+/// bfloat16 weights and activations: of each token the chains of even and of odd columns, of both registers of rows.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply_brains(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
     for (first, sums) in (0..).step_by(TOKENS / 2).zip(sums.chunks_mut(TOKENS / 2)) {

@@ -23,6 +23,11 @@ pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats
             let read = |words: &Halves, part| widen(words, part);
             multiply_columns(w, x, sums, read);
         }
+        FloatColumns::Brain(w) => {
+            for (first, sums) in (0..).step_by(TOKENS).zip(sums.chunks_mut(TOKENS)) {
+                with_tokens!(sums.len(), multiply_pairs[](w, (x, first), sums));
+            }
+        }
     }
 }
 
@@ -60,7 +65,32 @@ fn multiply_tokens<W, R: Fn(&W, usize) -> float32x4_t, const N: usize>(
     store_sums(running, sums);
 }
 
-/// bfloat16 weights: of each token the chains of even and of odd columns.
+/// bfloat16 weights with activations in single precision, in one chain for each token.
+#[inline]
+#[target_feature(enable = "neon")]
+fn multiply_pairs<const N: usize>(
+    w: &[Line],
+    (x, first): (FloatTile<'_>, usize),
+    sums: &mut [Floats],
+) {
+    let mut running: Running<N> = load_sums(sums);
+    let high = vdupq_n_u32(0xffff_0000);
+    for (line, pair) in w.iter().zip(x.columns.chunks_exact(2 * x.width)) {
+        let words: [_; 4] = std::array::from_fn(|part| vreinterpretq_u32_u8(load(line, part)));
+        let even = words.map(|words| vreinterpretq_f32_u32(vshlq_n_u32::<16>(words)));
+        let odd = words.map(|words| vreinterpretq_f32_u32(vandq_u32(words, high)));
+        for (w, x) in [even, odd].into_iter().zip(pair.chunks_exact(x.width)) {
+            for (running, x) in running.iter_mut().zip(&x[first..]) {
+                for (sum, w) in running.iter_mut().zip(w) {
+                    *sum = vfmaq_n_f32(*sum, w, *x);
+                }
+            }
+        }
+    }
+    store_sums(running, sums);
+}
+
+/// bfloat16 weights and activations: of each token the chains of even and of odd columns.
 #[target_feature(enable = "neon")]
 pub(super) fn multiply_brains(w: &[Line], x: FloatTile<'_>, sums: &mut [Floats]) {
     for (first, sums) in (0..).step_by(TOKENS / 2).zip(sums.chunks_mut(TOKENS / 2)) {
