@@ -215,7 +215,11 @@ impl Asker<'_> {
             given: 0,
             wanted: 1,
         })??;
-        Ok((completion.text.trim().to_owned(), completion.usage))
+        // An answer that is as long as it may be may end within a character.
+        let whole = completion
+            .text
+            .trim_end_matches(char::REPLACEMENT_CHARACTER);
+        Ok((whole.trim().to_owned(), completion.usage))
     }
 
     /// Finds the source of each sentence and what bears it out. Instead of an answer of which nothing

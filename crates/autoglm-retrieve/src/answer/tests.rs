@@ -126,6 +126,15 @@ fn marks_of_the_model_are_resolved_and_wrong_ones_put_right() {
 }
 
 #[test]
+fn half_a_character_at_the_end_is_left_out() {
+    let (answer, _) = ask(
+        "Oil it every month\u{fffd}\u{fffd}",
+        "How often is the pump oiled?",
+    );
+    assert_eq!(answer.text, "Oil it every month [1]");
+}
+
+#[test]
 fn a_model_that_goes_round_in_circles_gives_way_to_a_quotation() {
     let (answer, _) = ask(&"Oil. Month. ".repeat(12), "How often is the pump oiled?");
     assert!(answer.quoted, "{}", answer.text);
