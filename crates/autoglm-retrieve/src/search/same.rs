@@ -1,6 +1,6 @@
 //! Which passages say the same.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::text::terms;
@@ -14,13 +14,11 @@ const SAME: f64 = 0.9;
 
 /// Passages that were seen.
 #[derive(Default)]
-pub(super) struct Seen(Vec<Shape>);
-
-/// What is compared of a passage.
-struct Shape {
-    shingles: HashSet<u64>,
-    /// Terms with digits: texts that differ in a number differ.
-    numbers: HashSet<String>,
+pub(super) struct Seen {
+    /// Of each, its terms with digits: texts that differ in a number differ.
+    numbers: Vec<HashSet<String>>,
+    /// In which of them a shingle is.
+    places: HashMap<u64, Vec<usize>>,
 }
 
 impl Seen {
@@ -30,35 +28,35 @@ impl Seen {
         if terms.len() < LEAST_TERMS {
             return true;
         }
-        let shape = Shape::of(&terms);
-        let is_new = !self.0.iter().any(|other| other.has(&shape));
-        if is_new {
-            self.0.push(shape);
+        let shingles: HashSet<u64> = terms.windows(SHINGLE_TERMS).map(hash).collect();
+        let has_digit = |term: &&String| term.chars().any(|c| c.is_ascii_digit());
+        let numbers: HashSet<String> = terms.iter().filter(has_digit).cloned().collect();
+        let mut shared: HashMap<usize, usize> = HashMap::new();
+        for at in shingles.iter().filter_map(|s| self.places.get(s)).flatten() {
+            *shared.entry(*at).or_default() += 1;
         }
-        is_new
+        let least = SAME * shingles.len() as f64;
+        let says_it = |(at, shared): (&usize, &usize)| {
+            *shared as f64 >= least && numbers.is_subset(&self.numbers[*at])
+        };
+        if shared.iter().any(says_it) {
+            return false;
+        }
+        for shingle in shingles {
+            self.places
+                .entry(shingle)
+                .or_default()
+                .push(self.numbers.len());
+        }
+        self.numbers.push(numbers);
+        true
     }
 }
 
-impl Shape {
-    fn of(terms: &[String]) -> Self {
-        let hash = |shingle: &[String]| {
-            let mut hasher = DefaultHasher::new();
-            shingle.hash(&mut hasher);
-            hasher.finish()
-        };
-        let has_digit = |term: &&String| term.chars().any(|c| c.is_ascii_digit());
-        Self {
-            shingles: terms.windows(SHINGLE_TERMS).map(hash).collect(),
-            numbers: terms.iter().filter(has_digit).cloned().collect(),
-        }
-    }
-
-    /// Whether another one says the same or less.
-    fn has(&self, other: &Self) -> bool {
-        let shared = self.shingles.intersection(&other.shingles).count();
-        let least = other.shingles.len();
-        shared as f64 >= SAME * least as f64 && other.numbers.is_subset(&self.numbers)
-    }
+fn hash(shingle: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    shingle.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
