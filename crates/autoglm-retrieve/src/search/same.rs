@@ -1,6 +1,6 @@
 //! Which passages say the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::text::terms;
@@ -28,10 +28,10 @@ impl Seen {
         if terms.len() < LEAST_TERMS {
             return true;
         }
-        let shingles: HashSet<u64> = terms.windows(SHINGLE_TERMS).map(hash).collect();
+        let shingles: BTreeSet<u64> = terms.windows(SHINGLE_TERMS).map(hash).collect();
         let has_digit = |term: &&String| term.chars().any(|c| c.is_ascii_digit());
         let numbers: HashSet<String> = terms.iter().filter(has_digit).cloned().collect();
-        let mut shared: HashMap<usize, usize> = HashMap::new();
+        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
         for at in shingles.iter().filter_map(|s| self.places.get(s)).flatten() {
             *shared.entry(*at).or_default() += 1;
         }
