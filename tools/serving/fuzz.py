@@ -68,9 +68,9 @@ def index(binary, folder):
     documents = folder / "documents"
     documents.mkdir()
     for name, text in NOTES.items():
-        (documents / name).write_text(text)
+        (documents / name).write_text(text, encoding="utf-8")
     home = folder / "home"
-    words = [binary, "index", str(documents), "--collection", "notes", "--embedder", "none"]
+    words = [binary, "index", str(documents), "--collection", "notes", "--embedder", "none", "--store", "local"]
     subprocess.run(words, env={**os.environ, "AUTOGLM_HOME": str(home)}, check=True, stdout=subprocess.DEVNULL)
     return home / "knowledge" / "notes.sqlite"
 

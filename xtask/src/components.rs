@@ -39,9 +39,11 @@ pub(crate) fn prepare(root: &Path) -> Components {
 
 /// Installs the package into a folder of its own; only its program is used, which needs no other.
 fn fetch(folder: &Path) -> bool {
-    let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
+    // Wheels only: a source archive would be executed. What an interrupted run left is replaced.
+    let install = ["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"];
     let status = Command::new("python3")
         .args(install)
+        .args(["--only-binary", ":all:", "--target"])
         .arg(folder)
         .arg(ROTEL)
         .stdin(Stdio::null())

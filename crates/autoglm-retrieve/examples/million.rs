@@ -66,7 +66,7 @@ fn main() -> Result<(), RetrieveError> {
 }
 
 fn open(place: &str) -> Result<Box<dyn Store>, RetrieveError> {
-    if place.starts_with("postgres:") {
+    if place.starts_with("postgres") {
         let address = PostgresAddress::parse(place)?;
         return Ok(Box::new(PostgresStore::open(&address, "million")?));
     }

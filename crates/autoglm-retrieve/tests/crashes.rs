@@ -50,7 +50,7 @@ enum Target {
 
 impl Target {
     fn parse(text: &str) -> Self {
-        if text.starts_with("postgres:") {
+        if text.starts_with("postgres") {
             Self::Postgres(text.to_owned())
         } else {
             Self::Sqlite(PathBuf::from(text))

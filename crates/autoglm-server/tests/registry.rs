@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use autoglm_server::{Loaded, Loader, ServerError, ServerStore, Skill, StoreLimits};
 use serde_json::{Value, json};
@@ -260,7 +260,12 @@ fn requests_go_on_while_a_change_waits_for_the_disk() {
             update(&server, &json!({"source": "b.gguf"}));
             is_done.store(true, Ordering::Relaxed);
         });
+        let began = Instant::now();
         while !shelf.loaded.lock().unwrap().contains_key("b") {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "nothing is loaded"
+            );
             std::thread::yield_now();
         }
         for _ in 0..20 {

@@ -76,3 +76,8 @@ pub fn handed_socket() -> anyhow::Result<Option<TcpListener>> {
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// Whether the user says how Git shall use ssh.
+pub fn says_how_git_uses_ssh() -> bool {
+    variable("GIT_SSH_COMMAND").is_some()
+}

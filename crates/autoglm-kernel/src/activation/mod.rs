@@ -44,6 +44,7 @@ pub struct Activations {
     /// The same tiles in single precision: for every column, the rows of the tile. Columns are filled
     /// up with zeros to whole blocks.
     floats: Vec<f32>,
+    /// Tiles rounded to bfloat16.
     brains: Brains,
     forms: Forms,
 }

@@ -105,7 +105,8 @@ fn a_buffer_can_be_used_again_for_another_shape() {
     let pool = Pool::new(NonZeroUsize::new(2).unwrap());
     let mut random = Random::new(5);
     let mut used = Activations::new();
-    for (rows, cols) in [(20, 64), (3, 96), (0, 32), (9, 33)] {
+    used.load(&pool, &[f32::NAN; 20 * 96], 96);
+    for (rows, cols) in [(20, 64), (3, 96), (0, 32), (9, 33), (19, 65)] {
         let x = random.numbers(rows * cols);
         let mut fresh = Activations::new();
         used.load(&pool, &x, cols);
@@ -116,6 +117,11 @@ fn a_buffer_can_be_used_again_for_another_shape() {
             assert_eq!(
                 used.float_tile(tile).columns,
                 fresh.float_tile(tile).columns
+            );
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            assert_eq!(
+                used.brain_tile(tile, &mut ours).columns,
+                fresh.brain_tile(tile, &mut theirs).columns
             );
         }
     }

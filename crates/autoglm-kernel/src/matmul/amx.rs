@@ -38,13 +38,13 @@ pub(super) const KERNELS: Kernels = Kernels {
             // SAFETY: as above.
             unsafe { multiply(w, x, sums) }
         },
-    }),
-    wide_brains: Some(WideBrains {
-        session: |work| {
-            let _tiles = Tiles::configure(&BRAIN_SHAPES);
-            work();
+        brains: WideBrains {
+            session: |work| {
+                let _tiles = Tiles::configure(&BRAIN_SHAPES);
+                work();
+            },
+            multiply: multiply_brains,
         },
-        multiply: multiply_brains,
     }),
     ..avx512::KERNELS
 };

@@ -50,7 +50,6 @@ pub(super) const KERNELS: Kernels = Kernels {
         unsafe { with_width!(x.width, multiply_brains[](w, x, sums)) }
     },
     wide: None,
-    wide_brains: None,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]

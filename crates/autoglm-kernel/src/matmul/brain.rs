@@ -1,16 +1,15 @@
 //! Products of bfloat16 weights that round activations: with more tokens than are streamed in tiles, on
 //! machines that have them.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::activation::{Activations, TILE, WIDE};
+use crate::activation::{Activations, FloatTile, TILE, WIDE};
 use crate::lanes::{Floats, Line};
 use crate::pack::coding::BLOCK;
-use crate::pack::pairs;
+use crate::pack::{PackedMatrix, pairs};
 
 use super::output::Output;
-use super::{Kernels, rows_of};
+use super::rows_of;
 
 /// Pairs of columns in a block: the lines of a group's block.
 pub(super) const PAIRS: usize = BLOCK / 2;
@@ -33,27 +32,35 @@ pub(super) type WideSums = Two<Two<[Floats; WIDE]>>;
 /// Multiplies weights with activations.
 type Multiply = fn(Two<&[Line]>, Two<&[Line]>, &mut WideSums);
 
-thread_local! {
-    /// A tile of activations in another layout.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// The lines of a group.
 pub(super) fn lines_of(w: &[Line], group: usize, cols: usize) -> &[Line] {
     let lines = pairs(cols);
     &w[group * lines..(group + 1) * lines]
 }
 
-/// The products of one group with one tile, with activations rounded.
-pub(super) fn multiply_tile(
-    kernels: &Kernels,
-    w: &[Line],
-    (x, tile): (&Activations, usize),
-    sums: &mut [Floats],
-) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        (kernels.multiply_brains)(w, x.brain_tile(tile, scratch), sums);
-    });
+/// A tile of activations as a group is multiplied with it.
+#[derive(Clone, Copy)]
+pub(super) struct OneTile<'a> {
+    pub(super) all: &'a Activations,
+    pub(super) tile: usize,
+    /// Where the weights round activations.
+    pub(super) rounded: Option<FloatTile<'a>>,
+}
+
+impl<'a> OneTile<'a> {
+    /// Tile `tile` for these weights; `scratch` holds it where it is there in another layout.
+    pub(super) fn of(
+        w: &PackedMatrix,
+        (all, tile): (&'a Activations, usize),
+        scratch: &'a mut Vec<f32>,
+    ) -> Self {
+        let rounds = w.rounds_activations();
+        Self {
+            all,
+            tile,
+            rounded: rounds.then(|| all.brain_tile(tile, scratch)),
+        }
+    }
 }
 
 /// The products of a share of the groups. Two groups stay in the core's cache while all tokens

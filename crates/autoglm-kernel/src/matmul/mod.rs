@@ -8,10 +8,10 @@
 //! columns). For float formats it is `y ← fma(w, x, y)` over the columns in order. For BF16 weights
 //! that ask for it, `x` is rounded to bfloat16, and a block of columns is two chains from zero,
 //! `e ← fma(w, x, e)` over its even columns and `o` over its odd ones, and `y ← y + (e + o)`: what
-//! processors with tiles of bfloat16 do in one instruction (Intel SDM, `TDPBF16PS`; they take
-//! magnitudes below 2⁻¹²⁶ for zero). A kernel
+//! processors with tiles of bfloat16 do in one instruction (Intel SDM, `TDPBF16PS`). A kernel
 //! computes 16 rows in 16 lanes, so it never has to add across lanes, and the result has the same
-//! bits for every instruction set, number of threads, and number of rows of `x`.
+//! bits for every instruction set, number of threads, and number of rows of `x`; but for bfloat16
+//! tiles, which take magnitudes below 2⁻¹²⁶ for zero.
 
 /// Calls a function whose last constant parameter is the width of a tile; those before it stand in
 /// the brackets.
@@ -56,7 +56,7 @@ use crate::pack::unpack::{CHUNK, PackedChunk, Unpacked};
 use crate::pack::{Body, PackedMatrix, Quantised};
 use crate::pool::Pool;
 
-use brain::{PAIRS, WideBrains};
+use brain::{OneTile, PAIRS, WideBrains};
 use output::Output;
 
 /// One of the products of [`matmul_all`]: `y = x·Wᵀ + b`.
@@ -86,8 +86,6 @@ pub(crate) struct Kernels {
     multiply_brains: fn(&[Line], FloatTile<'_>, &mut [Floats]),
     /// Products of more tokens than are streamed, where the machine has instructions for them.
     wide: Option<Wide>,
-    /// The same for bfloat16.
-    wide_brains: Option<WideBrains>,
 }
 
 /// Kernels that multiply 16 tokens at once.
@@ -99,6 +97,8 @@ struct Wide {
     unpack: Unpack,
     /// Goes on with the sums of a wide tile over a chunk.
     multiply: fn(&Unpacked, WideTile<'_>, &mut [Floats; WIDE]),
+    /// The same for bfloat16.
+    brains: WideBrains,
 }
 
 /// All columns of a group of rows in a float format.
@@ -113,7 +113,7 @@ enum FloatColumns<'a> {
 impl Kernels {
     /// Whether activations of so many tiles are multiplied 16 tokens at once.
     pub(crate) fn multiplies_wide(&self, tiles: usize) -> bool {
-        self.wide.is_some() && self.wide_brains.is_some() && tiles > STREAMED_TILES
+        self.wide.is_some() && tiles > STREAMED_TILES
     }
 
     /// The kernels of the fastest instruction set.
@@ -248,16 +248,17 @@ impl Part<'_> {
             Body::Brain(lines)
                 if w.rounds_activations()
                     && x.tiles() > STREAMED_TILES
-                    && let Some(wide) = kernels.wide_brains =>
+                    && let Some(wide) = kernels.wide =>
             {
-                brain::multiply_share(wide, lines, x, y, groups);
+                brain::multiply_share(wide.brains, lines, x, y, groups);
             }
             _ => with_scratch(1, |scratch| {
-                let mut sums = [Floats::ZERO; TILE];
+                let (mut sums, mut rounded) = ([Floats::ZERO; TILE], Vec::new());
                 for group in groups {
                     for tile in 0..x.tiles() {
                         let sums = &mut sums[..x.width(tile)];
-                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        let x = OneTile::of(w, (x, tile), &mut rounded);
+                        sum_group(kernels, w, group, x, &mut scratch[0], sums);
                         y.finish(tile, rows_of(group, w.rows()), sums);
                     }
                 }
@@ -274,20 +275,20 @@ fn matmul_rows_with(
     y: &mut [f32],
 ) {
     check_shapes(w, row_ids.len(), x, y);
-    if let Some(row) = row_ids.iter().find(|row| **row as usize >= w.rows()) {
-        panic!("row {row} of {} rows", w.rows());
-    }
+    let missing = row_ids.iter().find(|row| **row as usize >= w.rows());
+    assert!(missing.is_none(), "row {missing:?} of {} rows", w.rows());
     let y = Output::new(y, row_ids.len(), None);
     for_each_task(pool, row_ids.len(), (LANES, MOST_TASKS), |ids| {
         with_scratch(1, |scratch| {
-            let mut sums = [Floats::ZERO; TILE];
+            let (mut sums, mut rounded) = ([Floats::ZERO; TILE], Vec::new());
             for tile in 0..x.tiles() {
                 let sums = &mut sums[..x.width(tile)];
+                let x = OneTile::of(w, (x, tile), &mut rounded);
                 let mut known = None;
                 for i in ids.clone() {
                     let (group, lane) = (row_ids[i] as usize / LANES, row_ids[i] as usize % LANES);
                     if known != Some(group) {
-                        sum_group(kernels, w, group, (x, tile), &mut scratch[0], sums);
+                        sum_group(kernels, w, group, x, &mut scratch[0], sums);
                         known = Some(group);
                     }
                     y.store_lane(tile, i, sums, lane);
@@ -353,7 +354,7 @@ fn sum_group(
     kernels: &Kernels,
     w: &PackedMatrix,
     group: usize,
-    (x, tile): (&Activations, usize),
+    x: OneTile<'_>,
     scratch: &mut Unpacked,
     sums: &mut [Floats],
 ) {
@@ -362,7 +363,7 @@ fn sum_group(
     let floats = match w.body() {
         Body::Quantised(body) => {
             for (i, chunk) in body.chunks(group).enumerate() {
-                (kernels.stream)(&chunk, scratch, x.tile(tile, i * CHUNK), sums);
+                (kernels.stream)(&chunk, scratch, x.all.tile(x.tile, i * CHUNK), sums);
             }
             return;
         }
@@ -370,13 +371,13 @@ fn sum_group(
         Body::Half(all) => FloatColumns::Half(&all[columns]),
         Body::Brain(all) => {
             let all = brain::lines_of(all, group, w.cols());
-            if w.rounds_activations() {
-                return brain::multiply_tile(kernels, all, (x, tile), sums);
+            if let Some(x) = x.rounded {
+                return (kernels.multiply_brains)(all, x, sums);
             }
             FloatColumns::Brain(all)
         }
     };
-    (kernels.multiply_floats)(floats, x.float_tile(tile), sums);
+    (kernels.multiply_floats)(floats, x.all.float_tile(x.tile), sums);
 }
 
 /// Groups of rows that are unpacked together. A chunk of a tile (13 KiB) is read into the first

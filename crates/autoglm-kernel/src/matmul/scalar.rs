@@ -19,7 +19,6 @@ pub(super) const KERNELS: Kernels = Kernels {
     multiply_floats,
     multiply_brains,
     wide: None,
-    wide_brains: None,
 };
 
 fn unpack(chunk: &PackedChunk<'_>, out: &mut Unpacked) {

@@ -58,6 +58,7 @@ impl Case {
         let shape = (self.packed.rows(), self.packed.cols());
         let mut rounding = Self::of(BlockFormat::Bf16, shape, &bytes, self.x.clone());
         rounding.packed = rounding.packed.rounding_activations();
+        assert!(rounding.packed.rounds_activations());
         vec![self, rounding]
     }
 
@@ -101,7 +102,7 @@ impl Case {
             }
         }
         if self.packed.rounds_activations() {
-            // Every number is off by 1/256 of itself.
+            // Every number is off by 1/256 of itself, and so of the largest, at most.
             step *= 254.0 / 256.0;
         } else if self.packed.format().block_len() == 1 {
             step = 0.0;
@@ -196,7 +197,7 @@ fn every_number_of_columns_is_multiplied_rightly() {
     for format in BlockFormat::ALL {
         for blocks in [1, 2, 3, 4, 5, 7, 15, 16, 17, 33] {
             let cols = blocks * format.block_len();
-            for tokens in [1, 9] {
+            for tokens in [1, 9, 17] {
                 check(Case::new(format, (16, cols), tokens, blocks as u64));
             }
         }
@@ -295,7 +296,7 @@ fn a_row_has_the_same_bits_alone_and_in_any_batch_on_any_number_of_threads() {
 #[test]
 fn chosen_rows_have_the_bits_of_the_whole_product() {
     for format in BlockFormat::ALL {
-        for tokens in [0, 1, 5, 8, 11] {
+        for tokens in [0, 1, 5, 8, 20] {
             let ids = [3_u32, 69, 4, 5, 5, 0, 33, 64, 16];
             for (case, isa) in Case::new(format, (70, 512), tokens, 9).on_all() {
                 let all = case.product(isa, &case.pool);
@@ -356,6 +357,26 @@ fn several_products_in_one_run_have_the_bits_of_each_alone() {
 }
 
 #[test]
+fn activations_are_rounded_where_that_is_asked_for_and_nowhere_else() {
+    // 1 + 2⁻⁹ lies between 1 and the next number in bfloat16, 1 + 2⁻⁷, nearer to 1.
+    let x = 1.0 + 0.5_f32.powi(9);
+    let bytes: Vec<u8> = [half::bf16::ONE; 40]
+        .iter()
+        .flat_map(|w| w.to_le_bytes())
+        .collect();
+    for tokens in [1, 17] {
+        let case = Case::of(BlockFormat::Bf16, (1, 40), &bytes, vec![x; tokens * 40]);
+        let [exact, rounding] = &case.all()[..] else {
+            panic!("want both")
+        };
+        for isa in available() {
+            assert_eq!(exact.product(isa, &exact.pool), vec![40.0 * x; tokens]);
+            assert_eq!(rounding.product(isa, &rounding.pool), vec![40.0; tokens]);
+        }
+    }
+}
+
+#[test]
 fn no_chosen_rows_give_no_output() {
     let case = Case::new(BlockFormat::Q8_0, (16, 32), 2, 10);
     let mut x = Activations::new();
@@ -378,7 +399,7 @@ fn inputs_loaded_for_the_weights_at_hand_are_enough() {
 }
 
 #[test]
-#[should_panic(expected = "row 16 of 16 rows")]
+#[should_panic(expected = "row Some(16) of 16 rows")]
 fn a_chosen_row_that_does_not_exist_is_refused() {
     let case = Case::new(BlockFormat::F32, (16, 4), 1, 12);
     let mut x = Activations::new();

@@ -279,8 +279,8 @@ impl Loader<'_> {
         let quantized = self.quantized(name, format, shape, bytes)?;
         let packed = if let Some((format, quantized)) = quantized {
             self.source.release(bytes);
-            // Whoever asks for bfloat16 asks for speed: a file's own weights of that type are
-            // multiplied with activations in single precision.
+            // Whoever asks for bfloat16 asks for speed; without being asked, a file's own weights
+            // of that type are multiplied with activations in single precision.
             PackedMatrix::pack(self.pool, format, rows, cols, &quantized)
                 .map(PackedMatrix::rounding_activations)
         } else {

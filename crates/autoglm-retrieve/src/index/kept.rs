@@ -103,6 +103,13 @@ impl Indexer<'_> {
                     passages += read.passages.len();
                     waiting.push((read, *is_known));
                 }
+                // What does not answer has not gone.
+                Err(ReadError::Io { source }) => {
+                    return Err(RetrieveError::Read {
+                        path: document.path.clone(),
+                        source,
+                    });
+                }
                 Err(error) => self.give_up(&as_found(document), &error, *is_known, outcome)?,
             }
             for broken in &outcome.broken[told..] {

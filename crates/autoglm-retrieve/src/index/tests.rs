@@ -372,9 +372,3 @@ fn desk_find_one(store: &SqliteStore, text: &str) -> Option<String> {
 fn nothing_is_lost_and_no_ghost_stays_over_random_operations_with_crashes() {
     random_operations(300);
 }
-
-#[test]
-#[ignore = "takes minutes; the one above is the same with fewer operations"]
-fn nothing_is_lost_and_no_ghost_stays_over_ten_thousand_operations_with_crashes() {
-    random_operations(10_000);
-}

@@ -41,6 +41,8 @@ const CONTAINERS: &[&str] = &[
 ];
 /// So many blocks in a row of nothing but links to other pages of the same site lead elsewhere, too.
 const LINKED_BLOCKS: usize = 4;
+/// Bytes of such a block at most: a longer one says something, or its link has no end.
+const LINK_BYTES: usize = 200;
 /// Elements that begin and end a block.
 const BLOCKS: &[&str] = &[
     "p",
@@ -217,17 +219,16 @@ impl Reader {
             file_end: at.end,
             exact,
         });
-        self.linked += usize::from(self.in_link) * text.trim().len();
+        self.linked += usize::from(self.in_link) * letters(text);
         self.text.push_str(text);
     }
 
     /// Ends what is open: a heading, or a block.
     fn close_block(&mut self) {
         let range = self.block_start..self.text.len();
-        let letters = |part: &str| part.split_whitespace().map(str::len).sum::<usize>();
         let own = letters(&self.text[range.clone()]);
         // Bars and commas between links say nothing.
-        let is_linked = self.linked > 0 && self.linked * 10 >= own * 8;
+        let is_linked = self.linked > 0 && self.linked * 10 >= own * 8 && own <= LINK_BYTES;
         self.linked = 0;
         let kind = if self.pre > 0 {
             BlockKind::Lines
@@ -282,6 +283,11 @@ impl Reader {
         };
         self.builder.finish(self.text, origin)
     }
+}
+
+/// Bytes of a text without its blanks.
+fn letters(text: &str) -> usize {
+    text.split_whitespace().map(str::len).sum()
 }
 
 /// Whether an element says of itself that it leads elsewhere.

@@ -276,7 +276,7 @@ impl Searcher<'_> {
         let mut seen = same::Seen::default();
         for lot in chosen.chunks(limit.max(1)) {
             for ranked in self.passages(lot)? {
-                if found.len() < limit && seen.is_new(&ranked.passage.text) {
+                if found.len() < limit && seen.is_new(&ranked.passage) {
                     found.push(ranked);
                 }
             }

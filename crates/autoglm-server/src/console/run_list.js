@@ -58,6 +58,8 @@ class RunList {
   constructor(path) {
     this.path = path;
     this.limit = STEP;
+    // Answers to what was asked before the last question are too late.
+    this.asked = 0;
     this.list = h("div", { class: "stack" });
     this.opened = h("div");
     const card = h("section", { class: "card", "aria-label": w("runs.list") }, h("h2", {}, w("runs.list")), this.list);
@@ -86,9 +88,11 @@ class RunList {
   }
 
   more(shown, total) {
-    const add = () => {
+    const add = async () => {
       this.limit = Math.min(MOST, this.limit + STEP);
-      this.show();
+      await this.show();
+      // The button is another one now: the keyboard goes on at the first new run.
+      this.list.querySelectorAll("button[id^=run-]")[shown]?.focus();
     };
     const isAll = shown >= total || this.limit >= MOST;
     return h("div", { class: "row" }, h("span", { class: "muted small" }, () => t("runs.shown", { shown: number(shown), total: number(total) })),
@@ -97,17 +101,20 @@ class RunList {
 
   /** Opens a run at one of its records; the keyboard goes to what has opened. */
   async open(id, first = 0) {
+    const asked = ++this.asked;
     try {
       const run = await json(`${this.path}/${id}?first=${first}&limit=${PAGE}`);
+      if (asked !== this.asked) return;
       const head = h("h2", { tabindex: "-1" }, w("runs.opened", { number: id }));
       replace(this.opened, this.card(run, head, first));
       head.focus();
     } catch (error) {
-      replace(this.opened, note("bad", error.message));
+      if (asked === this.asked) replace(this.opened, note("bad", error.message));
     }
   }
 
   close(id) {
+    this.asked += 1;
     replace(this.opened);
     document.getElementById(`run-${id}`)?.focus();
   }

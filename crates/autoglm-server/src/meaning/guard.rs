@@ -5,6 +5,8 @@
 //! of question or Chinese content word never meet, nor do those whose words stand in another
 //! order. Errors are on the side of a miss.
 
+use std::fmt::Write as _;
+
 use sha2::{Digest, Sha256};
 
 use super::words::{
@@ -202,20 +204,33 @@ fn is_in_word(chars: &[char], at: usize) -> bool {
 }
 
 /// What stands between words and says something: signs, currencies, what ends the name of a language.
-/// Marks of sentences and brackets do not.
+/// Marks of sentences and brackets do not. Each with how many numbers and names stand before it, for
+/// -3 and 3 are not 3 and -3.
 fn symbols(text: &str) -> String {
     const SILENT: &str = ".,;:!?'’\"()[]{}…–—、。，；：！？（）【】·";
     let chars: Vec<char> = text.chars().map(narrow).collect();
     let is_within_word = |at: usize| {
         let before = at.checked_sub(1).map(|before| chars[before]);
-        is_in_word(&chars, at) && before.is_some_and(char::is_alphanumeric)
+        is_in_word(&chars, at) && before.is_some_and(|c| c.is_alphanumeric() && !is_chinese(c))
     };
     let says = |&at: &usize| {
         let char = chars[at];
         let is_silent = char.is_whitespace() || SILENT.contains(char);
         !char.is_alphanumeric() && !is_silent && !is_within_word(at)
     };
-    (0..chars.len()).filter(says).map(|at| chars[at]).collect()
+    let (mut told, mut runs, mut marks) = (String::new(), 0, 0);
+    for at in 0..chars.len() {
+        let is_behind_another = at > 0 && chars[at - 1].is_alphanumeric();
+        if chars[at].is_alphanumeric() && !is_behind_another {
+            let mut run = chars[at..].iter().take_while(|c| c.is_alphanumeric());
+            // The first word has a capital anyway.
+            marks += usize::from(run.any(|c| c.is_numeric() || (runs > 0 && c.is_uppercase())));
+            runs += 1;
+        } else if says(&at) {
+            let _ = write!(told, "{}{marks} ", chars[at]);
+        }
+    }
+    told
 }
 
 /// Wide letters and digits as narrow ones.
@@ -381,6 +396,10 @@ mod tests {
             ("Is it 15?", "Is it 15 %?"),
             ("Solve x<3 for me.", "Solve x>3 for me."),
             ("Add -5 to it.", "Add 5 to it."),
+            ("Is -3 more than 3?", "Is 3 more than -3?"),
+            ("Is C++ faster than C?", "Is C faster than C++?"),
+            ("温度是-5度吗？", "温度是5度吗？"),
+            ("涨了%5吗？", "涨了5吗？"),
             ("三个苹果多少钱？", "五个苹果多少钱？"),
             ("２个苹果多少钱？", "３个苹果多少钱？"),
             ("北京的天气怎么样？", "上海的天气怎么样？"),

@@ -120,7 +120,7 @@ impl Version {
 pub(crate) struct Models {
     slots: Mutex<BTreeMap<String, Slot>>,
     /// Held while a change is made and put down, so that the registry has changes in their order.
-    /// Requests do not take it: a disk may be slow.
+    /// A disk may be slow, and of requests one alone takes it: the one by which a version fails.
     changing: Mutex<()>,
     /// Names in the order in which they were given.
     order: Vec<String>,
@@ -238,12 +238,19 @@ impl Models {
         change: impl Fn(&mut Slot) -> Result<(), ServerError>,
     ) -> Result<Value, ServerError> {
         let _turn = self.turn();
+        let mut is_put_down = false;
         loop {
             let before = find(&self.lock(), name)?.clone();
             let mut after = before.clone();
-            change(&mut after)?;
+            if let Err(refused) = change(&mut after) {
+                if is_put_down {
+                    self.put_down(name, &before)?;
+                }
+                return Err(refused);
+            }
             after.changes += 1;
             self.put_down(name, &after)?;
+            is_put_down = true;
             let mut slots = self.lock();
             let slot = find_mut(&mut slots, name)?;
             if slot.changes != before.changes {

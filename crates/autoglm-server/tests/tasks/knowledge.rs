@@ -83,9 +83,13 @@ fn a_key_that_may_not_read_a_collection_may_not_run_a_task_that_tells_its_passag
         (200, 200, 200)
     );
     // Neither what was answered from it.
-    let report = |key: &String| {
-        let path = "/v1/tasks/places/report?format=json";
-        server.get_with_key(path, key).status
-    };
-    assert_eq!((report(all), report(other), report(tasks)), (200, 403, 403));
+    for path in ["report?format=json", "runs/1"] {
+        let path = format!("/v1/tasks/places/{path}");
+        let told = |key: &String| server.get_with_key(&path, key).status;
+        assert_eq!(
+            (told(all), told(other), told(tasks)),
+            (200, 403, 403),
+            "{path}"
+        );
+    }
 }

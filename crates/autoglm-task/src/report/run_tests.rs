@@ -47,7 +47,7 @@ fn a_run_is_named_by_the_strategy_that_there_was() {
         let mut list = list_runs(&store, &spec, 1).unwrap();
         let mut info = list.runs.remove(0).info;
         info.created_ms = created_ms;
-        super::runs::strategy_of(std::slice::from_ref(&version), &info)
+        super::runs::strategy_of(&[super::runs::Followed::of(&version)], &info)
     };
     assert_eq!(found(version.created_ms), Some(strategy));
     assert_eq!(found(version.created_ms - 1), None);

@@ -11,8 +11,9 @@ use crate::strategy::{StrategyId, StrategyVersion};
 
 /// Evaluations in which the accuracy of runs is looked up.
 const EVALUATIONS: usize = 1_000;
-/// A list adds up runs of so many records at most: 20 such runs are read in less than a second.
-const ADDED_UP_RECORDS: u64 = 10_000;
+/// So many records a list adds up in all, and an opened run if it has no more: they are read in less than
+/// a second.
+const ADDED_UP_RECORDS: u64 = 200_000;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +26,7 @@ pub struct RunSummary {
     pub strategy: Option<StrategyId>,
     /// Whether it followed the task as it is written.
     pub as_written: bool,
-    /// What all records cost; none in lists where there are very many records.
+    /// What all records cost; none where there are very many.
     pub usage: Option<Usage>,
     /// The mean of how sure the answers are, where that is known.
     pub mean_confidence: Option<f64>,
@@ -71,9 +72,11 @@ pub struct RunPage {
 pub fn list_runs(store: &dyn Shelf, spec: &TaskSpec, count: usize) -> Result<RunList, TaskError> {
     let known = Known::of(store, spec)?;
     let (infos, total) = store.task_runs(&spec.name, count)?;
+    let mut left = ADDED_UP_RECORDS;
     let summary = |info: RunInfo| {
-        let is_small = info.records <= ADDED_UP_RECORDS;
-        known.summary(store, info, is_small)
+        let fits = info.records <= left;
+        left -= if fits { info.records } else { 0 };
+        known.summary(store, info, fits)
     };
     let runs: Result<_, _> = infos.into_iter().map(summary).collect();
     Ok(RunList { runs: runs?, total })
@@ -97,20 +100,25 @@ pub fn open_run(
     let rows = store.rows(info.id, first, count)?;
     let facts = |row| RecordFacts::of(&info.spec, gold, info.id, row);
     let records = rows.iter().map(facts).collect();
-    let run = known.summary(store, info, true)?;
+    let is_added_up = info.records <= ADDED_UP_RECORDS;
+    let run = known.summary(store, info, is_added_up)?;
     Ok(Some(RunPage { run, records }))
 }
 
 /// What is known of a task beside its runs.
 struct Known {
-    strategies: Vec<StrategyVersion>,
+    strategies: Vec<Followed>,
     evaluations: Vec<EvaluationScores>,
 }
 
 impl Known {
     fn of(store: &dyn Shelf, spec: &TaskSpec) -> Result<Self, TaskError> {
         Ok(Self {
-            strategies: store.strategies(Some(&spec.name))?,
+            strategies: store
+                .strategies(Some(&spec.name))?
+                .iter()
+                .map(Followed::of)
+                .collect(),
             evaluations: store.evaluation_scores(&spec.name, EVALUATIONS)?,
         })
     }
@@ -145,13 +153,29 @@ impl Known {
     }
 }
 
+/// A strategy's version as runs name it.
+pub(super) struct Followed {
+    id: StrategyId,
+    created_ms: i64,
+    hash: String,
+}
+
+impl Followed {
+    pub(super) fn of(version: &StrategyVersion) -> Self {
+        Self {
+            id: version.id,
+            created_ms: version.created_ms,
+            hash: version.strategy.hash(),
+        }
+    }
+}
+
 /// The number of the strategy that a run followed, among versions that begin with the latest. The
 /// same strategy may have been found for several models: the latest that there was when the run
 /// began is the one.
-pub(super) fn strategy_of(versions: &[StrategyVersion], info: &RunInfo) -> Option<StrategyId> {
+pub(super) fn strategy_of(versions: &[Followed], info: &RunInfo) -> Option<StrategyId> {
     let hash = info.key.strategy.as_ref()?;
-    let is_it = |version: &&StrategyVersion| {
-        version.created_ms <= info.created_ms && version.strategy.hash() == *hash
-    };
+    let is_it =
+        |version: &&Followed| version.created_ms <= info.created_ms && version.hash == *hash;
     versions.iter().find(is_it).map(|version| version.id)
 }

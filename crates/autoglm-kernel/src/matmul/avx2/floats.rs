@@ -15,6 +15,9 @@ use crate::pack::coding::BLOCK;
 /// How far ahead of the weight that is multiplied one is fetched: half a page.
 const AHEAD_BYTES: usize = 2048;
 
+/// What a row of a tile has.
+const EACH: &str = "a number for each token";
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
     match w {
@@ -59,7 +62,7 @@ fn multiply_tokens<W, const N: usize>(
     let mut running: Running<N> = load_sums(sums);
     for (w, x) in w.iter().zip(x.columns.chunks_exact(x.width)) {
         prefetch(std::slice::from_ref(w), AHEAD_BYTES);
-        let x: &[f32; N] = x[first..].first_chunk().expect("a number for each token");
+        let x: &[f32; N] = x[first..].first_chunk().expect(EACH);
         let w = [read(w, 0), read(w, 1)];
         for (running, x) in running.iter_mut().zip(x) {
             let x = _mm256_set1_ps(*x);
@@ -98,7 +101,8 @@ fn multiply_pair_tokens<const N: usize>(
         let even = lines.map(|line| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(line)));
         let odd = lines.map(|line| _mm256_castsi256_ps(_mm256_and_si256(line, high)));
         for (w, x) in [even, odd].into_iter().zip(pair.chunks_exact(x.width)) {
-            for (running, x) in running.iter_mut().zip(&x[first..]) {
+            let x: &[f32; N] = x[first..].first_chunk().expect(EACH);
+            for (running, x) in running.iter_mut().zip(x) {
                 let x = _mm256_set1_ps(*x);
                 running[0] = _mm256_fmadd_ps(w[0], x, running[0]);
                 running[1] = _mm256_fmadd_ps(w[1], x, running[1]);
@@ -134,7 +138,8 @@ fn multiply_brain_tokens<const N: usize>(
         let (mut even, mut odd) = ([zero; N], [zero; N]);
         for (line, pair) in w.iter().zip(block.chunks_exact(2 * x.width)) {
             prefetch(std::slice::from_ref(line), AHEAD_BYTES);
-            let (x_even, x_odd) = (&pair[first..], &pair[x.width + first..]);
+            let x_even: &[f32; N] = pair[first..].first_chunk().expect(EACH);
+            let x_odd: &[f32; N] = pair[x.width + first..].first_chunk().expect(EACH);
             for half in 0..2 {
                 let line = load(line, half);
                 let w_even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(line));

@@ -38,7 +38,6 @@ pub(super) const KERNELS: Kernels = Kernels {
         unsafe { floats::multiply_brains(w, x, sums) }
     },
     wide: None,
-    wide_brains: None,
 };
 
 /// Tokens that are multiplied at once: with both registers of rows they take eight running sums

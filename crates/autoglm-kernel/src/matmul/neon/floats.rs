@@ -12,6 +12,9 @@ use crate::activation::FloatTile;
 use crate::lanes::{Floats, Halves, Line};
 use crate::pack::coding::BLOCK;
 
+/// What a row of a tile has.
+const EACH: &str = "a number for each token";
+
 #[target_feature(enable = "neon")]
 pub(super) fn multiply(w: FloatColumns<'_>, x: FloatTile<'_>, sums: &mut [Floats]) {
     match w {
@@ -54,7 +57,7 @@ fn multiply_tokens<W, R: Fn(&W, usize) -> float32x4_t, const N: usize>(
 ) {
     let mut running: Running<N> = load_sums(sums);
     for (w, x) in w.iter().zip(x.columns.chunks_exact(x.width)) {
-        let x: &[f32; N] = x[first..].first_chunk().expect("a number for each token");
+        let x: &[f32; N] = x[first..].first_chunk().expect(EACH);
         let w: [float32x4_t; 4] = std::array::from_fn(|part| read(w, part));
         for (running, x) in running.iter_mut().zip(x) {
             for (sum, w) in running.iter_mut().zip(w) {
@@ -80,7 +83,8 @@ fn multiply_pairs<const N: usize>(
         let even = words.map(|words| vreinterpretq_f32_u32(vshlq_n_u32::<16>(words)));
         let odd = words.map(|words| vreinterpretq_f32_u32(vandq_u32(words, high)));
         for (w, x) in [even, odd].into_iter().zip(pair.chunks_exact(x.width)) {
-            for (running, x) in running.iter_mut().zip(&x[first..]) {
+            let x: &[f32; N] = x[first..].first_chunk().expect(EACH);
+            for (running, x) in running.iter_mut().zip(x) {
                 for (sum, w) in running.iter_mut().zip(w) {
                     *sum = vfmaq_n_f32(*sum, w, *x);
                 }
@@ -115,7 +119,8 @@ fn multiply_brain_tokens<const N: usize>(
         let zero = [vdupq_n_f32(0.0); 4];
         let (mut even, mut odd) = ([zero; N], [zero; N]);
         for (line, pair) in w.iter().zip(block.chunks_exact(2 * x.width)) {
-            let (x_even, x_odd) = (&pair[first..], &pair[x.width + first..]);
+            let x_even: &[f32; N] = pair[first..].first_chunk().expect(EACH);
+            let x_odd: &[f32; N] = pair[x.width + first..].first_chunk().expect(EACH);
             for part in 0..4 {
                 let words = vreinterpretq_u32_u8(load(line, part));
                 let w_even = vreinterpretq_f32_u32(vshlq_n_u32::<16>(words));

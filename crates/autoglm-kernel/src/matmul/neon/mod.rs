@@ -45,7 +45,6 @@ const fn kernels<const DOT: bool>() -> Kernels {
             unsafe { floats::multiply_brains(w, x, sums) }
         },
         wide: None,
-        wide_brains: None,
     }
 }
 

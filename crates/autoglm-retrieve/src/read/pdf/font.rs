@@ -10,8 +10,8 @@ use super::names::byte_texts;
 /// Widths that fonts without any have, in thousandths of their size: roughly those of Helvetica.
 const NARROW: (&str, f32) = ("iljtfrI.,:;'|![]()/ ", 278.0);
 const WIDE: (&str, f32) = ("mwMW@%", 850.0);
-/// Widths that a font gives at most, in ranges: four times all that there are.
-const MOST_WIDTHS: usize = 4 << 16;
+/// Ranges of codes of one width that are taken of a font: each character is looked for in all of them.
+const MOST_RANGES: usize = 1_000;
 const CAPITAL: f32 = 680.0;
 const MIDDLE: f32 = 530.0;
 
@@ -20,6 +20,8 @@ pub(super) struct Font {
     to_unicode: Option<Encoding<'static>>,
     meaning: Meaning,
     widths: HashMap<u32, f32>,
+    /// The widths of codes from one to another.
+    ranges: Vec<(u32, u32, f32)>,
     other_width: Option<f32>,
 }
 
@@ -57,6 +59,7 @@ impl Font {
                 Meaning::Bytes(byte_texts(font, document, limit))
             },
             widths: HashMap::new(),
+            ranges: Vec::new(),
             other_width: None,
         };
         if is_composite {
@@ -76,7 +79,7 @@ impl Font {
             let (code, after) = rest.split_at(length);
             let text = self.text_of(code);
             let number = code.iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
-            let width = self.widths.get(&number).copied().or(self.other_width);
+            let width = self.width_of(number).or(self.other_width);
             shown.push(Shown {
                 width: width.unwrap_or_else(|| guessed_width(&text)),
                 text,
@@ -85,6 +88,15 @@ impl Font {
             rest = after;
         }
         shown
+    }
+
+    fn width_of(&self, code: u32) -> Option<f32> {
+        let in_range = || {
+            let mut ranges = self.ranges.iter();
+            let found = ranges.find(|(first, last, _)| (*first..=*last).contains(&code));
+            found.map(|(_, _, width)| *width)
+        };
+        self.widths.get(&code).copied().or_else(in_range)
     }
 
     fn text_of(&self, code: &[u8]) -> String {
@@ -157,7 +169,7 @@ impl Font {
         if !matches!(self.meaning, Meaning::Glyphs) {
             return;
         }
-        let (mut at, mut given) = (0, 0_usize);
+        let mut at = 0;
         while let Some(first) = widths.get(at).and_then(|n| number(n, document).ok()) {
             let first = first as u32;
             let next = widths
@@ -174,14 +186,10 @@ impl Font {
                 Some((_, last)) => {
                     let last = (last.as_float().unwrap_or(0.0) as u32).min(0xffff);
                     let width = widths.get(at + 2).and_then(|n| number(n, document).ok());
-                    // Ranges that overlap again and again are nobody's widths.
-                    given += last.saturating_sub(first) as usize;
-                    if given > MOST_WIDTHS {
+                    if self.ranges.len() == MOST_RANGES {
                         return;
                     }
-                    for code in first..=last {
-                        self.widths.insert(code, width.unwrap_or(1000.0));
-                    }
+                    self.ranges.push((first, last, width.unwrap_or(1000.0)));
                     at += 3;
                 }
                 None => return,

@@ -42,7 +42,12 @@ fn read_document(bytes: &[u8], limits: &Limits) -> Result<Extracted, ReadError> 
         builder.title(&title);
     }
     let mut pages = read_pages(&document, limits, &mut builder)?;
+    let has_text = |pages: &[Vec<Line>]| pages.iter().any(|lines| !lines.is_empty());
+    let had_text = has_text(&pages);
     furniture::remove(&mut pages);
+    if had_text && !has_text(&pages) {
+        builder.remark("all of its lines are those of tables of contents".to_owned());
+    }
     let hyphenated = flow::hyphenated(&pages);
     let bookmarks = outline::bookmarks(&document);
     let mut writer = Writer {
@@ -90,6 +95,9 @@ fn read_pages(
                 Vec::new()
             }
         });
+    }
+    if reader.unread > 0 {
+        builder.remark(format!("{} drawings cannot be read", reader.unread));
     }
     if reader.untold > 0 {
         builder.remark(format!(

@@ -6,6 +6,9 @@ use lopdf::{Dictionary, Document, Object, ObjectId};
 
 use super::lines::Line;
 
+/// Lines that the bookmarks of a page are compared with in all; more are not of a page that is read.
+const MOST_COMPARED: usize = 1 << 20;
+
 /// A bookmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bookmark {
@@ -131,10 +134,14 @@ fn names(document: &Document) -> HashMap<Vec<u8>, &Object> {
 /// found stands where the one before it does.
 pub(super) fn places(bookmarks: &[Bookmark], lines: &[Line]) -> Vec<(usize, usize)> {
     let keys: Vec<String> = lines.iter().map(|line| key(&line.text)).collect();
-    let mut from = 0;
+    let (mut from, mut left) = (0, MOST_COMPARED);
     let mut found = Vec::with_capacity(bookmarks.len());
     for bookmark in bookmarks {
-        let place = find(&key(&bookmark.title), &keys, from);
+        let to_compare = keys.len() - from;
+        let is_affordable = to_compare <= left;
+        left -= if is_affordable { to_compare } else { 0 };
+        let title = key(&bookmark.title);
+        let place = is_affordable.then(|| find(&title, &keys, from)).flatten();
         let (at, count) = place.unwrap_or((from, 0));
         found.push((at, count));
         from = at + count;

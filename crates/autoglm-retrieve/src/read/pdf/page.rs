@@ -8,6 +8,14 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
 use super::font::Font;
 
+/// Bytes that a map or file of a font unpacks to at most: maps of all Chinese characters have half as
+/// many.
+const FONT_BYTES: usize = 1 << 20;
+/// What a font costs of the bytes that may be unpacked, what a form costs beside its own, and what one
+/// costs that is packed several times, where what it unpacks to in between is not known.
+const FONT_COST: usize = 32 << 10;
+const FORM_COST: usize = 1 << 10;
+const CHAIN_COST: usize = 1 << 20;
 /// Forms within forms that are followed.
 const FORM_DEPTH: usize = 8;
 /// Saved states that are kept; files that save more are broken.
@@ -33,13 +41,17 @@ pub(super) struct Run {
 /// Reads pages of one document; fonts are read once.
 pub(super) struct Pages<'a> {
     document: &'a Document,
-    fonts: BTreeMap<ObjectId, Rc<Font>>,
-    /// Bytes that may still be unpacked.
+    /// By where their dictionaries lie in memory: some have no number.
+    fonts: BTreeMap<usize, Rc<Font>>,
+    /// Bytes that may still be unpacked. What is unpacked costs more than it comes to, so that very
+    /// many that come to nothing end, too.
     left: usize,
     /// Characters that fonts do not tell.
     pub(super) untold: usize,
     /// Pictures that were drawn.
     pub(super) pictures: usize,
+    /// Forms that could not be read.
+    pub(super) unread: usize,
 }
 
 /// Numbers of an affine map: x' = ax + cy + e, y' = bx + dy + f.
@@ -82,6 +94,7 @@ impl<'a> Pages<'a> {
             left,
             untold: 0,
             pictures: 0,
+            unread: 0,
         }
     }
 
@@ -125,9 +138,12 @@ impl<'a> Pages<'a> {
                 }
                 "Do" if depth < FORM_DEPTH => {
                     let form = name().and_then(|name| self.find(resources, b"XObject", name));
-                    match form.and_then(|(_, form)| as_form(form)) {
+                    match form.and_then(as_form) {
                         Some(form) => {
-                            self.follow_form(form, resources, (pen.state.map, depth + 1), runs)?;
+                            let inside = (pen.state.map, depth + 1);
+                            let read = self.follow_form(form, resources, inside, runs);
+                            // What else the page shows is worth having.
+                            self.unread += usize::from(read.is_err());
                         }
                         None => self.pictures += 1,
                     }
@@ -156,36 +172,37 @@ impl<'a> Pages<'a> {
         for (value, number) in inner.iter_mut().zip(matrix.into_iter().flatten()) {
             *value = number.as_float().unwrap_or(*value);
         }
-        let data = form.get_plain_content_with_limit(self.left)?;
+        let data = form.get_plain_content_with_limit(self.left);
+        let is_chain = form.filters().is_ok_and(|filters| filters.len() > 1);
+        let cost = form.content.len() + if is_chain { CHAIN_COST } else { FORM_COST };
+        self.left = self.left.saturating_sub(cost);
+        let data = data?;
         self.follow(&data, &all, (then(inner, map), depth), runs)
     }
 
-    /// Something that resources name, with its number where it has one.
-    fn find(
-        &self,
-        resources: &[&'a Dictionary],
-        kind: &[u8],
-        name: &[u8],
-    ) -> Option<(Option<ObjectId>, &'a Object)> {
+    /// Something that resources name.
+    fn find(&self, resources: &[&'a Dictionary], kind: &[u8], name: &[u8]) -> Option<&'a Object> {
         resources.iter().find_map(|resources| {
             let named = resources
                 .get_deref(kind, self.document)
                 .ok()?
                 .as_dict()
                 .ok()?;
-            self.document.dereference(named.get(name).ok()?).ok()
+            let found = self.document.dereference(named.get(name).ok()?);
+            Some(found.ok()?.1)
         })
     }
 
     fn font(&mut self, resources: &[&'a Dictionary], name: &[u8]) -> Option<Rc<Font>> {
-        let (id, found) = self.find(resources, b"Font", name)?;
-        if let Some(known) = id.and_then(|id| self.fonts.get(&id)) {
+        let found = self.find(resources, b"Font", name)?.as_dict().ok()?;
+        let place = std::ptr::from_ref(found).addr();
+        if let Some(known) = self.fonts.get(&place) {
             return Some(Rc::clone(known));
         }
-        let font = Rc::new(Font::of(found.as_dict().ok()?, self.document, self.left));
-        if let Some(id) = id {
-            self.fonts.insert(id, Rc::clone(&font));
-        }
+        let limit = self.left.min(FONT_BYTES);
+        self.left = self.left.saturating_sub(FONT_COST);
+        let font = Rc::new(Font::of(found, self.document, limit));
+        self.fonts.insert(place, Rc::clone(&font));
         Some(font)
     }
 }

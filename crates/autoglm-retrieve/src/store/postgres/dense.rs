@@ -28,7 +28,7 @@ pub(super) fn search(
     (exact, limit): (usize, usize),
 ) -> Fallible<Vec<Hit>> {
     let conditions = Conditions::of(filter, 3);
-    let indexed = is_indexed(session)? && !are_few(session, filter, exact)?;
+    let indexed = is_indexed(session)? && (filter.is_empty() || !are_few(session, filter, exact)?);
     let cast = if indexed {
         let looked_at = (2 * limit).clamp(LEAST_LOOKED_AT, MOST_LOOKED_AT);
         // Without its last lines the planner may compute and sort all distances instead, as it does

@@ -160,8 +160,8 @@ impl Session {
         begin: &str,
         work: impl FnOnce(&mut Self) -> Result<T, RetrieveError>,
     ) -> Result<T, RetrieveError> {
-        self.batch(begin).map_err(failed("begin"))?;
-        match work(self) {
+        let begun = self.batch(begin).map_err(failed("begin"));
+        match begun.and_then(|()| work(self)) {
             Ok(value) => {
                 self.batch("COMMIT").map_err(failed("commit"))?;
                 Ok(value)

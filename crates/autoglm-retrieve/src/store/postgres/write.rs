@@ -235,7 +235,7 @@ fn add_totals(session: &mut Session, (passages, words): (i64, i64)) -> Fallible<
     Ok(())
 }
 
-/// Keeps vectors, in the order of their keys: two that keep the same do not wait for each other.
+/// Keeps vectors, in the order of their keys: two that keep the same never wait for each other at once.
 pub(super) fn put_vectors(
     session: &mut Session,
     vectors: &[(VectorKey, Vec<f32>)],

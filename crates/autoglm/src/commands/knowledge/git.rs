@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 /// Bytes of the list of a revision's files: a million paths of usual length.
 const LIST_BYTES: u64 = 128 << 20;
+/// Files of packs, of which each fetch leaves two or three, above which a copy is tidied up.
+const MOST_PACK_FILES: usize = 30;
 /// How a pointer to a large file begins that is kept elsewhere.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// The reference under which a remote revision is kept.
@@ -46,12 +48,13 @@ impl Repository {
         let text = argument.to_string_lossy();
         let head = || revision.unwrap_or("HEAD").to_owned();
         let found = if is_address(&text) && !argument.exists() {
+            check_user(&text)?;
             ensure!(
                 ["https://", "ssh://", "file://"]
                     .iter()
                     .any(|s| text.starts_with(s))
                     || !text.contains("://"),
-                "{text}: repositories are fetched by https and ssh alone"
+                "{text}: repositories are fetched by https, ssh and from files alone"
             );
             Self {
                 place: Place::Remote(text.into_owned()),
@@ -98,15 +101,6 @@ impl Repository {
             ensure!(!is_bad, "{text:?} is no name of a repository or revision");
         }
         ensure!(!self.revision.is_empty(), "no revision stands behind @");
-        // Paths of documents begin with the address, and are shown.
-        let user = address
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
-        ensure!(
-            user.is_none_or(|(user, _)| !user.contains(':')),
-            "an address of a repository must not hold a password\n\
-             hint: Git asks a credential helper for it (git help credentials)"
-        );
         Ok(())
     }
 
@@ -326,6 +320,8 @@ fn git(folder: &Path) -> Command {
         "GIT_WORK_TREE",
         "GIT_INDEX_FILE",
         "GIT_OBJECT_DIRECTORY",
+        "GIT_ASKPASS",
+        "SSH_ASKPASS",
     ] {
         command.env_remove(name);
     }
@@ -410,9 +406,40 @@ fn fetch(address: &str, revision: &str, copies: &Path) -> anyhow::Result<PathBuf
     ];
     let mut command = git(&folder);
     command.env("GIT_ALLOW_PROTOCOL", "https:ssh:file");
+    if !crate::environment::says_how_git_uses_ssh() {
+        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+    }
     output_of(command, &folder, &arguments, 1 << 10)
         .with_context(|| format!("cannot fetch {revision} of {address}"))?;
+    tidy(&folder)?;
     Ok(folder)
+}
+
+/// Throws away what earlier fetches have left, where there is much of it.
+fn tidy(folder: &Path) -> anyhow::Result<()> {
+    let packs = std::fs::read_dir(folder.join("objects/pack"));
+    if packs.map_or(0, Iterator::count) > MOST_PACK_FILES {
+        output(folder, &["gc", "--quiet", "--prune=now"], 1 << 10)?;
+    }
+    Ok(())
+}
+
+/// Paths of documents begin with the address, and are shown: it must not hold a secret, which over
+/// https the user's name may be, too.
+fn check_user(address: &str) -> anyhow::Result<()> {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return Ok(());
+    };
+    let user = rest
+        .split('/')
+        .next()
+        .and_then(|host| host.rsplit_once('@'));
+    ensure!(
+        user.is_none_or(|(user, _)| scheme == "ssh" && !user.contains(':')),
+        "an address of a repository must not hold a password or token\n\
+         hint: Git asks a credential helper for it (git help credentials)"
+    );
+    Ok(())
 }
 
 /// Whether an argument is an address: `https://…`, `ssh://…`, `user@host:path`.
