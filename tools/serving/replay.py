@@ -3,8 +3,10 @@
 
     python3 tools/serving/replay.py --server "target/release/autoglm serve --listen 127.0.0.1:{port} {cache}"
 
-The workload: 12 applications with instructions of their own (80 to 400 words), `--users` users who ask 300 questions in all of
-them, a third of which somebody has asked before word for word. Conversations are answered with temperature
+The workload: `--requests` requests, each on a connection of its own as from another user, to 12 applications
+with instructions of their own (80 to 400 words). A third of the questions are common ones, which three users
+ask word for word; the others are asked once. All come in a random order, so that of 300 requests 120 can be
+answered from what was answered before. Conversations are answered with temperature
 0. It is run three times against a fresh server: with both caches, without the cache of answers, and
 without any sharing (each prompt begins with words of its own, so that no prefix is one of another's). What
 is saved is time to the whole answer, summed over requests; the hit rate of prefixes is the share of prompts'
@@ -29,7 +31,6 @@ import os
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True, help="command; {port} and {cache} are put in")
-    parser.add_argument("--users", type=int, default=40)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--port", type=int, default=18_200)
     options = parser.parse_args()
@@ -56,17 +57,15 @@ def workload(options):
     texts = [re.sub(r"\s+", " ", topics[key]).split(" ") for key in sorted(topics) if len(topics[key]) > 4_000]
     chance = random.Random(1)
     systems = [" ".join(["You answer questions about this text.", *text[: chance.randint(80, 400)]]) for text in texts[:12]]
-    asked, work = [], []
-    for number in range(options.requests):
-        if asked and chance.random() < 1 / 3:
-            work.append(chance.choice(asked))
-            continue
+    questions = []
+    for number in range(round(options.requests * 3 / 5)):
         words = chance.choice(texts)
         start = chance.randrange(len(words) - 12)
-        user = f"user {chance.randrange(options.users)}"
-        question = f"I am {user}. What does it say of {' '.join(words[start : start + chance.randint(3, 12)])}?"
-        asked.append((chance.choice(systems), question))
-        work.append(asked[-1])
+        question = f"Question {number}: what does it say of {' '.join(words[start : start + chance.randint(3, 12)])}?"
+        questions.append((chance.choice(systems), question))
+    common = questions[: len(questions) // 3]
+    work = questions + 2 * common
+    chance.shuffle(work)
     return work
 
 

@@ -26,6 +26,7 @@ mod norm;
 mod pack;
 mod pages;
 mod pool;
+mod products;
 #[cfg(test)]
 mod random;
 mod rope;
@@ -55,5 +56,6 @@ pub use matmul::{Product, matmul, matmul_all, matmul_rows};
 pub use norm::{rms_norm, rms_norm_in_place};
 pub use pack::PackedMatrix;
 pub use pool::Pool;
+pub use products::products;
 pub use rope::{RopeParams, RopeStyle, RopeTable, rope};
 pub use softmax::{argmax, log_sum_exp, softmax};

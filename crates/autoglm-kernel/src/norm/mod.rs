@@ -5,7 +5,8 @@ mod tests;
 
 use crate::elementwise::{assert_rows, chunk_len, zip_in_place};
 use crate::pool::Pool;
-use crate::simd::{LANES, Simd, Variant, padded, sum_lanes, with_simd};
+use crate::products::sum_of_products;
+use crate::simd::{Simd, Variant, with_simd};
 
 /// `out = x / sqrt(mean(x²) + eps) · weight` for every row.
 ///
@@ -74,7 +75,7 @@ pub(crate) fn normalise_rows(variant: Variant, rows: &mut [f32], weight: &[f32],
 
 #[inline(always)]
 fn normalise<S: Simd>(s: S, row: &mut [f32], weight: &[f32], eps: f32) {
-    let mean = sum_of_squares(s, row) / weight.len() as f32;
+    let mean = sum_of_products(s, row, row) / weight.len() as f32;
     let inverse = s.splat(1.0 / (mean + eps).sqrt());
     zip_in_place(
         s,
@@ -83,23 +84,4 @@ fn normalise<S: Simd>(s: S, row: &mut [f32], weight: &[f32], eps: f32) {
         #[inline(always)]
         |x, w| s.mul(s.mul(x, inverse), w),
     );
-}
-
-/// Vector `i` of the row goes to chain `i % 4`, which hides the latency of the additions.
-#[inline(always)]
-fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut chains = [s.splat(0.0); 4];
-    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
-    for four in fours {
-        for (chain, vector) in chains.iter_mut().zip(four.as_chunks::<LANES>().0) {
-            let x = s.load(vector);
-            *chain = s.fma(x, x, *chain);
-        }
-    }
-    for (chain, vector) in chains.iter_mut().zip(rest.chunks(LANES)) {
-        let x = s.load(&padded(vector, 0.0));
-        *chain = s.fma(x, x, *chain);
-    }
-    let [a, b, c, d] = chains;
-    sum_lanes(s, s.add(s.add(a, b), s.add(c, d)))
 }

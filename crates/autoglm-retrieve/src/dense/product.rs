@@ -1,25 +1,19 @@
 //! The product of two vectors.
 
-/// Sums that run beside each other: enough for the widest registers and for the time that an
-/// addition takes.
-const LANES: usize = 32;
+use autoglm_kernel::products;
 
-/// The sum of the products of two vectors' numbers.
+/// The sum of the products of two vectors' numbers; the same, bit for bit, as among those of many
+/// rows.
 ///
 /// # Panics
 /// If they differ in length.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of different spaces");
-    let (whole_a, rest_a) = a.as_chunks::<LANES>();
-    let (whole_b, rest_b) = b.as_chunks::<LANES>();
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in whole_a.iter().zip(whole_b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
+    let mut product = [0.0];
+    if !a.is_empty() {
+        products(a, b, &mut product);
     }
-    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    product[0]
 }
 
 #[cfg(test)]

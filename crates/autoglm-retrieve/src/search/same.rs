@@ -1,10 +1,10 @@
 //! Which passages say the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::passage::Passage;
-use crate::text::terms;
+use crate::text::{each_term, terms};
 
 /// Terms that stand together and are compared as one.
 const SHINGLE_TERMS: usize = 3;
@@ -14,37 +14,42 @@ const LEAST_TERMS: usize = 12;
 /// Passages that were seen.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Of each, the words of its last heading: the same said of another thing is not the same.
-    headings: Vec<HashSet<String>>,
-    /// In which of them a shingle is.
-    places: HashMap<u64, Vec<usize>>,
+    known: Vec<Said>,
+}
+
+/// What a passage says.
+struct Said {
+    /// The words of its last heading: the same said of another thing is not the same.
+    heading: HashSet<String>,
+    /// Its different shingles, in ascending order.
+    shingles: Vec<u64>,
 }
 
 impl Seen {
     /// Whether a passage says anything that no one before it says; from now on it is one of those.
     pub(super) fn is_new(&mut self, passage: &Passage) -> bool {
-        let terms = terms(&passage.text);
-        if terms.len() < LEAST_TERMS {
+        let mut hashes = Vec::new();
+        each_term(&passage.text, &mut |term| hashes.push(hash(&term)));
+        if hashes.len() < LEAST_TERMS {
             return true;
         }
-        let shingles: BTreeSet<u64> = terms.windows(SHINGLE_TERMS).map(hash).collect();
-        let heading = heading(passage);
-        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
-        for at in shingles.iter().filter_map(|s| self.places.get(s)).flatten() {
-            *shared.entry(*at).or_default() += 1;
-        }
-        let says_it = |(at, shared): (&usize, &usize)| {
-            *shared == shingles.len() && heading.is_subset(&self.headings[*at])
+        let said = Said {
+            heading: heading(passage),
+            shingles: shingles(&hashes),
         };
-        if shared.iter().any(says_it) {
-            return false;
+        let is_new = !self.known.iter().any(|known| known.says(&said));
+        if is_new {
+            self.known.push(said);
         }
-        for shingle in shingles {
-            let places = self.places.entry(shingle).or_default();
-            places.push(self.headings.len());
-        }
-        self.headings.push(heading);
-        true
+        is_new
+    }
+}
+
+impl Said {
+    /// Whether all of another passage is said here.
+    fn says(&self, other: &Self) -> bool {
+        let has = |shingle| self.shingles.binary_search(shingle).is_ok();
+        other.shingles.iter().all(has) && other.heading.is_subset(&self.heading)
     }
 }
 
@@ -56,9 +61,17 @@ fn heading(passage: &Passage) -> HashSet<String> {
     words.into_iter().collect()
 }
 
-fn hash(shingle: &[String]) -> u64 {
+/// Hashes of terms that stand together, each once, in ascending order.
+fn shingles(terms: &[u64]) -> Vec<u64> {
+    let mut shingles: Vec<u64> = terms.windows(SHINGLE_TERMS).map(|s| hash(&s)).collect();
+    shingles.sort_unstable();
+    shingles.dedup();
+    shingles
+}
+
+fn hash<T: Hash>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
-    shingle.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod conformance;
 mod filter;
 mod postgres;
 mod sqlite;
+mod telling;
 
 use autoglm_spec::EmbeddingSpace;
 use serde::Serialize;

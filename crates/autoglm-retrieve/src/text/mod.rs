@@ -6,4 +6,5 @@ mod words;
 
 pub use language::TextLanguage;
 pub use sentences::sentences;
+pub(crate) use words::each_term;
 pub use words::{content_words, identifier_parts, is_unspaced, terms};

@@ -37,6 +37,12 @@ pub(super) fn is_function_word(word: &str) -> bool {
 /// (`docs/knowledge.md`).
 pub fn terms(text: &str) -> Vec<String> {
     let mut found = Vec::new();
+    each_term(text, &mut |term| found.push(term.to_owned()));
+    found
+}
+
+/// Calls `f` with each of the [`terms`] of a text.
+pub(crate) fn each_term(text: &str, f: &mut dyn FnMut(&str)) {
     let mut word = String::new();
     let mut before: Option<char> = None;
     let mut at_line_end = false;
@@ -47,28 +53,30 @@ pub fn terms(text: &str) -> Vec<String> {
             continue;
         }
         if is_unspaced(c) {
-            flush(&mut word, &mut found);
+            flush(&mut word, f);
             if let Some(before) = before {
-                found.push([before, c].iter().collect());
+                f(&String::from_iter([before, c]));
             }
-            found.push(c.to_string());
+            f(c.encode_utf8(&mut [0; 4]));
             before = Some(c);
             continue;
         }
         before = None;
-        if c.is_alphanumeric() {
+        if c.is_ascii_alphanumeric() {
+            word.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
         } else {
-            flush(&mut word, &mut found);
+            flush(&mut word, f);
         }
     }
-    flush(&mut word, &mut found);
-    found
+    flush(&mut word, f);
 }
 
-fn flush(word: &mut String, found: &mut Vec<String>) {
+fn flush(word: &mut String, f: &mut dyn FnMut(&str)) {
     if !word.is_empty() {
-        found.push(std::mem::take(word));
+        f(word);
+        word.clear();
     }
 }
 

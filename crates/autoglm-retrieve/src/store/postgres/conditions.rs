@@ -92,15 +92,36 @@ fn class(text: &str) -> Option<(String, &str)> {
     // A bracket that comes first is one of the characters.
     let from = usize::from(inside.starts_with(']'));
     let end = inside.get(from..)?.find(']')? + from;
-    let mut made = format!("[{negation}");
-    for c in inside[..end].chars() {
-        match c {
-            '\\' | '[' => made.extend(['\\', c]),
-            c => made.push(c),
+    let members = members(&inside[..end]);
+    let class = match (members.is_empty(), negation) {
+        (false, _) => format!("[{negation}{members}]"),
+        (true, "^") => ".".to_owned(),
+        (true, _) => "(?!.).".to_owned(),
+    };
+    Some((class, &inside[end + 1..]))
+}
+
+/// The characters and ranges of a class. A range whose end lies before its start holds none, as in
+/// GLOB; in an expression it would be an error.
+fn members(inside: &str) -> String {
+    let chars: Vec<char> = inside.chars().collect();
+    let mut made = String::new();
+    let mut rest = &chars[..];
+    while let [first, ..] = rest {
+        let (last, taken) = match rest {
+            [_, '-', last, ..] => (last, 3),
+            _ => (first, 1),
+        };
+        rest = &rest[taken..];
+        if first < last {
+            push_literal(&mut made, *first);
+            made.push('-');
+        }
+        if first <= last {
+            push_literal(&mut made, *last);
         }
     }
-    made.push(']');
-    Some((made, &inside[end + 1..]))
+    made
 }
 
 fn push_literal(made: &mut String, c: char) {
@@ -124,7 +145,10 @@ mod tests {
             ("*/a.md", "^.*\\/a\\.md$"),
             ("?x", "^.x$"),
             ("[^a-c]]", "^[^a-c]\\]$"),
-            ("[]\\]", "^[]\\\\]$"),
+            ("[]\\]", "^[\\]\\\\]$"),
+            ("[z-a^-]", "^[\\^\\-]$"),
+            ("[z-a]", "^(?!.).$"),
+            ("[^z-a]", "^.$"),
             ("[ab", "$."),
             ("水*", "^水.*$"),
         ] {

@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use postgres::Row;
 use postgres::types::ToSql;
 
+use super::super::telling::telling;
 use super::super::{Filter, Hit};
 use super::conditions::Conditions;
 use super::session::{Fallible, Session};
 use super::stems::Stem;
 use crate::passage::PassageId;
-
-/// Passages that a search ranks at most where its words allow it, as in the SQLite store.
-pub(super) const RANKED_PASSAGES: usize = 50_000;
 
 /// What a word that is in half of all passages or more still says, as FTS5 has it.
 const LEAST_IDF: f64 = 1e-6;
@@ -28,7 +26,7 @@ pub(super) fn search(
     let (passages, all_words): (i64, i64) = (row.get(0), row.get(1));
     let mut words: Vec<i64> = stems.iter().map(|stem| stem.word).collect();
     if filter.is_empty() && passages > ranked as i64 {
-        words = telling(session, words, (ranked as i64, limit as i64))?;
+        words = telling_words(session, words, (ranked, limit))?;
     }
     let found = count(session, &words)?;
     words.retain(|word| found.contains_key(word));
@@ -90,30 +88,20 @@ fn count(session: &mut Session, words: &[i64]) -> Fallible<HashMap<i64, i64>> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The rarest words that together are in at most `ranked` passages, and as many more as it takes
-/// for one of them to be in as many passages as are wanted.
-fn telling(
+/// The words that are looked for.
+fn telling_words(
     session: &mut Session,
     words: Vec<i64>,
-    (ranked, limit): (i64, i64),
+    (ranked, limit): (usize, usize),
 ) -> Fallible<Vec<i64>> {
     let rows = session.query(
         "SELECT (SELECT count(*) FROM \
          (SELECT FROM words w WHERE w.word = u.word LIMIT $2) AS counted) \
          FROM unnest($1::bigint[]) WITH ORDINALITY AS u (word, number) ORDER BY u.number",
-        &[&words, &(ranked + 1)],
+        &[&words, &(ranked as i64 + 1)],
     )?;
     let counts = rows.iter().map(|row| row.get::<_, i64>(0));
-    let mut counted: Vec<(i64, i64)> = counts.zip(words).collect();
-    counted.sort_by_key(|(found, _)| *found);
-    let (mut total, mut most) = (0, 0);
-    let within = counted.iter().take_while(|(found, _)| {
-        total += found;
-        let is_wanted = total <= ranked || most < limit;
-        most = *found;
-        is_wanted
-    });
-    Ok(within.map(|(_, word)| *word).collect())
+    Ok(telling(counts.zip(words).collect(), ranked, limit))
 }
 
 /// In how many passages each of some stems is.

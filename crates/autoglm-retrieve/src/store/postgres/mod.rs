@@ -16,6 +16,7 @@ use std::cell::RefCell;
 
 use autoglm_spec::EmbeddingSpace;
 
+use super::telling::RANKED_PASSAGES;
 use super::{About, Filter, Hit, Listed, Store, VectorKey};
 use crate::RetrieveError;
 use crate::passage::{Document, DocumentState, Passage, PassageId};
@@ -78,7 +79,7 @@ impl PostgresStore {
             session: RefCell::new(session),
             stems: RefCell::new(Stems::new()?),
             exact_vectors: dense::EXACT_VECTORS,
-            ranked_passages: lexical::RANKED_PASSAGES,
+            ranked_passages: RANKED_PASSAGES,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use autoglm_kernel::products;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
@@ -15,26 +16,34 @@ use crate::passage::PassageId;
 /// Vectors up to which all are looked at.
 pub(super) const EXACT_VECTORS: usize = 50_000;
 
+/// Vectors whose products are made before any is looked at.
+const ROWS_AT_ONCE: usize = 256;
+
 /// All vectors, one after the other.
 pub(super) struct Matrix {
+    /// Numbers of each.
+    width: usize,
     ids: Vec<i64>,
     rows: Vec<f32>,
 }
 
 impl Matrix {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    /// All vectors with so many numbers; a collection has no others.
+    fn read(connection: &Connection, width: usize) -> rusqlite::Result<Self> {
         let mut query = connection.prepare_cached("SELECT id, vector FROM vectors ORDER BY id")?;
         let mut rows = query.query([])?;
         let mut matrix = Self {
+            width,
             ids: Vec::new(),
             rows: Vec::new(),
         };
         while let Some(row) = rows.next()? {
-            matrix.ids.push(row.get(0)?);
             let (numbers, _) = row.get_ref(1)?.as_blob()?.as_chunks::<4>();
-            matrix
-                .rows
-                .extend(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+            if numbers.len() == width {
+                matrix.ids.push(row.get(0)?);
+                let numbers = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                matrix.rows.extend(numbers);
+            }
         }
         Ok(matrix)
     }
@@ -46,9 +55,18 @@ impl Matrix {
         limit: usize,
     ) -> Vec<(i64, f32)> {
         let mut top = Top::new(limit);
-        for (id, row) in self.ids.iter().zip(self.rows.chunks_exact(vector.len())) {
-            if allowed.is_none_or(|allowed| allowed.contains(id)) {
-                top.add(*id, dot(vector, row));
+        if vector.len() != self.width || vector.is_empty() {
+            return top.best();
+        }
+        let mut found = [0.0; ROWS_AT_ONCE];
+        let rows = self.rows.chunks(ROWS_AT_ONCE * self.width);
+        for (ids, rows) in self.ids.chunks(ROWS_AT_ONCE).zip(rows) {
+            let found = &mut found[..ids.len()];
+            products(vector, rows, found);
+            for (id, product) in ids.iter().zip(found) {
+                if top.wants(*product) && allowed.is_none_or(|allowed| allowed.contains(id)) {
+                    top.add(*id, *product);
+                }
             }
         }
         top.best()
@@ -105,7 +123,7 @@ impl SqliteStore {
         {
             *cached = Some(Cached {
                 version,
-                value: Matrix::read(&self.connection)?,
+                value: Matrix::read(&self.connection, vector.len())?,
             });
         }
         let matrix = cached.as_ref().map(|cached| &cached.value);

@@ -3,16 +3,12 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
+use super::super::telling::telling;
 use super::super::{Clause, Filter, Hit};
 use crate::passage::PassageId;
 
-/// The weights of headings and text. A word of a heading counts for two.
-const RANK: &str = "bm25(2.0, 1.0)";
-
-/// Passages that a search ranks at most, about a microsecond each. In a collection of more, the most
-/// frequent words of a query, which tell passages apart the least, are left out where the others are
-/// in as many passages as are wanted. With a filter, which may leave out what these find, none is.
-pub(super) const RANKED_PASSAGES: usize = 50_000;
+/// How well a passage suits, the best lowest. A word of a heading counts for two.
+const RANK: &str = "bm25(words, 2.0, 1.0)";
 
 pub(super) fn search(
     connection: &Connection,
@@ -21,7 +17,7 @@ pub(super) fn search(
     (ranked, limit): (usize, usize),
 ) -> rusqlite::Result<Vec<Hit>> {
     let terms = if filter.is_empty() {
-        telling(connection, terms, (ranked, limit))?
+        telling_terms(connection, terms, (ranked, limit))?
     } else {
         terms.iter().collect()
     };
@@ -34,22 +30,28 @@ pub(super) fn search(
     } else {
         format!("JOIN passages p ON p.id = words.rowid {joins}")
     };
-    let sql = format!(
-        "SELECT words.rowid, words.rank FROM words {joins} \
-         WHERE words MATCH ? AND words.rank MATCH '{RANK}' {wheres} ORDER BY words.rank LIMIT ?"
-    );
+    // FTS5 sorts what it finds together with all places of words; the best are chosen here.
+    let sql = format!("SELECT words.rowid, {RANK} FROM words {joins} WHERE words MATCH ? {wheres}");
     let quoted: Vec<String> = terms.iter().map(|term| format!("\"{term}\"")).collect();
-    let values = std::iter::once(Value::Text(quoted.join(" OR ")))
-        .chain(values)
-        .chain([Value::Integer(limit as i64)]);
+    let values = std::iter::once(Value::Text(quoted.join(" OR "))).chain(values);
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map(params_from_iter(values), hit)?;
-    rows.collect()
+    Ok(best(rows.collect::<rusqlite::Result<_>>()?, limit))
 }
 
-/// The rarest terms that together are in at most `ranked` passages, and as many more as it takes for
-/// one of them to be in as many passages as are wanted.
-fn telling<'a>(
+/// The best hits, the best first.
+fn best(mut hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
+    let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.passage.cmp(&b.passage));
+    if limit < hits.len() {
+        hits.select_nth_unstable_by(limit, order);
+        hits.truncate(limit);
+    }
+    hits.sort_unstable_by(order);
+    hits
+}
+
+/// The terms that are looked for.
+fn telling_terms<'a>(
     connection: &Connection,
     terms: &'a [String],
     (ranked, limit): (usize, usize),
@@ -69,15 +71,7 @@ fn telling<'a>(
         let found = count.query_row((format!("\"{term}\""), most), |row| row.get(0))?;
         counted.push((found, term));
     }
-    counted.sort_by_key(|(found, _)| *found);
-    let (mut total, mut most) = (0, 0);
-    let within = counted.iter().take_while(|(found, _)| {
-        total += found;
-        let is_wanted = total <= ranked as i64 || most < limit as i64;
-        most = *found;
-        is_wanted
-    });
-    Ok(within.map(|(_, term)| *term).collect())
+    Ok(telling(counted, ranked, limit))
 }
 
 pub(super) fn frequencies(

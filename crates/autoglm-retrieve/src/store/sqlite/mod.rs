@@ -15,6 +15,7 @@ use std::time::Duration;
 use autoglm_spec::EmbeddingSpace;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
+use super::telling::RANKED_PASSAGES;
 use super::{About, Filter, Hit, Listed, Store, VectorKey};
 use crate::RetrieveError;
 use crate::passage::{Document, DocumentState, Passage, PassageId};
@@ -29,7 +30,7 @@ const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("signs.s
 const BUSY_WAIT: Duration = Duration::from_mins(1);
 
 /// Bytes of the file that are mapped: reads then need no copy, and the system decides what stays in
-/// memory.
+/// memory. A cache of pages in its place takes longer.
 const MAPPED_BYTES: i64 = 8 << 30;
 
 /// A collection in one SQLite file.
@@ -99,7 +100,7 @@ impl SqliteStore {
         Ok(Self {
             connection,
             exact_vectors: EXACT_VECTORS,
-            ranked_passages: lexical::RANKED_PASSAGES,
+            ranked_passages: RANKED_PASSAGES,
             matrix: RefCell::new(None),
             signs: RefCell::new(None),
             writes: Cell::new(0),

@@ -24,7 +24,7 @@ const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 const FETCHED: &str = "refs/autoglm/indexed";
 
 /// A repository at a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Repository {
     /// Where it is: a folder, or an address.
     place: Place,
@@ -32,7 +32,7 @@ pub(super) struct Repository {
     revision: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Place {
     Folder(PathBuf),
     Remote(String),
@@ -117,11 +117,12 @@ impl Repository {
         }
     }
 
-    /// Opens it; one that is elsewhere is fetched into a folder below `copies` first.
+    /// The commit that it is at now; a repository that is elsewhere is fetched into a folder below
+    /// `copies` first.
     ///
     /// # Errors
     /// No `git`, an address that does not answer, a revision that is not there.
-    pub(super) fn open(&self, copies: &Path) -> anyhow::Result<Objects> {
+    pub(super) fn commit(&self, copies: &Path) -> anyhow::Result<Commit> {
         let (folder, revision) = match &self.place {
             Place::Folder(folder) => (folder.clone(), self.revision.as_str()),
             Place::Remote(address) => (fetch(address, &self.revision, copies)?, FETCHED),
@@ -134,26 +135,34 @@ impl Repository {
             "--end-of-options",
             &commit,
         ];
-        let commit = output(&folder, &arguments, 1 << 10).with_context(|| {
+        let id = output(&folder, &arguments, 1 << 10).with_context(|| {
             format!(
                 "there is no revision {} in {}",
                 self.revision,
                 self.prefix()
             )
         })?;
-        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
-        let list = ["ls-tree", "-r", "-z", "-l", "--full-tree", &commit];
-        let list = output(&folder, &list, LIST_BYTES)?;
+        let id = String::from_utf8_lossy(&id).trim().to_owned();
+        Ok(Commit { folder, id })
+    }
+
+    /// The files at a commit.
+    ///
+    /// # Errors
+    /// No `git`, a repository that is damaged.
+    pub(super) fn open(&self, Commit { folder, id }: &Commit) -> anyhow::Result<Objects> {
+        let list = ["ls-tree", "-r", "-z", "-l", "--full-tree", id];
+        let list = output(folder, &list, LIST_BYTES)?;
         let prefix = self.prefix();
         let mut meta = Map::new();
-        meta.insert("commit".to_owned(), Value::String(commit));
+        meta.insert("commit".to_owned(), Value::String(id.clone()));
         meta.insert("revision".to_owned(), Value::String(self.revision.clone()));
         let entries = list.split(|byte| *byte == 0).filter_map(entry);
         let (ids, documents) = entries
             .filter_map(|entry| entry.document(&prefix))
             .unzip::<String, KeptDocument, Vec<_>, Vec<_>>();
         Ok(Objects {
-            reader: BlobReader::start(&folder)?,
+            reader: BlobReader::start(folder)?,
             ids,
             kept: Kept {
                 prefix,
@@ -162,6 +171,13 @@ impl Repository {
             },
         })
     }
+}
+
+/// What a revision stands for, and where its objects are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commit {
+    folder: PathBuf,
+    id: String,
 }
 
 /// The files of a repository at a revision.

@@ -1,5 +1,6 @@
 //! `autoglm index`: brings a collection up to date with files and folders.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use autoglm_token::Specials;
 use clap::Args;
 use serde_json::json;
 
-use super::git::Repository;
+use super::git::{Commit, Repository};
 use super::progress::Shown;
 use super::{CollectionArgs, EmbedderArgs, as_embed, knows_chinese, path_of};
 use crate::exit;
@@ -110,7 +111,7 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
             args,
             &mut *store,
             engine.as_ref(),
-            (&sources, &cancel, home),
+            (&mut sources, &cancel, home),
         )?;
         if !args.watch || outcome.cancelled {
             return Ok(if outcome.cancelled {
@@ -131,6 +132,8 @@ pub fn run(args: &IndexArgs, home: &Path) -> anyhow::Result<ExitCode> {
 struct Sources {
     folders: Vec<PathBuf>,
     repositories: Vec<Repository>,
+    /// The commits that the repositories were indexed at, where they were.
+    commits: HashMap<Repository, Commit>,
 }
 
 /// A path as it is kept: documents are found again from every folder.
@@ -144,7 +147,7 @@ fn update(
     args: &IndexArgs,
     store: &mut dyn Store,
     engine: Option<&LocalEngine>,
-    (sources, cancel, home): (&Sources, &Cancel, &Path),
+    (sources, cancel, home): (&mut Sources, &Cancel, &Path),
 ) -> anyhow::Result<Outcome> {
     let space = engine.map(Embed::space);
     let max_tokens = match (args.passage_tokens, space) {
@@ -173,8 +176,15 @@ fn update(
     let mut outcome = indexer.run(&folders, &mut |event| shown.take(event))?;
     for repository in &sources.repositories {
         let copies = path_of(home, &args.collection.collection, "git");
-        let (kept, mut read) = repository.open(&copies)?.split();
+        let commit = repository.commit(&copies)?;
+        if sources.commits.get(repository) == Some(&commit) {
+            continue;
+        }
+        let (kept, mut read) = repository.open(&commit)?.split();
         outcome += indexer.run_kept(&kept, &mut read, &mut |event| shown.take(event))?;
+        if !outcome.cancelled {
+            sources.commits.insert(repository.clone(), commit);
+        }
     }
     let is_quiet = args.watch && outcome.added + outcome.changed + outcome.removed == 0;
     if args.json && !is_quiet {

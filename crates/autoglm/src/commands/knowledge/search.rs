@@ -22,7 +22,7 @@ use crate::models::Need;
 use crate::streams::now;
 
 /// Passages of documents that are measured: a document may have several.
-const EVALUATED_PASSAGES: usize = 300;
+const EVALUATED_PASSAGES: usize = 200;
 
 /// Find passages of a collection, with where each is from.
 ///
