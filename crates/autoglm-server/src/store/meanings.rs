@@ -3,17 +3,17 @@
 use autoglm_spec::Completion;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{ServerStore, failed};
+use super::{ServerStore, State, failed};
 use crate::ServerError;
-use crate::meaning::MOST_OBSERVATIONS;
 
 /// Questions of one context that are looked at, the latest used first.
 const MOST_NEIGHBOURS: usize = 2_000;
 
-/// Bytes of a row beside its texts: numbers, hashes, and all that may come to be seen of a question.
-const ROW_BYTES: usize = 128 + MOST_OBSERVATIONS * OBSERVATION_BYTES;
-/// Bytes of an observation in JSON: a number of some digits, and whether the answer was right.
-const OBSERVATION_BYTES: usize = 56;
+/// Bytes of a row beside its texts: two hashes of 32 bytes each, once more in the index, and numbers
+/// with their index; 205 were measured beside small rows.
+const ROW_BYTES: usize = 4 * 32 + 80;
+/// What was seen of a question that is remembered now.
+const NOTHING_SEEN: &str = "[]";
 
 /// Where a question belongs: only questions of the same place can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,16 +87,15 @@ impl ServerStore {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Puts down what was seen of a remembered question.
+    /// Puts down what was seen of a remembered question, and forgets others where that leaves too
+    /// little room.
     ///
     /// # Errors
     /// A file that fails.
     pub(crate) fn put_observations(&self, id: i64, text: &str) -> Result<(), ServerError> {
-        let state = self.lock();
-        let update = "UPDATE meanings SET observations = ?2 WHERE id = ?1";
-        let put = state.connection.prepare_cached(update);
-        let put = put.and_then(|mut update| update.execute(params![id, text]));
-        put.map(drop).map_err(failed)
+        let mut state = self.lock();
+        let limit = self.limits.meaning_bytes;
+        state.put_observations(id, text, limit).map_err(failed)
     }
 
     /// Remembers a question with its answer.
@@ -110,41 +109,90 @@ impl ServerStore {
         vector: &[f32],
         answer: &Completion,
     ) -> Result<(), ServerError> {
-        let text = serde_json::to_string(answer).expect("answers are plain data");
-        let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let vector: Vec<u8> = vector
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        let size = (text.len() + words.len() + vector.len() + ROW_BYTES) as u64;
+        let row = NewRow {
+            place,
+            words: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            vector: vector
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect(),
+            answer: serde_json::to_string(answer).expect("answers are plain data"),
+        };
         let limit = self.limits.meaning_bytes;
-        if size > limit / 8 {
+        if row.size_bytes() > limit / 8 {
             // One answer must not push out all others.
             return Ok(());
         }
-        let mut state = self.lock();
-        while state.meaning_bytes > 0 && state.meaning_bytes + size > limit {
-            let freed = state.evict("meanings").map_err(failed)?;
-            state.meaning_bytes = state.meaning_bytes.saturating_sub(freed);
+        self.lock().put_meaning(&row, limit).map_err(failed)
+    }
+}
+
+/// A question that is to be remembered.
+struct NewRow<'a> {
+    place: &'a Place,
+    words: Vec<u8>,
+    vector: Vec<u8>,
+    answer: String,
+}
+
+impl NewRow<'_> {
+    fn size_bytes(&self) -> u64 {
+        let texts = self.words.len() + self.vector.len() + self.answer.len();
+        (texts + NOTHING_SEEN.len() + ROW_BYTES) as u64
+    }
+}
+
+impl State {
+    fn put_meaning(&mut self, row: &NewRow<'_>, limit: u64) -> rusqlite::Result<()> {
+        let size_bytes = row.size_bytes();
+        self.make_room_for_meanings(size_bytes, limit)?;
+        let now = self.tick();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO meanings \
+                 (context, signature, words, vector, answer, observations, size_bytes, used) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                &row.place.context[..],
+                &row.place.signature[..],
+                row.words,
+                row.vector,
+                row.answer,
+                NOTHING_SEEN,
+                size_bytes.cast_signed(),
+                now
+            ])?;
+        self.meaning_bytes += size_bytes;
+        Ok(())
+    }
+
+    fn put_observations(&mut self, id: i64, text: &str, limit: u64) -> rusqlite::Result<()> {
+        let before: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT length(CAST(observations AS BLOB)) FROM meanings WHERE id = ?1",
+            )?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let more = text.len() as i64 - before;
+        self.connection
+            .prepare_cached(
+                "UPDATE meanings SET observations = ?2, size_bytes = size_bytes + ?3 WHERE id = ?1",
+            )?
+            .execute(params![id, text, more])?;
+        self.meaning_bytes = self.meaning_bytes.saturating_add_signed(more);
+        self.make_room_for_meanings(0, limit)
+    }
+
+    fn make_room_for_meanings(&mut self, size_bytes: u64, limit: u64) -> rusqlite::Result<()> {
+        while self.meaning_bytes > 0 && self.meaning_bytes + size_bytes > limit {
+            let freed = self.evict("meanings")?;
+            self.meaning_bytes = self.meaning_bytes.saturating_sub(freed);
         }
-        let now = state.tick();
-        let insert = "INSERT INTO meanings \
-                      (context, signature, words, vector, answer, observations, size_bytes, used) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, '[]', ?6, ?7)";
-        let (context, signature) = (&place.context[..], &place.signature[..]);
-        let values = params![
-            context,
-            signature,
-            words,
-            vector,
-            text,
-            size.cast_signed(),
-            now
-        ];
-        let put = state.connection.prepare_cached(insert);
-        put.and_then(|mut insert| insert.execute(values))
-            .map_err(failed)?;
-        state.meaning_bytes += size;
         Ok(())
     }
 }

@@ -110,6 +110,62 @@ fn the_sum_of_sizes_is_what_the_file_says() {
     assert!(again.answer(key).unwrap().is_some());
 }
 
+const PLACE: Place = Place {
+    context: [1; 32],
+    signature: [2; 32],
+};
+
+/// Bytes of what the remembered questions hold, and how many there are.
+fn held(store: &ServerStore) -> (u64, i64) {
+    let query = "SELECT coalesce(sum(length(context) + length(signature) + length(words) + length(vector) \
+                 + length(CAST(answer AS BLOB)) + length(CAST(observations AS BLOB))), 0), count(*) FROM meanings";
+    let state = store.lock();
+    let held = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?));
+    state.connection.query_row(query, [], held).unwrap()
+}
+
+#[test]
+fn a_question_takes_the_room_that_its_row_needs() {
+    const LIMIT: u64 = 64_000;
+    let limits = StoreLimits {
+        meaning_bytes: LIMIT,
+        ..StoreLimits::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let store = ServerStore::open(&path, limits).unwrap();
+    for number in 0..300 {
+        let answer = completion("好");
+        store
+            .put_meaning(&PLACE, &[number], &[0.5; 16], &answer)
+            .unwrap();
+        assert!(held(&store).0 <= LIMIT);
+    }
+    // A vector of 64 bytes, some 120 of an answer, and 208 of a row.
+    let (bytes, rows) = held(&store);
+    assert!(rows > 80, "{rows} rows of {bytes} bytes");
+    // What is seen later takes room, too, of which others are forgotten.
+    for seen in 1..=20 {
+        let text = format!("[{}]", "0.5,".repeat(10 * seen));
+        for known in store.neighbours(&PLACE).unwrap() {
+            store.put_observations(known.id, &text).unwrap();
+            assert!(held(&store).0 <= LIMIT);
+        }
+    }
+    let (bytes, left) = held(&store);
+    assert!(left > 10 && left < rows, "{left} rows of {bytes} bytes");
+    // Both are put down with the rows, and what becomes shorter makes room.
+    let known = store.neighbours(&PLACE).unwrap().remove(0);
+    let before = store.lock().meaning_bytes;
+    store.put_observations(known.id, "[]").unwrap();
+    let told = store.lock().meaning_bytes;
+    assert_eq!(before - told, 800);
+    store.put_observations(known.id + 1_000, "[]").unwrap();
+    drop(store);
+    let again = ServerStore::open(&path, limits).unwrap();
+    assert_eq!(again.lock().meaning_bytes, told);
+}
+
 #[test]
 fn one_client_does_not_see_anothers_responses() {
     let store = store(0);
