@@ -93,9 +93,7 @@ impl ServerStore {
     /// # Errors
     /// A file that fails.
     pub(crate) fn put_observations(&self, id: i64, text: &str) -> Result<(), ServerError> {
-        let mut state = self.lock();
-        let limit = self.limits.meaning_bytes;
-        state.put_observations(id, text, limit).map_err(failed)
+        self.lock().put_observations(id, text).map_err(failed)
     }
 
     /// Remembers a question with its answer.
@@ -118,12 +116,12 @@ impl ServerStore {
                 .collect(),
             answer: serde_json::to_string(answer).expect("answers are plain data"),
         };
-        let limit = self.limits.meaning_bytes;
-        if row.size_bytes() > limit / 8 {
+        let mut state = self.lock();
+        if row.size_bytes() > state.meanings.limit / 8 {
             // One answer must not push out all others.
             return Ok(());
         }
-        self.lock().put_meaning(&row, limit).map_err(failed)
+        state.put_meaning(&row).map_err(failed)
     }
 }
 
@@ -143,9 +141,9 @@ impl NewRow<'_> {
 }
 
 impl State {
-    fn put_meaning(&mut self, row: &NewRow<'_>, limit: u64) -> rusqlite::Result<()> {
+    fn put_meaning(&mut self, row: &NewRow<'_>) -> rusqlite::Result<()> {
         let size_bytes = row.size_bytes();
-        self.make_room_for_meanings(size_bytes, limit)?;
+        self.meanings.make_room(&self.connection, size_bytes)?;
         let now = self.tick();
         self.connection
             .prepare_cached(
@@ -163,11 +161,11 @@ impl State {
                 size_bytes.cast_signed(),
                 now
             ])?;
-        self.meaning_bytes += size_bytes;
+        self.meanings.bytes += size_bytes;
         Ok(())
     }
 
-    fn put_observations(&mut self, id: i64, text: &str, limit: u64) -> rusqlite::Result<()> {
+    fn put_observations(&mut self, id: i64, text: &str) -> rusqlite::Result<()> {
         let before: Option<i64> = self
             .connection
             .prepare_cached(
@@ -184,16 +182,8 @@ impl State {
                 "UPDATE meanings SET observations = ?2, size_bytes = size_bytes + ?3 WHERE id = ?1",
             )?
             .execute(params![id, text, more])?;
-        self.meaning_bytes = self.meaning_bytes.saturating_add_signed(more);
-        self.make_room_for_meanings(0, limit)
-    }
-
-    fn make_room_for_meanings(&mut self, size_bytes: u64, limit: u64) -> rusqlite::Result<()> {
-        while self.meaning_bytes > 0 && self.meaning_bytes + size_bytes > limit {
-            let freed = self.evict("meanings")?;
-            self.meaning_bytes = self.meaning_bytes.saturating_sub(freed);
-        }
-        Ok(())
+        self.meanings.bytes = self.meanings.bytes.saturating_add_signed(more);
+        self.meanings.make_room(&self.connection, 0)
     }
 }
 
