@@ -449,11 +449,12 @@ impl From<TaskError> for ServerError {
     }
 }
 
-/// Whether something was asked for by a number that nothing has.
+/// Whether something was asked for by a number that nothing of the task has.
 fn is_absent(error: &TaskError) -> bool {
     matches!(
         error,
         TaskError::NoSuchRun { .. }
+            | TaskError::RunOfOtherTask { .. }
             | TaskError::NoSuchRecord { .. }
             | TaskError::NoSuchExample { .. }
             | TaskError::NoSuchStrategy { .. }

@@ -174,6 +174,32 @@ impl Fields {
     }
 }
 
+/// What a body has: a list of 1 to `most` values, or one that stands alone. Each is read with its
+/// place, which is empty for the latter.
+///
+/// # Errors
+/// A list of another length, and those of `read`.
+pub(crate) fn one_or_more<T>(
+    body: Value,
+    most: usize,
+    read: impl Fn(Value, &str) -> Result<T, ServerError>,
+) -> Result<Vec<T>, ServerError> {
+    match body {
+        Value::Array(list) if (1..=most).contains(&list.len()) => {
+            let numbered = list.into_iter().enumerate();
+            numbered
+                .map(|(index, value)| read(value, &format!("[{index}]")))
+                .collect()
+        }
+        Value::Array(list) => Err(ServerError::invalid(
+            "the body",
+            format!("a list of {}", list.len()),
+            format!("1 to {most} values"),
+        )),
+        one => Ok(vec![read(one, "")?]),
+    }
+}
+
 /// A value as messages show it: short, and not the user's text at length.
 pub(crate) fn shown(value: &Value) -> String {
     match value {

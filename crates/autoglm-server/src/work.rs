@@ -29,7 +29,7 @@ pub(crate) const WAITING_PIECES: usize = 64;
 /// How long a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// From the first byte of its body to the last of its answer.
+    /// From when its body has come to the last byte of its answer.
     pub request: Duration,
     /// How long a client may leave pieces of its answer unread.
     pub unread: Duration,
@@ -181,10 +181,7 @@ impl Plan {
             running.origin = origin;
             return Ok(running);
         }
-        let admitted = timeout_at(ticket.deadline, client.admit(&app.admission)).await;
-        let permit = admitted.map_err(|_| ServerError::Deadline {
-            limit: limits.request,
-        })??;
+        let permit = admitted(app, client, ticket.deadline).await?;
         let work = Work {
             plan: self,
             permit,

@@ -241,6 +241,38 @@ fn a_request_that_takes_too_long_is_ended() {
 }
 
 #[test]
+fn waiting_for_a_turn_is_a_part_of_the_time_of_a_request() {
+    let settings = Settings {
+        admission: AdmissionLimits {
+            running: 1,
+            waiting: 8,
+        },
+        times: TimeLimits {
+            request: Duration::from_millis(200),
+            ..TimeLimits::default()
+        },
+        ..Settings::default()
+    };
+    let model = Arc::new(Scripted::answering("x"));
+    let server = start(Arc::clone(&model), settings);
+    // The model cannot answer while this is held, and keeps its turn.
+    let held = model.answer.lock().unwrap();
+    let mut connection = server.connect();
+    server.send(&mut connection, "/v1/chat/completions", &chat());
+    until("begun", || server.app().occupancy().running == 1);
+    for (path, body) in [
+        ("/v1/chat/completions", chat()),
+        ("/v1/embeddings", json!({"input": "a"})),
+        ("/v1/rerank", json!({"query": "a", "documents": ["b"]})),
+    ] {
+        let answer = server.post(path, &body);
+        assert_eq!(answer.status, 504, "{path}: {}", answer.body);
+    }
+    drop(held);
+    until("ended", || server.app().occupancy().running == 0);
+}
+
+#[test]
 fn beyond_the_queue_clients_are_told_when_to_come_back() {
     let settings = Settings {
         admission: AdmissionLimits {

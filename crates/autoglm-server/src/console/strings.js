@@ -151,7 +151,7 @@ export const STRINGS = {
   "runs.unknown_strategy": ["another strategy", "其他策略"],
   "runs.mean": ["Mean confidence", "平均置信度"],
   "runs.compute": ["Model time", "模型用时"],
-  "runs.cost": ["Tokens, time", "词元与用时"],
+  "runs.cost": ["Tokens computed, time", "计算的词元与用时"],
   "runs.shown": ["{shown} of {total}", "共 {total} 次，显示 {shown} 次"],
   "runs.more": ["Show more", "显示更多"],
   "runs.page": ["Records {first} to {last} of {total}", "第 {first} 至 {last} 条，共 {total} 条"],

@@ -21,7 +21,7 @@ const THRESHOLDS: usize = 81;
 const SLOPES: [f64; 5] = [8.0, 16.0, 32.0, 64.0, 128.0];
 
 /// Observations of one question that are kept; the oldest go first.
-pub(crate) const MOST_OBSERVATIONS: usize = 96;
+pub(super) const MOST_OBSERVATIONS: usize = 96;
 
 /// What was seen of a remembered answer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

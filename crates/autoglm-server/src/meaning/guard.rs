@@ -118,7 +118,7 @@ fn without_quotations(text: &str) -> (String, Vec<String>) {
 
 fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().map(narrow).collect();
-    let is_mostly_chinese = chars.iter().any(|&char| is_chinese(char));
+    let has_chinese = chars.iter().any(|&char| is_chinese(char));
     let (mut tokens, mut at, mut begins) = (Vec::new(), 0, true);
     while at < chars.len() {
         let char = chars[at];
@@ -137,7 +137,7 @@ fn tokens(text: &str) -> Vec<Token> {
             let word: String = chars[at..end].iter().collect();
             let place = Place {
                 begins,
-                is_mostly_chinese,
+                has_chinese,
             };
             tokens.push(foreign(&word, &place));
             (at, begins) = (end, false);
@@ -162,7 +162,7 @@ struct Place {
     /// At the beginning of a sentence.
     begins: bool,
     /// In a text with Chinese characters.
-    is_mostly_chinese: bool,
+    has_chinese: bool,
 }
 
 /// A word in letters: a name where it is written like one. At the beginning of a sentence every word
@@ -170,7 +170,7 @@ struct Place {
 fn foreign(word: &str, place: &Place) -> Token {
     let Place {
         begins,
-        is_mostly_chinese,
+        has_chinese,
     } = *place;
     let text = word.to_lowercase().replace('’', "'");
     let is_upper = word.starts_with(char::is_uppercase);
@@ -182,10 +182,7 @@ fn foreign(word: &str, place: &Place) -> Token {
     let is_usual = begins && !has_more && STOP_WORDS.contains(&&*text);
     let is_pronoun = matches!(&*text, "i" | "i'm" | "i've" | "i'd" | "i'll");
     Token {
-        is_name: has_letters
-            && (is_upper || has_more || is_mostly_chinese)
-            && !is_usual
-            && !is_pronoun,
+        is_name: has_letters && (is_upper || has_more || has_chinese) && !is_usual && !is_pronoun,
         is_chinese: false,
         text,
     }

@@ -23,8 +23,7 @@ use crate::backend::Skill;
 use crate::metrics::{AnswerCache, Metrics};
 use crate::store::{Neighbour, Place, ServerStore};
 
-pub(crate) use bound::MOST_OBSERVATIONS;
-use bound::{Observation, explore};
+use bound::{MOST_OBSERVATIONS, Observation, explore};
 use guard::Guard;
 
 /// Questions that are compared at once; others are answered without.

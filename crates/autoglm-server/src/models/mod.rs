@@ -9,6 +9,8 @@ mod health;
 mod record;
 mod resume;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -209,29 +211,17 @@ impl Models {
 
     /// Puts the candidate in the live version's place.
     pub(crate) fn promote(&self, name: &str) -> Result<Value, ServerError> {
-        self.change(name, |slot| {
-            let trial = slot.trial.take().ok_or_else(|| ServerError::Conflict {
-                what: format!("the model {name} has no candidate on trial"),
-            })?;
-            slot.switch_to(Arc::clone(&trial.version));
-            Ok(())
-        })
+        self.change(name, |slot| slot.promote(name))
     }
 
     /// Takes a candidate off its trial, or else the version before back.
     pub(crate) fn roll_back(&self, name: &str) -> Result<Value, ServerError> {
-        self.change(name, |slot| {
-            if slot.trial.take().is_none() && !slot.switch_back("rolled back on request") {
-                return Err(ServerError::Conflict {
-                    what: format!("the model {name} has no version before its live one"),
-                });
-            }
-            Ok(())
-        })
+        self.change(name, |slot| slot.roll_back(name))
     }
 
     /// Changes a name's versions: all of it, put down in the registry first, or nothing. Where a
-    /// version has left its place by itself meanwhile, what is left is changed.
+    /// version has left its place by itself meanwhile, what is left is changed; where the registry
+    /// refuses that then, it has the first try until that version's leaving is put down.
     fn change(
         &self,
         name: &str,
@@ -306,27 +296,31 @@ impl Models {
         if failures == 0 || failed < FEW_FAILURES || failed * FAILING_SHARE <= answered {
             return;
         }
-        let mut slots = self.lock();
-        let Some(slot) = slots.get_mut(&version.name) else {
-            return;
-        };
         let why = format!(
             "version {} failed {failed} of {answered} answers",
             version.number
         );
-        if slot
-            .trial
-            .as_ref()
-            .is_some_and(|trial| Arc::ptr_eq(&trial.version, version))
-        {
+        if self.leave(version, &why) {
+            self.put_down_now(&version.name);
+        }
+    }
+
+    /// Takes a version off its trial, or back out of the live place; `false` where it has neither, or
+    /// nothing was live before it.
+    fn leave(&self, version: &Arc<Version>, why: &str) -> bool {
+        let mut slots = self.lock();
+        let Some(slot) = slots.get_mut(&version.name) else {
+            return false;
+        };
+        let trial = slot.trial.as_ref();
+        if trial.is_some_and(|trial| Arc::ptr_eq(&trial.version, version)) {
             slot.trial = None;
             slot.last = Some(format!("{why}; its trial was ended"));
-        } else if !Arc::ptr_eq(&slot.live, version) || !slot.switch_back(&why) {
-            return;
+        } else if !Arc::ptr_eq(&slot.live, version) || !slot.switch_back(why) {
+            return false;
         }
         slot.changes += 1;
-        drop(slots);
-        self.put_down_now(&version.name);
+        true
     }
 
     /// Puts down how a name's versions are when its turn comes. A version that fails leaves its

@@ -59,7 +59,8 @@ impl Entry {
 }
 
 impl Slot {
-    fn record(&self) -> Record {
+    /// What is put down of it.
+    pub(super) fn record(&self) -> Record {
         let trial = self.trial.as_ref().map(|trial| Tried {
             version: Entry::of(&trial.version),
             mode: trial.mode,

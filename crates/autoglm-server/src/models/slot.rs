@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Health, Version};
+use crate::ServerError;
 
 /// How a candidate begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,25 @@ impl Slot {
         self.last = Some(format!("{why}; version {} is back", previous.number));
         self.live = previous;
         true
+    }
+
+    /// Puts the candidate in the live version's place.
+    pub(super) fn promote(&mut self, name: &str) -> Result<(), ServerError> {
+        let trial = self.trial.take().ok_or_else(|| ServerError::Conflict {
+            what: format!("the model {name} has no candidate on trial"),
+        })?;
+        self.switch_to(Arc::clone(&trial.version));
+        Ok(())
+    }
+
+    /// Takes a candidate off its trial, or else the version before back.
+    pub(super) fn roll_back(&mut self, name: &str) -> Result<(), ServerError> {
+        if self.trial.take().is_none() && !self.switch_back("rolled back on request") {
+            return Err(ServerError::Conflict {
+                what: format!("the model {name} has no version before its live one"),
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn told(&self, name: &str) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use autoglm_spec::{
     AttentionPolicy, Completion, Constraint, FinishReason, GenerateRequest, Prompt,
 };
-use autoglm_token::{AnswerParser, ChatOptions, Message, Piece, ToolCall};
+use autoglm_token::{AnswerParser, Piece, ToolCall};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -101,7 +101,7 @@ impl ChatRequest {
         body.finish()?;
         Ok(Self {
             model,
-            talk: talk(messages, tools, thinking),
+            talk: tools.talk(messages, thinking),
             settings,
             format,
             max_tokens,
@@ -148,18 +148,6 @@ impl ChatRequest {
     }
 }
 
-fn talk(messages: Vec<Message>, tools: Tools, thinking: Option<bool>) -> Talk {
-    Talk {
-        messages,
-        options: ChatOptions {
-            tools: tools.known,
-            thinking,
-        },
-        choice: tools.choice,
-        parallel: tools.parallel,
-    }
-}
-
 /// An answer cannot both call a tool that it must call and have a form of its own.
 fn check_together(tools: &Tools, format: Option<&Constraint>) -> Result<(), ServerError> {
     if format.is_some() && !tools.known.is_empty() {
@@ -188,15 +176,20 @@ fn take_logprobs(body: &mut Fields, settings: &mut Settings) -> Result<(), Serve
 
 /// Whether to think before the answer, by either of its names.
 fn take_thinking(body: &mut Fields) -> Result<Option<bool>, ServerError> {
-    let efforts = ["none", "minimal", "low", "medium", "high", "xhigh"];
-    let effort = body.word("reasoning_effort", &efforts)?;
-    let by_effort = effort.map(|effort| !matches!(effort, "none" | "minimal"));
+    let by_effort = take_effort(body, "reasoning_effort")?;
     let Some(mut template) = body.object("chat_template_kwargs")? else {
         return Ok(by_effort);
     };
     let by_template = template.flag("enable_thinking")?;
     template.finish()?;
     Ok(by_template.or(by_effort))
+}
+
+/// Whether an effort is one to think.
+pub(super) fn take_effort(body: &mut Fields, name: &str) -> Result<Option<bool>, ServerError> {
+    let efforts = ["none", "minimal", "low", "medium", "high", "xhigh"];
+    let effort = body.word(name, &efforts)?;
+    Ok(effort.map(|effort| !matches!(effort, "none" | "minimal")))
 }
 
 /// `max_completion_tokens`, or its older name.

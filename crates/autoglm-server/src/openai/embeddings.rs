@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::fields::Fields;
 use crate::http::json_response;
 use crate::models::Version;
-use crate::work::embed;
+use crate::work::{admitted, embed};
 
 /// Texts of one request at most, as OpenAI has it.
 const MOST_TEXTS: usize = 2_048;
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
     let (served, embedder) = app.embedder(model.as_deref())?;
     check_dimensions(dimensions, &*embedder)?;
     let client = client.with_user(user.as_deref());
-    let permit = client.admit(&app.admission).await?;
+    let permit = admitted(&app, &client, ticket.deadline).await?;
     let embeddings = embed(
         embedder,
         texts,

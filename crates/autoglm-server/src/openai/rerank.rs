@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::fields::Fields;
 use crate::http::json_response;
 use crate::models::Version;
-use crate::work::{TimeLimits, embed, score};
+use crate::work::{TimeLimits, admitted, embed, score};
 
 /// Documents of one request at most.
 const MOST_DOCUMENTS: usize = 1_000;
@@ -39,7 +39,7 @@ pub(crate) async fn answer(
     body.finish()?;
     let embeds = |version: &Version| matches!(version.skill, Skill::Embed(_));
     let served = app.version(model.as_deref(), embeds)?;
-    let permit = client.admit(&app.admission).await?;
+    let permit = admitted(&app, &client, ticket.deadline).await?;
     let limits = (ticket.deadline, app.settings.times);
     let ranked = match app.skill(&served) {
         Skill::Embed(embedder) => by_nearness(embedder, query, &documents, permit, limits).await?,

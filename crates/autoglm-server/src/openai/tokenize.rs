@@ -14,7 +14,6 @@ use crate::fields::Fields;
 use crate::http::json_response;
 use crate::work::blocking;
 use autoglm_spec::Prompt;
-use autoglm_token::ChatOptions;
 
 /// Tokens of a list at most.
 const MOST_TOKENS: usize = 1 << 20;
@@ -48,16 +47,7 @@ pub(crate) async fn tokenize(app: Arc<App>, body: Value) -> Result<Response, Ser
 
 fn take_talk(body: &mut Fields) -> Result<Talk, ServerError> {
     let messages = take_messages(body)?;
-    let tools = take_tools(body)?;
-    Ok(Talk {
-        messages,
-        options: ChatOptions {
-            tools: tools.known,
-            thinking: None,
-        },
-        choice: tools.choice,
-        parallel: tools.parallel,
-    })
+    Ok(take_tools(body)?.talk(messages, None))
 }
 
 /// The text of tokens.

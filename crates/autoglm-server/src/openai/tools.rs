@@ -1,10 +1,10 @@
 //! The tools of a request, and which of them must be called.
 
-use autoglm_token::ToolDefinition;
+use autoglm_token::{ChatOptions, Message, ToolDefinition};
 use serde_json::{Value, json};
 
 use crate::ServerError;
-use crate::backend::ToolChoice;
+use crate::backend::{Talk, ToolChoice};
 use crate::fields::{Fields, quoted};
 
 /// Tools of a request at most, and the longest name.
@@ -20,6 +20,21 @@ pub(crate) struct Tools {
     pub(crate) choice: ToolChoice,
     /// Whether several may be called at once.
     pub(crate) parallel: bool,
+}
+
+impl Tools {
+    /// A conversation with these tools.
+    pub(crate) fn talk(self, messages: Vec<Message>, thinking: Option<bool>) -> Talk {
+        Talk {
+            messages,
+            options: ChatOptions {
+                tools: self.known,
+                thinking,
+            },
+            choice: self.choice,
+            parallel: self.parallel,
+        }
+    }
 }
 
 /// Takes `tools`, `tool_choice` and `parallel_tool_calls`.

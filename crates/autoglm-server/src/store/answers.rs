@@ -68,10 +68,10 @@ impl ServerStore {
     /// # Errors
     /// A file that fails. An answer that cannot be read counts as none.
     pub(crate) fn answer(&self, key: AnswerKey) -> Result<Option<Completion>, ServerError> {
-        if self.limits.answer_bytes == 0 {
+        let mut state = self.lock();
+        if state.answers.limit == 0 {
             return Ok(None);
         }
-        let mut state = self.lock();
         let stored: Option<String> = state
             .connection
             .prepare_cached("SELECT answer FROM answers WHERE key = ?1")
@@ -100,28 +100,18 @@ impl ServerStore {
     ) -> Result<(), ServerError> {
         let text = serde_json::to_string(answer).expect("answers are plain data");
         let size = (text.len() + key.0.len()) as u64;
-        if size > self.limits.answer_bytes / 8 {
+        let mut state = self.lock();
+        if size > state.answers.limit / 8 {
             // One answer must not push out all others.
             return Ok(());
         }
-        let mut state = self.lock();
-        let limit = self.limits.answer_bytes;
-        state.put_answer(key, &text, size, limit).map_err(failed)
+        state.put_answer(key, &text, size).map_err(failed)
     }
 }
 
 impl State {
-    fn put_answer(
-        &mut self,
-        key: AnswerKey,
-        text: &str,
-        size: u64,
-        limit: u64,
-    ) -> rusqlite::Result<()> {
-        while self.answer_bytes > 0 && self.answer_bytes + size > limit {
-            let freed = self.evict("answers")?;
-            self.answer_bytes = self.answer_bytes.saturating_sub(freed);
-        }
+    fn put_answer(&mut self, key: AnswerKey, text: &str, size: u64) -> rusqlite::Result<()> {
+        self.answers.make_room(&self.connection, size)?;
         let now = self.tick();
         let inserted = self
             .connection
@@ -131,7 +121,7 @@ impl State {
             )?
             .execute(params![&key.0[..], text, size.cast_signed(), now])?;
         if inserted == 1 {
-            self.answer_bytes += size;
+            self.answers.bytes += size;
         }
         Ok(())
     }

@@ -3,17 +3,17 @@
 use autoglm_spec::Completion;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{ServerStore, failed};
+use super::{ServerStore, State, failed};
 use crate::ServerError;
-use crate::meaning::MOST_OBSERVATIONS;
 
 /// Questions of one context that are looked at, the latest used first.
 const MOST_NEIGHBOURS: usize = 2_000;
 
-/// Bytes of a row beside its texts: numbers, hashes, and all that may come to be seen of a question.
-const ROW_BYTES: usize = 128 + MOST_OBSERVATIONS * OBSERVATION_BYTES;
-/// Bytes of an observation in JSON: a number of some digits, and whether the answer was right.
-const OBSERVATION_BYTES: usize = 56;
+/// Bytes of a row beside its texts: two hashes of 32 bytes each, once more in the index, and numbers
+/// with their index; 205 were measured beside small rows.
+const ROW_BYTES: usize = 4 * 32 + 80;
+/// What was seen of a question that is remembered now.
+const NOTHING_SEEN: &str = "[]";
 
 /// Where a question belongs: only questions of the same place can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,16 +87,13 @@ impl ServerStore {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Puts down what was seen of a remembered question.
+    /// Puts down what was seen of a remembered question, and forgets others where that leaves too
+    /// little room.
     ///
     /// # Errors
     /// A file that fails.
     pub(crate) fn put_observations(&self, id: i64, text: &str) -> Result<(), ServerError> {
-        let state = self.lock();
-        let update = "UPDATE meanings SET observations = ?2 WHERE id = ?1";
-        let put = state.connection.prepare_cached(update);
-        let put = put.and_then(|mut update| update.execute(params![id, text]));
-        put.map(drop).map_err(failed)
+        self.lock().put_observations(id, text).map_err(failed)
     }
 
     /// Remembers a question with its answer.
@@ -110,42 +107,83 @@ impl ServerStore {
         vector: &[f32],
         answer: &Completion,
     ) -> Result<(), ServerError> {
-        let text = serde_json::to_string(answer).expect("answers are plain data");
-        let words: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let vector: Vec<u8> = vector
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        let size = (text.len() + words.len() + vector.len() + ROW_BYTES) as u64;
-        let limit = self.limits.meaning_bytes;
-        if size > limit / 8 {
+        let row = NewRow {
+            place,
+            words: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            vector: vector
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect(),
+            answer: serde_json::to_string(answer).expect("answers are plain data"),
+        };
+        let mut state = self.lock();
+        if row.size_bytes() > state.meanings.limit / 8 {
             // One answer must not push out all others.
             return Ok(());
         }
-        let mut state = self.lock();
-        while state.meaning_bytes > 0 && state.meaning_bytes + size > limit {
-            let freed = state.evict("meanings").map_err(failed)?;
-            state.meaning_bytes = state.meaning_bytes.saturating_sub(freed);
-        }
-        let now = state.tick();
-        let insert = "INSERT INTO meanings \
-                      (context, signature, words, vector, answer, observations, size_bytes, used) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, '[]', ?6, ?7)";
-        let (context, signature) = (&place.context[..], &place.signature[..]);
-        let values = params![
-            context,
-            signature,
-            words,
-            vector,
-            text,
-            size.cast_signed(),
-            now
-        ];
-        let put = state.connection.prepare_cached(insert);
-        put.and_then(|mut insert| insert.execute(values))
-            .map_err(failed)?;
-        state.meaning_bytes += size;
+        state.put_meaning(&row).map_err(failed)
+    }
+}
+
+/// A question that is to be remembered.
+struct NewRow<'a> {
+    place: &'a Place,
+    words: Vec<u8>,
+    vector: Vec<u8>,
+    answer: String,
+}
+
+impl NewRow<'_> {
+    fn size_bytes(&self) -> u64 {
+        let texts = self.words.len() + self.vector.len() + self.answer.len();
+        (texts + NOTHING_SEEN.len() + ROW_BYTES) as u64
+    }
+}
+
+impl State {
+    fn put_meaning(&mut self, row: &NewRow<'_>) -> rusqlite::Result<()> {
+        let size_bytes = row.size_bytes();
+        self.meanings.make_room(&self.connection, size_bytes)?;
+        let now = self.tick();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO meanings \
+                 (context, signature, words, vector, answer, observations, size_bytes, used) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                &row.place.context[..],
+                &row.place.signature[..],
+                row.words,
+                row.vector,
+                row.answer,
+                NOTHING_SEEN,
+                size_bytes.cast_signed(),
+                now
+            ])?;
+        self.meanings.bytes += size_bytes;
         Ok(())
+    }
+
+    fn put_observations(&mut self, id: i64, text: &str) -> rusqlite::Result<()> {
+        let before: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT length(CAST(observations AS BLOB)) FROM meanings WHERE id = ?1",
+            )?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let Some(before) = before else {
+            return Ok(());
+        };
+        let more = text.len() as i64 - before;
+        self.connection
+            .prepare_cached(
+                "UPDATE meanings SET observations = ?2, size_bytes = size_bytes + ?3 WHERE id = ?1",
+            )?
+            .execute(params![id, text, more])?;
+        self.meanings.bytes = self.meanings.bytes.saturating_add_signed(more);
+        self.meanings.make_room(&self.connection, 0)
     }
 }
 

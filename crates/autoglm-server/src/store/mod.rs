@@ -1,6 +1,6 @@
-//! What the server remembers, in one SQLite file: answers that may be given again, responses that
-//! conversations go on from, and which versions of models are live. Answers and responses are
-//! bounded; what was used longest ago goes first.
+//! What the server remembers, in one SQLite file: answers that may be given again to the same request
+//! or to a question of the same meaning, responses that conversations go on from, and which versions
+//! of models are live. All but the last are bounded; what was used longest ago goes first.
 
 mod answers;
 mod meanings;
@@ -54,20 +54,27 @@ impl Default for StoreLimits {
     }
 }
 
-/// The server's memory. Threads take turns; nothing that is done in a turn takes longer than some
-/// reads and writes of single rows.
+/// The server's memory. Threads take turns; the longest that is done in a turn is to read the
+/// questions of one place, of which there are some thousands at most.
 pub struct ServerStore {
     state: Mutex<State>,
-    limits: StoreLimits,
 }
 
 struct State {
     connection: Connection,
     /// Counts uses: a later one is a larger number.
     clock: i64,
-    answer_bytes: u64,
-    response_bytes: u64,
-    meaning_bytes: u64,
+    answers: Shelf,
+    responses: Shelf,
+    meanings: Shelf,
+}
+
+/// A table whose rows together take bounded room.
+struct Shelf {
+    table: &'static str,
+    /// What its rows take.
+    bytes: u64,
+    limit: u64,
 }
 
 impl ServerStore {
@@ -96,10 +103,9 @@ impl ServerStore {
     fn prepare(mut connection: Connection, limits: StoreLimits) -> Result<Self, ServerError> {
         settings(&connection).map_err(failed)?;
         migrate(&mut connection)?;
-        let state = State::read(connection).map_err(failed)?;
+        let state = State::read(connection, limits).map_err(failed)?;
         Ok(Self {
             state: Mutex::new(state),
-            limits,
         })
     }
 
@@ -135,22 +141,16 @@ fn migrate(connection: &mut Connection) -> Result<(), ServerError> {
 }
 
 impl State {
-    fn read(connection: Connection) -> rusqlite::Result<Self> {
-        let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0));
-        let answer_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM answers")?;
-        let response_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM responses")?;
-        let meaning_bytes = number("SELECT coalesce(sum(size_bytes), 0) FROM meanings")?;
-        let clock = number(
-            "SELECT max((SELECT coalesce(max(used), 0) FROM answers), \
-                        (SELECT coalesce(max(used), 0) FROM responses), \
-                        (SELECT coalesce(max(used), 0) FROM meanings))",
-        )?;
+    fn read(connection: Connection, limits: StoreLimits) -> rusqlite::Result<Self> {
+        let clock = "SELECT max((SELECT coalesce(max(used), 0) FROM answers), \
+                                (SELECT coalesce(max(used), 0) FROM responses), \
+                                (SELECT coalesce(max(used), 0) FROM meanings))";
         Ok(Self {
+            clock: connection.query_row(clock, [], |row| row.get(0))?,
+            answers: Shelf::read(&connection, "answers", limits.answer_bytes)?,
+            responses: Shelf::read(&connection, "responses", limits.response_bytes)?,
+            meanings: Shelf::read(&connection, "meanings", limits.meaning_bytes)?,
             connection,
-            clock,
-            answer_bytes: answer_bytes.cast_unsigned(),
-            response_bytes: response_bytes.cast_unsigned(),
-            meaning_bytes: meaning_bytes.cast_unsigned(),
         })
     }
 
@@ -159,14 +159,39 @@ impl State {
         self.clock += 1;
         self.clock
     }
+}
 
-    /// Forgets the rows of a table that were used longest ago; says how many bytes they had.
-    fn evict(&self, table: &str) -> rusqlite::Result<u64> {
+impl Shelf {
+    fn read(connection: &Connection, table: &'static str, limit: u64) -> rusqlite::Result<Self> {
+        let query = format!("SELECT coalesce(sum(size_bytes), 0) FROM {table}");
+        let bytes: i64 = connection.query_row(&query, [], |row| row.get(0))?;
+        Ok(Self {
+            table,
+            bytes: bytes.cast_unsigned(),
+            limit,
+        })
+    }
+
+    /// Forgets rows until there is room for one of so many bytes, or none is left.
+    fn make_room(&mut self, connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {
+        while self.bytes > 0 && self.bytes + size_bytes > self.limit {
+            self.bytes = match self.evict(connection)? {
+                // Another server on the same file has forgotten them.
+                0 => 0,
+                freed => self.bytes.saturating_sub(freed),
+            };
+        }
+        Ok(())
+    }
+
+    /// Forgets the rows that were used longest ago; says how many bytes they had.
+    fn evict(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        let table = self.table;
         let query = format!(
             "DELETE FROM {table} WHERE used IN \
              (SELECT used FROM {table} ORDER BY used LIMIT {EVICTED_AT_ONCE}) RETURNING size_bytes"
         );
-        let mut statement = self.connection.prepare_cached(&query)?;
+        let mut statement = connection.prepare_cached(&query)?;
         let sizes = statement.query_map([], |row| row.get::<_, i64>(0))?;
         sizes.map(|size| size.map(i64::cast_unsigned)).sum()
     }

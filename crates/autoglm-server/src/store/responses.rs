@@ -29,11 +29,9 @@ impl ServerStore {
         let response = stored.response.to_string();
         let conversation = Value::Array(stored.conversation.clone()).to_string();
         let size = (response.len() + conversation.len()) as u64;
-        let mut state = self.lock();
-        while state.response_bytes > 0 && state.response_bytes + size > self.limits.response_bytes {
-            let freed = state.evict("responses").map_err(failed)?;
-            state.response_bytes = state.response_bytes.saturating_sub(freed);
-        }
+        let state = &mut *self.lock();
+        let made = state.responses.make_room(&state.connection, size);
+        made.map_err(failed)?;
         let now = state.tick();
         state
             .connection
@@ -44,7 +42,7 @@ impl ServerStore {
                 params![id, client, response, conversation, size.cast_signed(), now],
             )
             .map_err(failed)?;
-        state.response_bytes += size;
+        state.responses.bytes += size;
         Ok(())
     }
 
@@ -91,7 +89,7 @@ impl ServerStore {
             .and_then(|mut delete| delete.query_row([id, client], |row| row.get(0)).optional())
             .map_err(failed)?;
         let size_bytes = size.unwrap_or(0).cast_unsigned();
-        state.response_bytes = state.response_bytes.saturating_sub(size_bytes);
+        state.responses.bytes = state.responses.bytes.saturating_sub(size_bytes);
         Ok(size.is_some())
     }
 }

@@ -86,7 +86,7 @@ fn what_was_used_longest_ago_goes_first_and_the_limit_holds() {
         store.put_answer(key(number), &long).unwrap();
         // The first one is asked for again and again.
         assert!(store.answer(key(0)).unwrap().is_some(), "{number}");
-        assert!(store.lock().answer_bytes <= 64_000);
+        assert!(store.lock().answers.bytes <= 64_000);
     }
     assert!(store.answer(key(999)).unwrap().is_some());
     assert!(store.answer(key(1)).unwrap().is_none());
@@ -102,12 +102,94 @@ fn the_sum_of_sizes_is_what_the_file_says() {
         let key = AnswerKey::of("m", &request(&[number]));
         store.put_answer(key, &completion("x")).unwrap();
     }
-    let told = store.lock().answer_bytes;
+    let told = store.lock().answers.bytes;
     drop(store);
     let again = ServerStore::open(&path, limits).unwrap();
-    assert_eq!(again.lock().answer_bytes, told);
+    assert_eq!(again.lock().answers.bytes, told);
     let key = AnswerKey::of("m", &request(&[2]));
     assert!(again.answer(key).unwrap().is_some());
+}
+
+const PLACE: Place = Place {
+    context: [1; 32],
+    signature: [2; 32],
+};
+
+/// Bytes of what the remembered questions hold, and how many there are.
+fn held(store: &ServerStore) -> (u64, i64) {
+    let query = "SELECT coalesce(sum(length(context) + length(signature) + length(words) + length(vector) \
+                 + length(CAST(answer AS BLOB)) + length(CAST(observations AS BLOB))), 0), count(*) FROM meanings";
+    let state = store.lock();
+    let held = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?));
+    state.connection.query_row(query, [], held).unwrap()
+}
+
+#[test]
+fn a_question_takes_the_room_that_its_row_needs() {
+    const LIMIT: u64 = 64_000;
+    let limits = StoreLimits {
+        meaning_bytes: LIMIT,
+        ..StoreLimits::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let store = ServerStore::open(&path, limits).unwrap();
+    for number in 0..300 {
+        let answer = completion("好");
+        store
+            .put_meaning(&PLACE, &[number], &[0.5; 16], &answer)
+            .unwrap();
+        assert!(held(&store).0 <= LIMIT);
+    }
+    // A vector of 64 bytes, some 120 of an answer, and 208 of a row.
+    let (bytes, rows) = held(&store);
+    assert!(rows > 80, "{rows} rows of {bytes} bytes");
+    // What is seen later takes room, too, of which others are forgotten.
+    for seen in 1..=20 {
+        let text = format!("[{}]", "0.5,".repeat(10 * seen));
+        for known in store.neighbours(&PLACE).unwrap() {
+            store.put_observations(known.id, &text).unwrap();
+            assert!(held(&store).0 <= LIMIT);
+        }
+    }
+    let (bytes, left) = held(&store);
+    assert!(left > 10 && left < rows, "{left} rows of {bytes} bytes");
+    // Both are put down with the rows, and what becomes shorter makes room.
+    let known = store.neighbours(&PLACE).unwrap().remove(0);
+    let before = store.lock().meanings.bytes;
+    store.put_observations(known.id, "[]").unwrap();
+    let told = store.lock().meanings.bytes;
+    assert_eq!(before - told, 800);
+    store.put_observations(known.id + 1_000, "[]").unwrap();
+    drop(store);
+    let again = ServerStore::open(&path, limits).unwrap();
+    assert_eq!(again.lock().meanings.bytes, told);
+}
+
+#[test]
+fn rows_that_another_server_has_forgotten_need_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let limits = StoreLimits {
+        answer_bytes: 8_000,
+        ..StoreLimits::default()
+    };
+    let store = ServerStore::open(&path, limits).unwrap();
+    let long = completion(&"x".repeat(400));
+    let put = |number: u32| {
+        let key = AnswerKey::of("m", &request(&[number]));
+        store.put_answer(key, &long).unwrap();
+        store.answer(key).unwrap()
+    };
+    let number = (0..).find(|&number| {
+        put(number);
+        store.lock().answers.bytes > 7_000
+    });
+    let other = Connection::open(&path).unwrap();
+    other.execute("DELETE FROM answers", []).unwrap();
+    for more in 1..10 {
+        assert!(put(number.unwrap() + more).is_some());
+    }
 }
 
 #[test]
@@ -123,7 +205,7 @@ fn one_client_does_not_see_anothers_responses() {
     assert!(!store.forget_response("resp_1", "b").unwrap());
     assert!(store.forget_response("resp_1", "a").unwrap());
     assert_eq!(store.response("resp_1", "a").unwrap(), None);
-    assert_eq!(store.lock().response_bytes, 0);
+    assert_eq!(store.lock().responses.bytes, 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::order::record_of;
 use super::query::{Parameters, fields, limit, number, whole};
 use crate::ServerError;
 use crate::app::App;
-use crate::fields::Fields;
+use crate::fields::{Fields, one_or_more};
 use crate::http::json_response;
 
 /// Labelled records of one request at most.
@@ -57,7 +57,8 @@ fn told(entry: &Entry) -> Value {
 /// Adds one, or a list of them.
 pub(super) async fn add(app: Arc<App>, task: String, body: Value) -> Result<Response, ServerError> {
     let asked = Asked::of(&app, &task)?;
-    let examples = read(&asked.spec, body)?;
+    let one = |value, place: &str| example(&asked.spec, value, place);
+    let examples = one_or_more(body, MOST_EXAMPLES, one)?;
     let added = asked.ask(move |desk, task| desk.add_examples(task, &examples));
     Ok(json_response(&json!(added.await?)))
 }
@@ -73,23 +74,6 @@ pub(super) async fn remove(
         .ask(move |desk, task| desk.remove_example(task, id))
         .await?;
     Ok(json_response(&json!({"id": id, "deleted": true})))
-}
-
-fn read(spec: &TaskSpec, body: Value) -> Result<Vec<Example>, ServerError> {
-    match body {
-        Value::Array(list) if (1..=MOST_EXAMPLES).contains(&list.len()) => {
-            let numbered = list.into_iter().enumerate();
-            numbered
-                .map(|(index, value)| example(spec, value, &format!("[{index}]")))
-                .collect()
-        }
-        Value::Array(list) => Err(ServerError::invalid(
-            "the body",
-            format!("a list of {}", list.len()),
-            format!("1 to {MOST_EXAMPLES} values"),
-        )),
-        one => Ok(vec![example(spec, one, "")?]),
-    }
 }
 
 fn example(spec: &TaskSpec, value: Value, place: &str) -> Result<Example, ServerError> {

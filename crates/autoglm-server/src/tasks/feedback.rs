@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Asked, Said};
 use crate::ServerError;
 use crate::app::App;
-use crate::fields::Fields;
+use crate::fields::{Fields, one_or_more};
 use crate::http::json_response;
 
 /// Rows of one request at most.
@@ -22,7 +22,7 @@ pub(super) async fn take(
     body: Value,
 ) -> Result<Response, ServerError> {
     let asked = Asked::of(&app, &task)?;
-    let said = read(body)?;
+    let said = one_or_more(body, MOST_ROWS, said)?;
     let taken = asked.ask(move |desk, task| desk.give_feedback(task, &said));
     let taken = taken.await?;
     Ok(json_response(&json!({
@@ -31,23 +31,6 @@ pub(super) async fn take(
         "taken": taken.rows,
         "feedback": taken.total,
     })))
-}
-
-fn read(body: Value) -> Result<Vec<Said>, ServerError> {
-    match body {
-        Value::Array(list) if (1..=MOST_ROWS).contains(&list.len()) => {
-            let numbered = list.into_iter().enumerate();
-            numbered
-                .map(|(index, value)| said(value, &format!("[{index}]")))
-                .collect()
-        }
-        Value::Array(list) => Err(ServerError::invalid(
-            "the body",
-            format!("a list of {}", list.len()),
-            format!("1 to {MOST_ROWS} values"),
-        )),
-        one => Ok(vec![said(one, "")?]),
-    }
 }
 
 fn said(value: Value, place: &str) -> Result<Said, ServerError> {

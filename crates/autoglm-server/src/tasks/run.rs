@@ -20,7 +20,7 @@ use crate::auth::Reach;
 use crate::client::Client;
 use crate::events::{Event, EventSource, Step, events};
 use crate::http::{error_body, json_response};
-use crate::work::{CancelOnDrop, TimeLimits, WAITING_PIECES, send};
+use crate::work::{CancelOnDrop, TimeLimits, WAITING_PIECES, admitted, send};
 
 /// Answers a request.
 pub(super) async fn answer(
@@ -38,10 +38,7 @@ pub(super) async fn answer(
         is_single,
         stream,
     } = RunRequest::read(&asked.spec, body)?;
-    let admitted = timeout_at(deadline, client.admit(&app.admission)).await;
-    let permit = admitted.map_err(|_| ServerError::Deadline {
-        limit: limits.request,
-    })??;
+    let permit = admitted(&app, &client, deadline).await?;
     let mut run = start(&asked, order, permit, (deadline, limits));
     if stream {
         // Whatever keeps the run from beginning is told with a status of its own.

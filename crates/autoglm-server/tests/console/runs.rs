@@ -77,13 +77,13 @@ fn record(index: u64) -> Value {
 }
 
 /// A browser that shows the runs, with the server that it asks.
-fn page() -> Option<(Running, Browser)> {
+fn page(look: Look) -> Option<(Running, Browser)> {
     let asked = Arc::new(tasks::Asked::default());
     let model = Arc::new(Scripted::answering("x"));
     let server = start_behind(model, |routes| tasks::before(routes, asked));
-    let page = open(&server, Look::PLAIN)?;
+    let page = open(&server, look)?;
     page.visit("/#runs");
-    page.wait_for("#run-list", "10 of 34");
+    page.wait("document.querySelector('#run-33') !== null");
     Some((server, page))
 }
 
@@ -97,7 +97,7 @@ fn cells(page: &Browser, run: u64) -> Vec<String> {
 
 #[test]
 fn a_list_says_what_each_run_followed_and_came_to() {
-    let Some((_server, page)) = page() else {
+    let Some((_server, page)) = page(Look::PLAIN) else {
         return;
     };
     let evaluated = cells(&page, 33);
@@ -110,6 +110,7 @@ fn a_list_says_what_each_run_followed_and_came_to() {
     assert!(interrupted[1].ends_with("interrupted"), "{interrupted:?}");
     assert_eq!(interrupted[4], "60\n2 without an answer");
     assert_eq!(interrupted[5], "–");
+    page.wait_for("#run-list", "10 of 34");
     for shown in [20, 30, 34] {
         page.run("[...document.querySelectorAll('#run-list button')].find((b) => b.innerText === 'Show more').click()");
         page.wait_for("#run-list", &format!("{shown} of 34"));
@@ -121,8 +122,27 @@ fn a_list_says_what_each_run_followed_and_came_to() {
 }
 
 #[test]
+fn the_list_says_that_its_tokens_are_those_that_were_computed() {
+    let heads = [
+        ("en-US", "Tokens computed, time"),
+        ("zh-CN", "计算的词元与用时"),
+    ];
+    for (language, wanted) in heads {
+        let look = Look {
+            language,
+            ..Look::PLAIN
+        };
+        let Some((_server, page)) = page(look) else {
+            return;
+        };
+        let head = "document.querySelector('#run-list th:last-child').textContent";
+        assert_eq!(page.value(head), wanted);
+    }
+}
+
+#[test]
 fn a_run_is_opened_read_and_closed_by_the_keyboard() {
-    let Some((_server, page)) = page() else {
+    let Some((_server, page)) = page(Look::PLAIN) else {
         return;
     };
     let focus = |expression: &str| page.value(&format!("document.activeElement.{expression}"));

@@ -382,13 +382,8 @@ impl TaskDesk for Desk {
         first: u64,
         count: usize,
     ) -> Result<RunPage, ServerError> {
-        let wanted = Wanted {
-            spec: self.spec(task),
-            run: Some(RunId(run)),
-            now: NOW,
-        };
-        let page = open_run(&*self.store(), &wanted, first, count)?;
-        page.ok_or(ServerError::from(TaskError::NoSuchRun { run }))
+        let (store, spec) = (self.store(), self.spec(task));
+        Ok(open_run(&*store, spec, RunId(run), first, count)?)
     }
 
     fn report(&self, task: &str, run: Option<i64>) -> Result<TaskReport, ServerError> {

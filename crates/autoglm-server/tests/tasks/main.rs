@@ -498,9 +498,7 @@ fn a_run_is_opened_with_its_records_a_stretch_at_a_time() {
     );
     // Another task's run is none of this one.
     let foreign = server.get(&format!("/v1/tasks/places/runs/{id}"));
-    assert!(
-        foreign.status == 400 || foreign.status == 404,
-        "{}",
-        foreign.status
-    );
+    assert_eq!(foreign.status, 404, "{}", foreign.body);
+    let foreign = server.get(&format!("/v1/tasks/places/report?run={id}"));
+    assert_eq!(foreign.status, 404, "{}", foreign.body);
 }

@@ -110,23 +110,28 @@ fn strategy_facts(version: StrategyVersion) -> StrategyFacts {
     }
 }
 
-pub(super) fn find_run(
-    store: &dyn Shelf,
-    wanted: &Wanted<'_>,
-) -> Result<Option<RunInfo>, TaskError> {
-    let name = &wanted.spec.name;
-    let Some(id) = wanted.run else {
-        return store.latest_run(name, RunKind::Any);
-    };
+/// The run that a report is about; none where the task has no run with records.
+fn find_run(store: &dyn Shelf, wanted: &Wanted<'_>) -> Result<Option<RunInfo>, TaskError> {
+    match wanted.run {
+        Some(id) => run_of(store, wanted.spec, id).map(Some),
+        None => store.latest_run(&wanted.spec.name, RunKind::Any),
+    }
+}
+
+/// A run of a task.
+///
+/// # Errors
+/// When the store cannot be read, or the run does not exist or is another task's.
+pub(super) fn run_of(store: &dyn Shelf, spec: &TaskSpec, id: RunId) -> Result<RunInfo, TaskError> {
     let info = store.run(id)?;
-    if info.spec.name != *name {
+    if info.spec.name != spec.name {
         return Err(TaskError::RunOfOtherTask {
             run: id.0,
             found: info.spec.name,
-            wanted: name.clone(),
+            wanted: spec.name.clone(),
         });
     }
-    Ok(Some(info))
+    Ok(info)
 }
 
 /// Where the right answers of a run's records stand, if an evaluation has said so.

@@ -1,7 +1,10 @@
 //! Runs that the scripted engine has left in a store, listed and opened.
 
-use super::tests::{add_strategy, answer, answer_with, at, evaluate, labelled};
+use autoglm_spec::TaskSpec;
+
+use super::tests::{add_strategy, answer, answer_with, evaluate, labelled};
 use super::*;
+use crate::TaskError;
 use crate::run::RunSettings;
 use crate::scripted::review_task;
 use crate::store::{RunId, SqliteStore};
@@ -57,33 +60,54 @@ fn a_run_is_named_by_the_strategy_that_there_was() {
 fn a_run_is_opened_a_stretch_at_a_time() {
     let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
     let run = evaluate(&mut store, &spec, &labelled(25), None);
-    let wanted = Wanted {
-        spec: &spec,
-        run: Some(run),
-        now: at(0),
-    };
     let places = |first: u64, count: usize| -> Vec<u64> {
-        let page = open_run(&store, &wanted, first, count).unwrap().unwrap();
+        let page = open_run(&store, &spec, run, first, count).unwrap();
         assert_eq!(page.run.info.records, 25);
         page.records.iter().map(|record| record.index).collect()
     };
     assert_eq!(places(0, 10), (0..10).collect::<Vec<u64>>());
     assert_eq!(places(20, 10), (20..25).collect::<Vec<u64>>());
     assert_eq!(places(25, 10), [0; 0]);
-    let page = open_run(&store, &wanted, 1, 1).unwrap().unwrap();
+    let page = open_run(&store, &spec, run, 1, 1).unwrap();
     let record = &page.records[0];
     assert_eq!(
         (record.gold.as_deref(), record.is_right),
         (Some("negative"), Some(true))
     );
-    let nothing = open_run(
-        &SqliteStore::in_memory().unwrap(),
-        &Wanted {
-            run: None,
-            ..wanted
-        },
-        0,
-        10,
-    );
-    assert_eq!(nothing.unwrap(), None);
+    let other = TaskSpec {
+        name: "other".to_owned(),
+        ..spec.clone()
+    };
+    let of = |spec: &TaskSpec, run: RunId| open_run(&store, spec, run, 0, 1).unwrap_err();
+    assert!(matches!(of(&other, run), TaskError::RunOfOtherTask { .. }));
+    let absent = of(&spec, RunId(99));
+    assert!(matches!(absent, TaskError::NoSuchRun { run: 99 }));
+}
+
+#[test]
+fn each_run_of_a_list_has_its_own_sums() {
+    let (mut store, spec) = (SqliteStore::in_memory().unwrap(), review_task());
+    let mut wanted = Vec::new();
+    for records in [3, 0, 5] {
+        let (run, rows) = answer(&mut store, &spec, &labelled(records));
+        let tokens: usize = rows.iter().map(|row| row.usage.prompt_tokens).sum();
+        wanted.insert(0, (run, Some(tokens)));
+        let other = TaskSpec {
+            name: "other".to_owned(),
+            ..spec.clone()
+        };
+        answer(&mut store, &other, &labelled(4));
+    }
+    let list = list_runs(&store, &spec, 10).unwrap();
+    let found = list.runs.iter().map(|run| {
+        let tokens = run.usage.map(|usage| usage.prompt_tokens);
+        (run.info.id, tokens)
+    });
+    assert_eq!(found.collect::<Vec<_>>(), wanted);
+    assert_eq!((wanted[1].1, list.runs[1].mean_confidence), (Some(0), None));
+    // An opened run says the same of itself.
+    for run in list.runs {
+        let page = open_run(&store, &spec, run.info.id, 0, 1).unwrap();
+        assert_eq!(page.run, run);
+    }
 }

@@ -1,12 +1,15 @@
 //! The runs of a task: a list of them, and one with its records.
 
+use std::collections::BTreeMap;
+use std::slice;
+
 use autoglm_spec::{TaskSpec, Usage};
 use serde::Serialize;
 
-use super::collect::{Shelf, Wanted, find_run, gold_field};
+use super::collect::{Shelf, gold_field, run_of};
 use super::facts::RecordFacts;
 use crate::TaskError;
-use crate::store::{EvaluationScores, RunInfo};
+use crate::store::{EvaluationScores, RunId, RunInfo, RunTotals};
 use crate::strategy::{StrategyId, StrategyVersion};
 
 /// Evaluations in which the accuracy of runs is looked up.
@@ -70,50 +73,56 @@ pub struct RunPage {
 /// # Errors
 /// When the store cannot be read.
 pub fn list_runs(store: &dyn Shelf, spec: &TaskSpec, count: usize) -> Result<RunList, TaskError> {
-    let known = Known::of(store, spec)?;
     let (infos, total) = store.task_runs(&spec.name, count)?;
-    let mut left = ADDED_UP_RECORDS;
-    let summary = |info: RunInfo| {
-        let fits = info.records <= left;
-        left -= if fits { info.records } else { 0 };
-        known.summary(store, info, fits)
-    };
-    let runs: Result<_, _> = infos.into_iter().map(summary).collect();
-    Ok(RunList { runs: runs?, total })
+    let known = Known::of(store, spec, &infos)?;
+    let runs = infos.into_iter().map(|info| known.summary(info)).collect();
+    Ok(RunList { runs, total })
 }
 
-/// A run with at most `count` of its records from `first` on; nothing where the task has no run.
+/// A run of a task with at most `count` of its records from `first` on.
 ///
 /// # Errors
 /// When the store cannot be read, or the run does not exist or is another task's.
 pub fn open_run(
     store: &dyn Shelf,
-    wanted: &Wanted<'_>,
+    spec: &TaskSpec,
+    run: RunId,
     first: u64,
     count: usize,
-) -> Result<Option<RunPage>, TaskError> {
-    let Some(info) = find_run(store, wanted)? else {
-        return Ok(None);
-    };
-    let known = Known::of(store, wanted.spec)?;
+) -> Result<RunPage, TaskError> {
+    let info = run_of(store, spec, run)?;
+    let known = Known::of(store, spec, slice::from_ref(&info))?;
     let gold = gold_field(&known.evaluations, info.id);
     let rows = store.rows(info.id, first, count)?;
     let facts = |row| RecordFacts::of(&info.spec, gold, info.id, row);
     let records = rows.iter().map(facts).collect();
-    let is_added_up = info.records <= ADDED_UP_RECORDS;
-    let run = known.summary(store, info, is_added_up)?;
-    Ok(Some(RunPage { run, records }))
+    let run = known.summary(info);
+    Ok(RunPage { run, records })
 }
 
-/// What is known of a task beside its runs.
+/// The runs whose records are added up: as many as fit, the first ones first.
+fn added_up(infos: &[RunInfo]) -> Vec<RunId> {
+    let mut left = ADDED_UP_RECORDS;
+    let fits = |info: &&RunInfo| {
+        let fits = info.records <= left;
+        left -= if fits { info.records } else { 0 };
+        fits
+    };
+    infos.iter().filter(fits).map(|info| info.id).collect()
+}
+
+/// What is known of runs of a task beside what they say themselves.
 struct Known {
     strategies: Vec<Followed>,
     evaluations: Vec<EvaluationScores>,
+    /// What the records come to, of the runs whose records are added up.
+    totals: BTreeMap<RunId, RunTotals>,
 }
 
 impl Known {
-    fn of(store: &dyn Shelf, spec: &TaskSpec) -> Result<Self, TaskError> {
+    fn of(store: &dyn Shelf, spec: &TaskSpec, runs: &[RunInfo]) -> Result<Self, TaskError> {
         Ok(Self {
+            totals: store.run_totals(&added_up(runs))?,
             strategies: store
                 .strategies(Some(&spec.name))?
                 .iter()
@@ -123,21 +132,16 @@ impl Known {
         })
     }
 
-    fn summary(
-        &self,
-        store: &dyn Shelf,
-        info: RunInfo,
-        is_added_up: bool,
-    ) -> Result<RunSummary, TaskError> {
-        let totals = is_added_up.then(|| store.run_totals(info.id)).transpose()?;
-        Ok(RunSummary {
+    fn summary(&self, info: RunInfo) -> RunSummary {
+        let totals = self.totals.get(&info.id);
+        RunSummary {
             strategy: strategy_of(&self.strategies, &info),
             as_written: info.key.strategy.is_none(),
             usage: totals.map(|totals| totals.usage),
             mean_confidence: totals.and_then(|totals| totals.mean_confidence),
             score: self.score(&info),
             info,
-        })
+        }
     }
 
     fn score(&self, info: &RunInfo) -> Option<RunScore> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autoglm_spec::{Usage, Verdict};
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row as SqlRow, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,6 +72,24 @@ impl SqliteStore {
         settings(&connection).map_err(failed("open"))?;
         migrate(&mut connection)?;
         Ok(Self { connection })
+    }
+
+    /// The runs that a condition leaves, the latest first; a limit may stand behind it.
+    pub(super) fn list_runs(
+        &self,
+        (condition, limit): (&str, &str),
+        values: impl Params,
+    ) -> Result<Vec<RunInfo>, TaskError> {
+        let query = format!("SELECT {RUN_COLUMNS} FROM runs {condition} ORDER BY id DESC {limit}");
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let mut statement = self.connection.prepare_cached(&query)?;
+            let runs = statement.query_map(values, |row| Ok(read_run(row)))?;
+            runs.collect()
+        };
+        let runs: Vec<Result<_, Unread>> = read().map_err(failed("list runs"))?;
+        runs.into_iter()
+            .map(|run| run.map_err(|e| e.explain("list runs")))
+            .collect()
     }
 }
 
@@ -154,15 +172,7 @@ impl Store for SqliteStore {
     }
 
     fn runs(&self) -> Result<Vec<RunInfo>, TaskError> {
-        let query = format!("SELECT {RUN_COLUMNS} FROM runs ORDER BY id DESC");
-        let read = || -> rusqlite::Result<Vec<_>> {
-            let mut statement = self.connection.prepare(&query)?;
-            statement.query_map([], |row| Ok(read_run(row)))?.collect()
-        };
-        let runs: Vec<Result<_, Unread>> = read().map_err(failed("list runs"))?;
-        runs.into_iter()
-            .map(|run| run.map_err(|e| e.explain("list runs")))
-            .collect()
+        self.list_runs(("", ""), [])
     }
 
     fn run(&self, run: RunId) -> Result<RunInfo, TaskError> {

@@ -48,7 +48,7 @@ impl LocalArgs {
 ///
 /// # Errors
 /// A file that is not there.
-pub(crate) fn file_stamp(model: &Path) -> io::Result<String> {
+pub(super) fn file_stamp(model: &Path) -> io::Result<String> {
     let files = files_of(model)?;
     let places: io::Result<Vec<_>> = files.iter().map(|(path, ..)| place_of(path)).collect();
     Ok(format!("{files:?} {:?}", places?))
@@ -67,15 +67,15 @@ fn place_of(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Times that work is begun anew because files have changed meanwhile.
-const TRIES: usize = 3;
+/// Times that work is done at most: the first time, and anew where files have changed meanwhile.
+pub(super) const TRIES: usize = 3;
 
-/// Does what reads files, so often that they are the same before and after: then all of it was done
-/// with the same files. `stamp` tells them apart and is given to the work.
+/// Does what reads files until they are the same before and after, [`TRIES`] times at most: then all
+/// of it was done with the same files. `stamp` tells them apart and is given to the work.
 ///
 /// # Errors
 /// As the two, and files that go on changing.
-pub(crate) fn settled<T>(
+pub(super) fn settled<T>(
     stamp: impl Fn() -> anyhow::Result<String>,
     mut work: impl FnMut(&str) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -192,13 +192,14 @@ mod tests {
         let (opened, hashed) = pair.unwrap();
         assert_eq!((opened.as_str(), times), ("second, longer", 2));
         assert_eq!(opened, hashed);
-        let mut length = 10;
+        let mut times = 0;
         let restless = settled(stamp, |_| {
-            length += 1;
-            replace(&"x".repeat(length));
+            times += 1;
+            replace(&"x".repeat(10 + times));
             Ok(())
         });
         assert!(restless.unwrap_err().to_string().contains("change while"));
+        assert_eq!(times, TRIES);
         // A failure of files that stayed as they were is told as it is.
         let failed: anyhow::Result<()> = settled(stamp, |_| anyhow::bail!("no model"));
         assert_eq!(failed.unwrap_err().to_string(), "no model");

@@ -18,7 +18,6 @@ use autoglm_task::file::ServerSettings;
 use autoglm_token::{AnswerParser, ChatOptions};
 use clap::Args;
 
-pub(crate) use identity::{file_stamp, settled};
 pub use local::{CacheTypeName, LocalArgs, available_threads, quantized_type};
 pub(crate) use local::{adapter_bytes, size};
 pub(crate) use pool::Pool;

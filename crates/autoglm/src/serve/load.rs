@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
 use super::prefixes::KeptPrefixes;
-use crate::engine::{LocalArgs, Pool, file_stamp, settled};
+use crate::engine::{LocalArgs, Pool};
 use crate::models::{Need, resolve_model};
 
 /// Bytes that are hashed at a time.
@@ -41,20 +41,22 @@ pub(crate) struct ModelPlan {
 pub(crate) struct Contents(Mutex<Vec<(Weak<LocalEngine>, String)>>);
 
 impl Contents {
-    /// The hash of the files that an engine was loaded from.
-    fn of(&self, engine: &Arc<LocalEngine>, path: &Path) -> io::Result<String> {
-        let known = self.lock().iter().find_map(|(model, hash)| {
+    /// The hash of the files that an engine was loaded from, where it is known.
+    fn of(&self, engine: &Arc<LocalEngine>) -> Option<String> {
+        self.lock().iter().find_map(|(model, hash)| {
             let is_it = std::ptr::eq(model.as_ptr(), Arc::as_ptr(engine));
             is_it.then(|| hash.clone())
-        });
-        if let Some(hash) = known {
-            return Ok(hash);
-        }
-        let hash = content_hash(path)?;
+        })
+    }
+
+    /// Keeps an engine's hash.
+    fn keep(&self, engine: &Arc<LocalEngine>, hash: &str) {
+        let is_known = self.of(engine).is_some();
         let mut all = self.lock();
         all.retain(|(model, _)| model.strong_count() > 0);
-        all.push((Arc::downgrade(engine), hash.clone()));
-        Ok(hash)
+        if !is_known {
+            all.push((Arc::downgrade(engine), hash.to_owned()));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Weak<LocalEngine>, String)>> {
@@ -78,18 +80,19 @@ pub(crate) fn load(plan: &ModelPlan, model: Option<&str>, need: Need) -> anyhow:
         model: Some(path.display().to_string()),
         ..plan.args.clone()
     };
-    // A file that is replaced after it was opened must not give the model its hash.
-    let cannot_read = || format!("cannot read the model {}", path.display());
-    let (engine, hash) = settled(
-        || file_stamp(&path).with_context(cannot_read),
-        |_| {
-            let engine = plan.pool.open(&args, &plan.home, need)?;
-            let hash = plan.contents.of(&engine, &path);
-            Ok((engine, hash.with_context(cannot_read)?))
-        },
-    )?;
+    // Files that are replaced after they were opened must not give the model their hashes.
+    let read = |engine: &Arc<LocalEngine>| -> anyhow::Result<_> {
+        let hash = match plan.contents.of(engine) {
+            Some(hash) => hash,
+            None => content_hash(&path)
+                .with_context(|| format!("cannot read the model {}", path.display()))?,
+        };
+        let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
+        Ok((hash, adapter))
+    };
+    let (engine, (hash, adapter)) = plan.pool.open_and_read(&args, &plan.home, need, read)?;
+    plan.contents.keep(&engine, &hash);
     let settings = format!("{:?} {:?}", args.quantize, args.cache_type);
-    let adapter = args.adapter.as_deref().map(content_hash).transpose()?;
     let identity = format!("{hash} {settings} {adapter:?}");
     Ok(Named {
         name: engine.facts().name.clone(),

@@ -7,11 +7,11 @@ mod stream;
 use std::sync::Arc;
 
 use autoglm_spec::{AttentionPolicy, Completion, Constraint, GenerateRequest, Prompt};
-use autoglm_token::{AnswerParser, ChatOptions, Message};
+use autoglm_token::{AnswerParser, Message};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::chat::{take_user, take_what_holds_anyway};
+use super::chat::{take_effort, take_user, take_what_holds_anyway};
 use super::format::take_text_format;
 use super::sampling::Settings;
 use super::tools::{Tools, take_tools};
@@ -216,11 +216,10 @@ fn take_reasoning(body: &mut Fields) -> Result<Option<bool>, ServerError> {
     let Some(mut reasoning) = body.object("reasoning")? else {
         return Ok(None);
     };
-    let efforts = ["none", "minimal", "low", "medium", "high", "xhigh"];
-    let effort = reasoning.word("effort", &efforts)?;
+    let thinking = take_effort(&mut reasoning, "effort")?;
     reasoning.word("summary", &["auto"])?;
     reasoning.finish()?;
-    Ok(effort.map(|effort| !matches!(effort, "none" | "minimal")))
+    Ok(thinking)
 }
 
 /// Up to sixteen texts that are told back.
@@ -322,13 +321,5 @@ fn talk(request: &ResponsesRequest, said: &[Value]) -> Result<Talk, ServerError>
     if let Some(instructions) = &request.instructions {
         messages.insert(0, Message::new("system", instructions.clone()));
     }
-    Ok(Talk {
-        messages,
-        options: ChatOptions {
-            tools: request.tools.known.clone(),
-            thinking: request.thinking,
-        },
-        choice: request.tools.choice.clone(),
-        parallel: request.tools.parallel,
-    })
+    Ok(request.tools.clone().talk(messages, request.thinking))
 }
