@@ -1,18 +1,10 @@
 //! `autoglm embed` on a tiny model, and on the default where it was fetched.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 mod support;
 
 use serde_json::Value;
 
-use support::{Desk, default_model, fixture, text};
-
-fn rows(output: &str) -> Vec<Value> {
-    let rows = output.lines();
-    rows.map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
+use support::{Desk, default_model, fixture, rows, text};
 
 #[test]
 fn texts_of_the_command_line_become_vectors() {

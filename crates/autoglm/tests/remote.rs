@@ -1,17 +1,15 @@
 //! The real binary on a server: every command that runs on a model on this machine runs there too.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, that is how it fails")]
-
 #[path = "remote_tasks/mod.rs"]
 mod remote_tasks;
 #[path = "../../autoglm-engine/tests/scripted_server/mod.rs"]
 mod scripted_server;
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use scripted_server::{Request, ScriptedServer, chat, complete, logprob, piece, stream, usual};
-use support::{Desk, text};
+use support::{Desk, rows, text};
 
 const TASK: &str = r#"
 name = "answers"
@@ -37,12 +35,6 @@ fn server() -> ScriptedServer {
             }
         })
     })
-}
-
-fn rows(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 fn records() -> String {

@@ -24,6 +24,13 @@ pub fn fixture(name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
 }
 
+/// What is printed as an object a line.
+pub fn rows(output: &str) -> Vec<Value> {
+    let rows = output.lines();
+    rows.map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 /// An empty folder with a home of its own.
 pub struct Desk {
     folder: TempDir,
