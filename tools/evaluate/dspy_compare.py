@@ -136,7 +136,7 @@ def plain_adapter():
             (name, answer), = signature.output_fields.items()
             shown = [signature.instructions]
             if labels := getattr(answer.annotation, "__args__", None):
-                shown[0] += f"\n{title(name, answer)}: one of {', '.join(labels)}"
+                shown[0] += f" Possible answers: {', '.join(labels)}."
             for demo in demos:
                 shown.append(f"{titled(signature.input_fields, demo)}\n{title(name, answer)}: {demo[name]}")
             shown.append(f"{titled(signature.input_fields, inputs)}\n{title(name, answer)}:")

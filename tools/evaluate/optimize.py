@@ -11,6 +11,7 @@ appended to the file that --results names, one JSON line a search; --table print
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import tempfile
@@ -65,12 +66,15 @@ def rows(path):
 
 
 def parts(name, limit):
-    """Rows to search with, and rows to test on."""
+    """Rows to search with, and rows to test on: some files have one label after the other, so that
+    their first rows would be of few labels."""
     train, test = TASKS[name][:2]
     if train == "bbh":
         found = rows(DATA / f"bbh/{name}.jsonl")
         return found[:BBH_TRAIN_ROWS], found[BBH_TRAIN_ROWS:][:limit]
-    return rows(DATA / f"{train}.jsonl"), rows(DATA / f"{test}.jsonl")[:limit]
+    test = rows(DATA / f"{test}.jsonl")
+    random.Random(0).shuffle(test)
+    return rows(DATA / f"{train}.jsonl"), test[:limit]
 
 
 def task_file(name, start, train, test):

@@ -264,6 +264,24 @@ fn search_is_measured_on_judged_queries() {
         ),
         (&2.into(), &0.5.into())
     );
+    let again = desk.json(&["eval", "--retrieval", ".", "--json"]);
+    assert_eq!(again["report"], report["report"]);
+    let one = desk.json(&[
+        "eval",
+        "--retrieval",
+        ".",
+        "-c",
+        "default",
+        "--limit",
+        "1",
+        "--json",
+    ]);
+    assert_eq!(one["report"]["queries"], 1);
+    let (_, refused) = desk.fails(&["eval", "--retrieval", ".", "-c", "other"]);
+    assert!(
+        refused.contains("there is no collection other"),
+        "{refused}"
+    );
     let table = desk.ok(&["search", "--eval", "."]);
     assert!(
         table.contains("nDCG@10     0.5000  95 % from 0.0000 to 1.0000"),

@@ -6,6 +6,7 @@ mod data;
 mod examples;
 mod gold;
 mod interval;
+mod odds;
 mod open;
 mod paired;
 mod render;
@@ -36,15 +37,16 @@ pub use data::data_hash;
 pub(crate) use examples::ticket;
 pub use examples::{Draw, draw_examples};
 pub use interval::wilson_interval;
+pub use odds::{Odds, nearness};
 pub use open::{exact_match, rouge_l, token_f1};
-pub use paired::Paired;
+pub use paired::{Compared, Paired};
 pub use render::table;
 pub use report::{
     ClosedQuality, ConfidenceBin, ConfidenceQuality, Confusion, LabelQuality, Majority, MeanScores,
     OpenQuality, Quality, Report, RiskPoint, RuleQuality, SamplesQuality, Scores, UnknownGold,
 };
 pub use summary::{Headline, Summary};
-pub use value::{Labelled, Measure, Worth, labelled};
+pub use value::{Grade, Labelled, Measure, Worth, labelled};
 
 /// What is evaluated.
 #[derive(Debug, Clone, Copy)]
@@ -108,21 +110,21 @@ impl Evaluation<'_> {
         })
     }
 
-    /// What each row's answer is worth, with the row's place; rows without a known right answer are
+    /// How good each row's answer is, with the row's place; rows without a known right answer are
     /// left out.
     ///
     /// # Errors
     /// When answers cannot be compared by meaning.
-    pub fn values(&self, rows: &[Row]) -> Result<(Measure, BTreeMap<u64, f64>), TaskError> {
+    pub fn grades(&self, rows: &[Row]) -> Result<(Measure, BTreeMap<u64, Grade>), TaskError> {
         let sorted = gold::sort(self.spec, self.gold_field, rows);
         let golds = sorted.usable.iter().map(|(_, gold)| gold.as_str());
         let worth = Worth::new(&self.spec.output, self.agreement(), golds);
-        let value = |(row, gold): &(&Row, String)| {
-            let value = worth.of(row.verdict.as_ref(), gold)?;
-            Ok((row.index, value))
+        let grade = |(row, gold): &(&Row, String)| {
+            let grade = worth.grade(row.verdict.as_ref(), gold)?;
+            Ok((row.index, grade))
         };
-        let values: Result<_, TaskError> = sorted.usable.iter().map(value).collect();
-        Ok((worth.measure(), values?))
+        let grades: Result<_, TaskError> = sorted.usable.iter().map(grade).collect();
+        Ok((worth.measure(), grades?))
     }
 
     /// A calibrator for how sure open answers are, from those whose right answer is known, compared

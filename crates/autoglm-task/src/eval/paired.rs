@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::closed::mean;
+use super::odds::{Odds, nearness};
+use super::value::Grade;
 use crate::chance::Chance;
 
 /// Samples with replacement; the error of a bound's own percentile is then about 0.2 points.
@@ -78,6 +80,62 @@ impl Paired {
     /// too sure: of 20 with four gains and no loss, one sample in ninety has none of the four.
     pub fn is_better(&self) -> bool {
         self.low > 0.0 && self.p_value.is_none_or(|p| p <= MOST_P)
+    }
+}
+
+/// Answers of two ways to the same records compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// What they are worth by the task's measure.
+    #[serde(flatten)]
+    pub worth: Paired,
+    /// How near the labels' probabilities come to the truth ([`nearness`]); none for open answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearness: Option<Paired>,
+}
+
+impl Compared {
+    /// Compares answers to the same records in the same order.
+    ///
+    /// # Panics
+    /// If the numbers of answers differ.
+    pub fn of(first: &[Grade], second: &[Grade], seed: u64) -> Self {
+        let values = |grades: &[Grade]| grades.iter().map(|g| g.value).collect::<Vec<_>>();
+        let odds = |grades: &[Grade]| grades.iter().map(|g| g.odds.clone()).collect::<Vec<_>>();
+        let (first_odds, second_odds) = (odds(first), odds(second));
+        let closed = [&first_odds, &second_odds]
+            .iter()
+            .all(|odds| odds.iter().any(Option::is_some));
+        let near = |odds: &[Option<Odds>]| nearness(odds);
+        Self {
+            worth: Paired::of(&values(first), &values(second), seed),
+            nearness: closed.then(|| Paired::of(&near(&first_odds), &near(&second_odds), seed)),
+        }
+    }
+
+    /// Whether the second is better: its answers are ([`Paired::is_better`]), or more of them are
+    /// right and the labels' probabilities are nearer to the truth with the whole 95 % interval above
+    /// 0. Probabilities tell of every record how far a label was from being chosen, where right and
+    /// wrong tell of those alone that changed sides: a gain shows on a third of the records.
+    pub fn is_better(&self) -> bool {
+        let is_nearer = self.nearness.is_some_and(|near| near.interval[0] > 0.0);
+        self.worth.is_better() || self.worth.difference > 0.0 && is_nearer
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.worth)?;
+        if let Some(near) = self.nearness {
+            let [low, high] = near.interval;
+            write!(
+                f,
+                "\nnearness of the labels' probabilities to the truth: {:.4} against {:.4}: {:+.4}, \
+                 95 % interval {low:+.4} to {high:+.4}",
+                near.second, near.first, near.difference
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -202,5 +260,80 @@ mod tests {
     fn shares_have_no_exact_test() {
         assert_eq!(Paired::of(&[0.5, 0.2], &[0.6, 0.2], 1).p_value, None);
         assert!(!Paired::of(&[], &[], 1).is_better());
+    }
+
+    /// Answers to 24 records of two labels: as many right as said, each right label with this
+    /// probability, and lower by a hundredth from record to record.
+    fn grades(right: usize, probability: f64) -> Vec<Grade> {
+        let grade = |place: usize| {
+            let gold = if place < right {
+                probability
+            } else {
+                1.0 - probability
+            };
+            let gold = gold - 0.01 * place as f64;
+            Grade {
+                value: f64::from(u8::from(place < right)),
+                odds: Some(Odds {
+                    gold,
+                    others: vec![1.0 - gold],
+                }),
+            }
+        };
+        (0..24).map(grade).collect()
+    }
+
+    #[test]
+    fn nearer_probabilities_show_a_gain_that_right_and_wrong_do_not() {
+        // Three records more are right, and all probabilities tell labels apart better.
+        let compared = Compared::of(&grades(18, 0.55), &grades(21, 0.9), 1);
+        assert!(
+            !compared.worth.is_better() && compared.is_better(),
+            "{compared}"
+        );
+        assert!(!Compared::of(&grades(21, 0.9), &grades(18, 0.55), 1).is_better());
+        let text = compared.to_string();
+        assert!(
+            text.contains("nearness of the labels' probabilities"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nearer_probabilities_alone_are_not_better() {
+        // As many are right, and wrong ones are nearly right.
+        let mut second = grades(18, 0.9);
+        for grade in &mut second[18..] {
+            grade.odds = Some(Odds {
+                gold: 0.49,
+                others: vec![0.51],
+            });
+        }
+        let compared = Compared::of(&grades(18, 0.55), &second, 1);
+        assert!(compared.nearness.unwrap().interval[0] > 0.0, "{compared}");
+        assert!(compared.worth.difference == 0.0 && !compared.is_better());
+    }
+
+    #[test]
+    fn open_answers_have_no_probabilities() {
+        let open = |value| vec![Grade { value, odds: None }; 30];
+        let compared = Compared::of(&open(0.0), &open(1.0), 1);
+        assert!(compared.nearness.is_none() && compared.is_better());
+    }
+
+    #[test]
+    fn what_was_stored_before_probabilities_were_compared_is_still_read() {
+        let worth = Paired::of(&values(15, 5), &values(20, 0), 1);
+        let stored = serde_json::to_string(&worth).unwrap();
+        let read: Compared = serde_json::from_str(&stored).unwrap();
+        assert_eq!(
+            read,
+            Compared {
+                worth,
+                nearness: None
+            }
+        );
+        let again: Compared = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
     }
 }

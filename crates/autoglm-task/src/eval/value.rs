@@ -5,6 +5,7 @@ use std::fmt;
 use autoglm_spec::{Output, Record, TaskSpec, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::odds::Odds;
 use super::open::token_f1;
 use crate::TaskError;
 use crate::judge::agreement::{Agreement, Compare};
@@ -48,6 +49,15 @@ pub enum Measure {
     Same(Compare),
     /// How many words are shared.
     TokenF1,
+}
+
+/// How good one answer is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grade {
+    /// What it is worth by the task's measure.
+    pub value: f64,
+    /// What probabilities the labels were given; none where there is no answer, or an open one.
+    pub odds: Option<Odds>,
 }
 
 /// What the answers to one task are worth.
@@ -95,6 +105,17 @@ impl Worth {
         };
         let right = right.map_err(|source| TaskError::Engine { line: 0, source })?;
         Ok(f64::from(u8::from(right)))
+    }
+
+    /// What an answer is worth, and what probabilities it gives to the labels.
+    ///
+    /// # Errors
+    /// As for [`Worth::of`].
+    pub fn grade(&self, verdict: Option<&Verdict>, gold: &str) -> Result<Grade, TaskError> {
+        Ok(Grade {
+            value: self.of(verdict, gold)?,
+            odds: verdict.and_then(|verdict| Odds::of(&verdict.distribution, gold)),
+        })
     }
 }
 

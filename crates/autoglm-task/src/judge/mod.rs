@@ -3,6 +3,7 @@
 
 pub mod agreement;
 mod calibrator;
+mod fitted;
 mod prior;
 #[cfg(test)]
 mod tests;

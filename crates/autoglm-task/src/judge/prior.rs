@@ -119,7 +119,7 @@ impl Prior {
 }
 
 /// The records' probabilities, each record's adding up to 1 but for the margin.
-fn probabilities(records: &[Vec<f32>]) -> Vec<Vec<f64>> {
+pub(super) fn probabilities(records: &[Vec<f32>]) -> Vec<Vec<f64>> {
     let of_record = |logprobs: &Vec<f32>| {
         let wide: Vec<f64> = logprobs.iter().map(|&p| f64::from(p)).collect();
         let within = |p: f64| p.clamp(PROBABILITY_MARGIN, 1.0 - PROBABILITY_MARGIN);
@@ -201,7 +201,7 @@ fn by_label(records: &[Vec<f64>], of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     (0..labels).map(|label| of(&column(label))).collect()
 }
 
-fn centred(values: Vec<f64>) -> Vec<f64> {
+pub(super) fn centred(values: Vec<f64>) -> Vec<f64> {
     let middle = mean(&values);
     values.into_iter().map(|value| value - middle).collect()
 }
@@ -211,6 +211,6 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn narrow(values: &[f64]) -> Vec<f32> {
+pub(super) fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
 }

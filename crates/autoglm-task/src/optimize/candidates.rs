@@ -72,7 +72,7 @@ impl Candidates<'_> {
         let behind = 1.min(by_sets.len());
         by_sets.splice(behind..behind, self.by_selection());
         let by_wordings = self.by_wordings(&sets, written);
-        let mut arms = Vec::new();
+        let mut arms = vec![self.twin()];
         let (mut one, mut other) = (by_sets.into_iter(), by_wordings.into_iter());
         loop {
             let pair: Vec<Arm> = one.next().into_iter().chain(other.next()).collect();
@@ -110,7 +110,7 @@ impl Candidates<'_> {
         let requests = trial.all_requests(probe);
         let mut failures = Vec::new();
         for (place, labelled) in probe.iter().enumerate() {
-            if graded.values[place] < 0.5 {
+            if graded.grades[place].value < 0.5 {
                 let answer = caller.ask(self.ground.engine, &requests[place..=place])?;
                 let given = answer.first().and_then(|outcome| outcome.as_ref().ok());
                 failures.push(Failure {
@@ -195,12 +195,22 @@ impl Candidates<'_> {
         Ok((texts.collect(), cost))
     }
 
+    /// The start with its label bias removed in another way, which takes no further requests.
+    fn twin(&self) -> Arm {
+        let strategy = Strategy {
+            both_orders: self.search.start.both_orders,
+            ..self.ground_strategy()
+        };
+        Arm::new(strategy, "the start, calibrated otherwise".to_owned())
+    }
+
     /// What candidates have in common: the start with one order of the examples, which takes half
     /// the requests; finalists are tried with both.
     fn ground_strategy(&self) -> Strategy {
         Strategy {
             both_orders: false,
             calibration: Calibration::Batch,
+            prior: None,
             ..self.search.start.clone()
         }
     }

@@ -10,6 +10,7 @@ use autoglm_spec::{
 
 use super::calls::Request;
 use super::tests::{Desk, keen, store};
+use super::trial::Trial;
 use super::*;
 use crate::scripted::{Script, Scripted};
 
@@ -236,7 +237,7 @@ fn a_writer_does_not_spend_what_the_comparisons_need() {
     );
     let found = report.found.clone().unwrap();
     assert!(
-        found.scores.untouched.unwrap().rows >= LEAST_UNTOUCHED,
+        found.scores.untouched.unwrap().worth.rows >= LEAST_UNTOUCHED,
         "{report}"
     );
 }
@@ -272,7 +273,7 @@ fn blanks_of_contextual_calibration_are_paid_once() {
         // Both ask the same: as many records as there are calls besides the blanks.
         let blanks = trial().all_requests(&desk.records[..1]).len() - 1;
         assert!(blanks > 0);
-        let count = course.affordable(&caller, &[trial(), trial()]);
+        let count = course.affordable(&caller, &[trial(), trial()], &course.split.untouched);
         assert_eq!(count, 60 - blanks);
     });
 }

@@ -20,16 +20,16 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod untouched;
 mod wordings;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use autoglm_spec::{Cancel, Example, TaskSpec};
 
 use crate::TaskError;
-use crate::eval::{Labelled, Paired, Worth};
+use crate::eval::{Compared, Labelled, Worth};
 use crate::judge::agreement::Similar;
 use crate::run::{Engine, RunSettings, agreement_of};
 use crate::select::TokenCounter;
@@ -39,8 +39,8 @@ use crate::strategy::{
 };
 use calls::{Caller, Halt, Outside, Source, Survivors};
 use candidates::{Candidates, Gathered};
-use race::{Arm, Race, measured};
-use trial::{Ground, Trial};
+use race::{Arm, Race};
+use trial::Ground;
 
 pub use budget::{Budget, Spent};
 pub use race::Rung;
@@ -55,8 +55,6 @@ const FAILURES_SHARE: f64 = 0.05;
 /// Fewer untouched records than this decide nothing: what is surely better on them is a matter of
 /// five records.
 pub const LEAST_UNTOUCHED: usize = 20;
-/// Records that the winner and the start are compared on at most.
-const MOST_UNTOUCHED: usize = 1_000;
 
 /// What is searched for, and with what.
 pub struct Search<'a> {
@@ -351,76 +349,6 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Compares the winner with the start on untouched records.
-    fn finish(
-        &self,
-        caller: &mut Caller<'_>,
-        hooks: &SearchHooks<'_>,
-        race: &Race<'_>,
-    ) -> Result<Option<Winner>, Halt> {
-        let (winner, start) = race.winner();
-        if winner.strategy == start.strategy && !caller.is_dry() {
-            return Ok(None);
-        }
-        let winner = match caller.survivors() {
-            Some(survivors) => race.likely_winner(caller, survivors)?,
-            None => winner.clone(),
-        };
-        let trials = [
-            Trial::new(self.ground(hooks), &start.strategy)?,
-            Trial::new(self.ground(hooks), &winner.strategy)?,
-        ];
-        let count = self.affordable(caller, &trials);
-        let best = measured(&winner).map(|measured| measured.value);
-        self.tell(caller, hooks, "untouched records", &[2, count], best);
-        let records = &self.split.untouched[..count];
-        let untouched = match self.paired(caller, &trials, records) {
-            Ok(paired) => Some(paired).filter(|paired| paired.rows > 0),
-            Err(Halt::Budget) => None,
-            Err(halt) => return Err(halt),
-        };
-        Ok(Some(Winner {
-            scores: StrategyScores {
-                measure: self.worth.measure().to_string(),
-                chosen_on: measured(&winner),
-                start_on: measured(start),
-                untouched,
-            },
-            strategy: winner.strategy,
-        }))
-    }
-
-    fn paired(
-        &self,
-        caller: &mut Caller<'_>,
-        trials: &[Trial<'_>; 2],
-        records: &[Labelled],
-    ) -> Result<Paired, Halt> {
-        let first = trials[0].run(caller, records)?;
-        let second = trials[1].run(caller, records)?;
-        let seed = self.search.seed;
-        Ok(Paired::of(&first.values, &second.values, seed))
-    }
-
-    /// How many untouched records both can answer for what is left.
-    fn affordable(&self, caller: &Caller<'_>, trials: &[Trial<'_>; 2]) -> usize {
-        let mut left = caller.left();
-        let mut count = 0;
-        // Records without content, by which some are calibrated, are asked once.
-        let mut counted = BTreeSet::new();
-        let most = MOST_UNTOUCHED.min(self.split.untouched.len());
-        for record in &self.split.untouched[..most] {
-            let one = std::slice::from_ref(record);
-            let requests: Vec<_> = trials.iter().flat_map(|t| t.all_requests(one)).collect();
-            left -= caller.most_beyond(&requests, self.search.engine.facts(), &mut counted);
-            if left < 0.0 {
-                break;
-            }
-            count += 1;
-        }
-        count
-    }
-
     /// Keeps the winner as a version, and promotes it where it is better.
     fn keep<S: StrategyStore>(
         &self,
@@ -493,10 +421,10 @@ fn with_all_examples(search: &Search<'_>) -> TaskSpec {
 }
 
 /// The rule of promotion; `held` is what becomes of a winner that may not go live.
-fn decide(untouched: Option<&Paired>, held: Option<Decision>) -> Decision {
-    match untouched.filter(|paired| paired.rows >= LEAST_UNTOUCHED) {
+fn decide(untouched: Option<&Compared>, held: Option<Decision>) -> Decision {
+    match untouched.filter(|compared| compared.worth.rows >= LEAST_UNTOUCHED) {
         None => Decision::TooFewRecords,
-        Some(paired) if !paired.is_better() => Decision::NotBetter,
+        Some(compared) if !compared.is_better() => Decision::NotBetter,
         Some(_) => held.unwrap_or(Decision::Promoted),
     }
 }

@@ -89,6 +89,7 @@ pub(super) struct Race<'a> {
     arms: Vec<Arm>,
     tried: BTreeSet<String>,
     pub(super) rungs: Vec<Rung>,
+    used: usize,
     /// What the last whole rung left, best first.
     ranking: Vec<Arm>,
 }
@@ -108,6 +109,7 @@ impl<'a> Race<'a> {
             tried: BTreeSet::new(),
             arms: vec![start],
             rungs: Vec::new(),
+            used: 0,
         };
         for arm in others {
             race.enter(arm);
@@ -138,6 +140,11 @@ impl<'a> Race<'a> {
         ))
     }
 
+    /// How many of the records to choose by the race has asked for.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// How many strategies are in the race.
     pub(super) fn size(&self) -> usize {
         self.arms.len()
@@ -146,7 +153,8 @@ impl<'a> Race<'a> {
     /// Leaves out the last of the strategies until `budget` suffices for the others. `spent` is
     /// what of the whole budget must be spent before, whatever it is.
     pub(super) fn fit(&mut self, caller: &Caller<'_>, budget: f64, spent: f64) -> Result<(), Halt> {
-        let price = |arm: &Arm| rung_price(self.ground, self.select, arm, caller);
+        let mut counted = BTreeSet::new();
+        let price = |arm: &Arm| rung_price(self.ground, self.select, (arm, &mut counted), caller);
         let prices: Vec<f64> = self.arms.iter().map(price).collect::<Result<_, _>>()?;
         let fits = |count: &usize| {
             let first: f64 = prices[..*count].iter().sum();
@@ -217,6 +225,7 @@ impl<'a> Race<'a> {
         records: &[Labelled],
         told: &dyn Fn(&Caller<'_>, &Self, usize),
     ) -> Result<(), Halt> {
+        self.used = self.used.max(records.len());
         let mut compared = Vec::new();
         for (place, arm) in self.arms.iter().enumerate() {
             told(caller, self, records.len());
@@ -247,16 +256,19 @@ impl<'a> Race<'a> {
             _ if is_open => &[start.calibration],
             Calibration::Contextual => &[Calibration::Contextual],
             Calibration::Batch | Calibration::None | Calibration::Fitted => {
-                &[Calibration::Batch, Calibration::None]
+                &[Calibration::Batch, Calibration::None, Calibration::Fitted]
             }
         };
-        let differs = |way: &&Calibration| !is_twin || **way != start.calibration;
+        // What labelled records teach depends on the records.
+        let differs = |way: &&Calibration| {
+            !is_twin || **way != start.calibration || **way == Calibration::Fitted
+        };
         ways.iter().filter(differs).copied().collect()
     }
 
-    /// The arm with its answers graded. Whether it is calibrated by the batch is decided here, for
-    /// that takes no request: it is, unless it is surely better without, for a rung is a small batch
-    /// and runs have larger ones. The start stays as it is.
+    /// The arm with its answers graded. How it is calibrated is decided here, for that takes no
+    /// request: by the batch, unless it is better without or by the right labels by more than
+    /// chance, for a rung is a small batch and runs have larger ones. The start stays as it is.
     fn graded(
         &self,
         caller: &mut Caller<'_>,
@@ -264,18 +276,17 @@ impl<'a> Race<'a> {
         records: &[Labelled],
         of_start: bool,
     ) -> Result<Arm, Halt> {
+        if of_start {
+            let graded = Trial::new(self.ground, &arm.strategy)?.run(caller, records)?;
+            return Ok(Arm {
+                graded: Some(graded),
+                ..arm.clone()
+            });
+        }
         let mut best: Option<Arm> = None;
-        let ways = if of_start {
-            vec![arm.strategy.calibration]
-        } else {
-            self.ways(&arm.strategy)
-        };
-        for calibration in ways {
-            let strategy = Strategy {
-                calibration,
-                ..arm.strategy.clone()
-            };
-            let graded = Trial::new(self.ground, &strategy)?.run(caller, records)?;
+        for calibration in self.ways(&arm.strategy) {
+            let (strategy, graded) =
+                self.calibrated(caller, &arm.strategy, calibration, records)?;
             let before = best.as_ref().and_then(|best| best.graded.as_ref());
             if before.is_none_or(|before| graded.beats(before)) {
                 best = Some(Arm {
@@ -286,6 +297,28 @@ impl<'a> Race<'a> {
             }
         }
         Ok(best.expect("there is at least one way"))
+    }
+
+    /// The strategy calibrated so, with its answers graded.
+    fn calibrated(
+        &self,
+        caller: &mut Caller<'_>,
+        strategy: &Strategy,
+        calibration: Calibration,
+        records: &[Labelled],
+    ) -> Result<(Strategy, Graded), Halt> {
+        let mut strategy = Strategy {
+            calibration,
+            prior: None,
+            ..strategy.clone()
+        };
+        let trial = Trial::new(self.ground, &strategy)?;
+        if calibration != Calibration::Fitted {
+            return Ok((strategy, trial.run(caller, records)?));
+        }
+        let (graded, prior) = trial.run_fitted(caller, records)?;
+        strategy.prior = Some(prior);
+        Ok((strategy, graded))
     }
 
     /// The arms by merit; of equals the earlier first, so that the start stays where nothing beats
@@ -300,7 +333,8 @@ impl<'a> Race<'a> {
     fn keep(&mut self, caller: &Caller<'_>, keep: usize) -> Result<(), Halt> {
         let start = self.arms[0].clone();
         if let Some(survivors) = caller.survivors() {
-            self.ranking = self.likely_survivors(caller, survivors, keep)?;
+            let others = self.arms[1..].iter().collect();
+            self.ranking = self.likely_survivors(caller, survivors, (others, keep))?;
         }
         let hash = start.strategy.hash();
         let others = self.ranking.iter().filter(|a| a.strategy.hash() != hash);
@@ -314,10 +348,10 @@ impl<'a> Race<'a> {
         &self,
         caller: &Caller<'_>,
         survivors: Survivors,
-        keep: usize,
+        (arms, keep): (Vec<&Arm>, usize),
     ) -> Result<Vec<Arm>, Halt> {
         let mut priced = Vec::new();
-        for arm in &self.arms[1..] {
+        for arm in arms {
             let requests = Trial::new(self.ground, &arm.strategy)?.all_requests(&self.select[..1]);
             let tokens = caller.likely_tokens_of(&requests);
             priced.push((tokens, arm.clone()));
@@ -412,7 +446,16 @@ impl<'a> Race<'a> {
         caller: &Caller<'_>,
         survivors: Survivors,
     ) -> Result<Arm, Halt> {
-        let middle = self.likely_survivors(caller, survivors, 2)?;
+        // Of a finalist and its variants most often the finalist: they cost more and bring little.
+        let is_plain = |arm: &&Arm| {
+            !arm.strategy.both_orders && arm.strategy.calibration != Calibration::Contextual
+        };
+        let others = self.arms[1..].iter();
+        let mut likely: Vec<&Arm> = others.clone().filter(is_plain).collect();
+        if likely.is_empty() {
+            likely = others.collect();
+        }
+        let middle = self.likely_survivors(caller, survivors, (likely, 2))?;
         Ok(middle
             .into_iter()
             .next()
@@ -433,19 +476,19 @@ pub(super) fn least(
     start: &Arm,
     caller: &Caller<'_>,
 ) -> Result<f64, TaskError> {
-    Ok(4.0 * rung_price(ground, select, start, caller)?)
+    Ok(4.0 * rung_price(ground, select, (start, &mut BTreeSet::new()), caller)?)
 }
 
-/// What a strategy costs in the smallest rung.
+/// What a strategy costs in the smallest rung, beyond what is counted already.
 fn rung_price(
     ground: Ground<'_>,
     select: &[Labelled],
-    arm: &Arm,
+    (arm, counted): (&Arm, &mut BTreeSet<String>),
     caller: &Caller<'_>,
 ) -> Result<f64, TaskError> {
     let block = &select[..BLOCK_RECORDS.min(select.len())];
     let requests = Trial::new(ground, &arm.strategy)?.all_requests(block);
-    let price = caller.price(&requests, ground.engine.facts());
+    let price = caller.price_beyond(&requests, ground.engine.facts(), counted);
     Ok(price * LEAST_RUNG_RECORDS as f64 / block.len() as f64)
 }
 
@@ -472,12 +515,12 @@ fn value(arm: &Arm) -> f64 {
 /// An arm's value on the records it was compared on, with its interval: that of a share, which is
 /// too wide rather than too narrow for other values in [0, 1].
 pub(super) fn measured(arm: &Arm) -> Option<Measured> {
-    let values = &arm.graded.as_ref()?.values;
-    let sum: f64 = values.iter().sum();
+    let grades = &arm.graded.as_ref()?.grades;
+    let sum: f64 = grades.iter().map(|grade| grade.value).sum();
     Some(Measured {
-        value: sum / values.len().max(1) as f64,
-        interval: wilson_interval(sum.round() as usize, values.len()),
-        rows: values.len(),
+        value: sum / grades.len().max(1) as f64,
+        interval: wilson_interval(sum.round() as usize, grades.len()),
+        rows: grades.len(),
     })
 }
 
@@ -557,8 +600,9 @@ mod tests {
         let mut race = Race::new(ground, &[], arm(&start), others);
         assert_eq!(race.size(), 3);
         // What asks the same as the start is calibrated otherwise.
-        assert_eq!(race.ways(&none), [Calibration::None]);
-        assert_eq!(race.ways(&shown), [Calibration::Batch, Calibration::None]);
+        let (batch, off, fitted) = (Calibration::Batch, Calibration::None, Calibration::Fitted);
+        assert_eq!(race.ways(&none), [off, fitted]);
+        assert_eq!(race.ways(&shown), [batch, off, fitted]);
         // A rung has chosen not to calibrate these two.
         let chosen = |strategy: &Strategy| {
             arm(&Strategy {

@@ -109,7 +109,7 @@ impl fmt::Display for RouteReport {
         writeln!(
             f,
             "{}: learnt from {lessons} records, {told} of them of feedback; {} untouched; model {}",
-            self.task, self.untouched.rows, self.model
+            self.task, self.untouched.worth.rows, self.model
         )?;
         let head = ["branch", "accuracy", "mean probability", "alone for"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -176,8 +176,8 @@ pub(crate) fn scores_text(scores: &StrategyScores) -> String {
             scores.measure, version.rows, version.value, start.value
         );
     }
-    if let Some(paired) = &scores.untouched {
-        let _ = writeln!(text, "{} on untouched records: {paired}", scores.measure);
+    if let Some(compared) = &scores.untouched {
+        let _ = writeln!(text, "{} on untouched records: {compared}", scores.measure);
     }
     text
 }

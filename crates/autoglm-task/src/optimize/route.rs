@@ -10,7 +10,7 @@ use super::calls::{Caller, Halt, Outside, Source};
 use super::trial::{Ground, Scores, Trial};
 use super::{Budget, Decision, SearchHooks, SearchProgress, Spent, Split, decide};
 use crate::TaskError;
-use crate::eval::{Labelled, Paired, Worth};
+use crate::eval::{Compared, Grade, Labelled, Worth};
 use crate::judge::ranked;
 use crate::learn::Gate;
 use crate::library::identity;
@@ -85,7 +85,7 @@ pub struct RouteReport {
     /// What is live; none for the task as it is written.
     pub live: Option<StrategyId>,
     /// The route beside what is live, on the untouched records.
-    pub untouched: Paired,
+    pub untouched: Compared,
     /// Branches that a record is asked of, on average.
     pub asked: f64,
     /// The route's version.
@@ -134,7 +134,7 @@ pub fn route<S: StrategyStore + CallStore>(
 struct Taught {
     route: Route,
     branches: Vec<BranchReport>,
-    untouched: Paired,
+    untouched: Compared,
     asked: f64,
 }
 
@@ -209,7 +209,7 @@ impl<'a> Course<'a> {
         let lessons = self.learnt(&branches, &taught);
         let route = Route { branches, lessons };
         self.tell(caller, hooks, "what is live", self.routing.branches.len());
-        let live = self.values(caller, hooks, &self.routing.live.strategy)?;
+        let live = self.grades(caller, hooks, &self.routing.live.strategy)?;
         Ok(self.measured(route, &tested, &live)?)
     }
 
@@ -250,16 +250,16 @@ impl<'a> Course<'a> {
         labels.iter().position(|label| label.name == name)
     }
 
-    /// What a strategy's answers to the untouched records are worth.
-    fn values(
+    /// How good a strategy's answers to the untouched records are.
+    fn grades(
         &self,
         caller: &mut Caller<'_>,
         hooks: &SearchHooks<'_>,
         strategy: &Strategy,
-    ) -> Result<Vec<f64>, Halt> {
+    ) -> Result<Vec<Grade>, Halt> {
         let Some(route) = &strategy.route else {
             let trial = Trial::new(self.ground(hooks), strategy)?;
-            return Ok(trial.run(caller, &self.untouched)?.values);
+            return Ok(trial.run(caller, &self.untouched)?.grades);
         };
         let mut scores = Vec::new();
         for branch in &route.branches {
@@ -268,18 +268,18 @@ impl<'a> Course<'a> {
         }
         let gate = Gate::of(route, &self.routing.spec.fields);
         let weights = |labelled: &Labelled| gate.branches(&labelled.record).weights();
-        Ok(self.worths(route, &scores, weights)?)
+        Ok(self.mixed(route, &scores, weights)?)
     }
 
-    /// What the answers to the untouched records are worth that branches give together, weighed so.
-    fn worths(
+    /// How good the answers to the untouched records are that branches give together, weighed so.
+    fn mixed(
         &self,
         route: &Route,
         scores: &[Scores],
         weights: impl Fn(&Labelled) -> Vec<f32>,
-    ) -> Result<Vec<f64>, TaskError> {
+    ) -> Result<Vec<Grade>, TaskError> {
         let labels = self.routing.spec.output.labels();
-        let worth = |(place, labelled): (usize, &Labelled)| {
+        let grade = |(place, labelled): (usize, &Labelled)| {
             let weights = weights(labelled);
             let of_branch = |(scores, weight): (&Scores, &f32)| {
                 let asked = *weight > 0.0;
@@ -294,28 +294,33 @@ impl<'a> Course<'a> {
                 let (_, probabilities) = route.mix(&weights, &said);
                 ranked(labels, probabilities, Calibration::Fitted)
             });
-            self.worth.of(verdict.as_ref(), &labelled.gold)
+            self.worth.grade(verdict.as_ref(), &labelled.gold)
         };
-        self.untouched.iter().enumerate().map(worth).collect()
+        self.untouched.iter().enumerate().map(grade).collect()
     }
 
-    fn measured(&self, route: Route, tested: &[Scores], live: &[f64]) -> Result<Taught, TaskError> {
+    fn measured(
+        &self,
+        route: Route,
+        tested: &[Scores],
+        live: &[Grade],
+    ) -> Result<Taught, TaskError> {
         let gate = Gate::of(&route, &self.routing.spec.fields);
         let ways = self.untouched.iter().map(|l| gate.branches(&l.record));
         let ways: Vec<_> = ways.collect();
         let weights = |labelled: &Labelled| gate.branches(&labelled.record).weights();
-        let routed = self.worths(&route, tested, weights)?;
+        let routed = self.mixed(&route, tested, weights)?;
         let count = ways.len().max(1) as f64;
         let mut branches = Vec::new();
         for (place, branch) in route.branches.iter().enumerate() {
             let alone: Vec<f32> = (0..route.branches.len())
                 .map(|other| f32::from(u8::from(other == place)))
                 .collect();
-            let values = self.worths(&route, tested, |_| alone.clone())?;
+            let grades = self.mixed(&route, tested, |_| alone.clone())?;
             let share = ways.iter().map(|way| f64::from(way.probabilities[place]));
             branches.push(BranchReport {
                 version: branch.version,
-                accuracy: values.iter().sum::<f64>() / count,
+                accuracy: grades.iter().map(|grade| grade.value).sum::<f64>() / count,
                 share: share.sum::<f64>() / count,
                 only: ways.iter().filter(|way| way.only == Some(place)).count() as f64 / count,
             });
@@ -326,7 +331,7 @@ impl<'a> Course<'a> {
         });
         Ok(Taught {
             asked: asked.sum::<usize>() as f64 / count,
-            untouched: Paired::of(live, &routed, self.routing.seed),
+            untouched: Compared::of(live, &routed, self.routing.seed),
             route,
             branches,
         })

@@ -78,13 +78,13 @@ fn a_route_between_specialists_is_learnt_promoted_and_told() {
     let (desk, mut store) = (Desk::new(keen(), 0, 0), store());
     let report = teach(&desk, &routing(&desk), &mut store);
     assert_eq!(report.decision, Decision::Promoted, "{report}");
-    assert!(report.untouched.second > 0.95, "{report}");
+    assert!(report.untouched.worth.second > 0.95, "{report}");
     for branch in &report.branches {
         assert!((branch.accuracy - 0.5).abs() < 0.05, "{report}");
         assert!((branch.only - 0.5).abs() < 0.1, "{report}");
     }
     assert!(report.asked < 1.1, "{report}");
-    assert_eq!(report.untouched.rows, 100);
+    assert_eq!(report.untouched.worth.rows, 100);
     let key = StrategyKey::of(&desk.spec);
     let live = store.live_strategy(&key).unwrap().unwrap();
     assert_eq!((live.id, live.state), (report.version, StrategyState::Live));
@@ -134,7 +134,7 @@ fn a_route_is_compared_with_a_route_that_is_live() {
     };
     again.branches.push(candidate("Say anything."));
     let second = teach(&desk, &again, &mut store);
-    assert!(second.untouched.first > 0.95, "{second}");
+    assert!(second.untouched.worth.first > 0.95, "{second}");
     assert_eq!(second.decision, Decision::NotBetter, "{second}");
 }
 
@@ -147,7 +147,7 @@ fn feedback_teaches_and_is_not_measured_on() {
     routing.told.push(known);
     let report = teach(&desk, &routing, &mut store);
     assert_eq!(report.lessons, [200 + 40, 40]);
-    assert_eq!(report.untouched.rows, 100);
+    assert_eq!(report.untouched.worth.rows, 100);
     routing.hold = Some("for a reason");
     let held = teach(&desk, &routing, &mut SqliteStore::in_memory().unwrap());
     assert_eq!(held.decision, Decision::Held);

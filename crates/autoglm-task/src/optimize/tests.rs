@@ -118,7 +118,7 @@ fn a_better_strategy_is_found_promoted_and_told() {
     let report = desk.optimize(&mut store).unwrap();
     let found = report.found.clone().unwrap();
     assert_eq!(found.decision, Decision::Promoted, "{report}");
-    let paired = found.scores.untouched.unwrap();
+    let paired = found.scores.untouched.unwrap().worth;
     assert!(paired.second > 0.95 && paired.first < 0.7, "{report}");
     let key = StrategyKey::of(&desk.spec);
     let live = store.live_strategy(&key).unwrap().unwrap();
@@ -443,7 +443,10 @@ fn examples_chosen_for_each_record_win_where_the_nearest_tells_the_answer() {
     let found = report.found.clone().unwrap();
     let selection = found.strategy.selection.clone().unwrap();
     assert_eq!(found.decision, Decision::Promoted, "{report}");
-    assert!(found.scores.untouched.unwrap().second > 0.8, "{report}");
+    assert!(
+        found.scores.untouched.unwrap().worth.second > 0.8,
+        "{report}"
+    );
     // The version brings along what it chooses from, and says so.
     match selection.pool {
         Pool::Fixed(pool) => assert_eq!(pool.len(), report.parts[0]),

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use autoglm_spec::{Calibration, Example, Output, TaskSpec};
+use autoglm_spec::{Calibration, Example, Label, Output, TaskSpec};
 
 use super::calls::{Caller, Halt, Outcome, Request};
 use crate::TaskError;
 use crate::compose::Composed;
-use crate::eval::{Labelled, Worth};
+use crate::eval::{Grade, Labelled, Worth};
 use crate::judge::{Judge, Prior};
 use crate::row::Raw;
 use crate::run::ask::{Asker, score_request};
 use crate::run::{Choosing, Engine, RunSettings};
 use crate::select::{Selector, TokenCounter};
 use crate::strategy::Strategy;
+
+/// Parts of the records, each of which is judged by what the others teach.
+const FOLDS: usize = 5;
 
 /// What all trials of a search have in common.
 #[derive(Clone, Copy)]
@@ -41,8 +44,8 @@ pub(super) type Scores = Vec<Option<Vec<f32>>>;
 /// How good answers are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Graded {
-    /// One value a record, by the task's measure.
-    pub(super) values: Vec<f64>,
+    /// One a record.
+    pub(super) grades: Vec<Grade>,
     /// One a record, by whose mean strategies are ranked: for labels the mean of being right and of
     /// the probability given to the right label, which varies less than the first alone.
     pub(super) merits: Vec<f64>,
@@ -128,7 +131,47 @@ impl<'a> Trial<'a> {
     ) -> Result<Graded, Halt> {
         let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
         let (answers, blanks) = self.gathered(&outcomes, records.len());
-        Ok(self.graded(&answers, &blanks, records)?)
+        let judge = self.judge(self.prior(&answers, &blanks));
+        let judges = vec![&judge; records.len()];
+        Ok(self.graded(&answers, records, &judges)?)
+    }
+
+    /// Asks for records whose answers are judged by what their right labels teach: the grades of each
+    /// by what the others have taught, and what all of them teach.
+    pub(super) fn run_fitted(
+        &self,
+        caller: &mut Caller<'_>,
+        records: &[Labelled],
+    ) -> Result<(Graded, Prior), Halt> {
+        let outcomes = caller.ask(self.ground.engine, &self.all_requests(records))?;
+        let (answers, _) = self.gathered(&outcomes, records.len());
+        let without = |fold| self.judge(self.fitted(&answers, records, Some(fold)));
+        let folds: Vec<Judge> = (0..FOLDS).map(without).collect();
+        let judges: Vec<&Judge> = (0..records.len()).map(|i| &folds[i % FOLDS]).collect();
+        let graded = self.graded(&answers, records, &judges)?;
+        Ok((graded, self.fitted(&answers, records, None)))
+    }
+
+    /// What the right labels of records teach, those of one fold left out.
+    fn fitted(&self, answers: &[Outcome], records: &[Labelled], without: Option<usize>) -> Prior {
+        let labels = self.spec.output.labels();
+        let lesson = |(place, (answer, labelled)): (usize, (&Outcome, &Labelled))| {
+            let is_gold = |label: &Label| label.name == labelled.gold;
+            let gold = labels.iter().position(is_gold)?;
+            match answer {
+                Ok(Raw::Scores { logprobs }) if logprobs.len() == labels.len() => {
+                    (without != Some(place % FOLDS)).then(|| (logprobs.clone(), gold))
+                }
+                Ok(_) | Err(_) => None,
+            }
+        };
+        let pairs = answers.iter().zip(records).enumerate();
+        let (scores, golds): (Vec<_>, Vec<_>) = pairs.filter_map(lesson).unzip();
+        Prior::fitted(&scores, &golds)
+    }
+
+    fn judge(&self, prior: Prior) -> Judge {
+        Judge::new(&self.spec.output, prior)
     }
 
     /// Asks for records: their scores, and what is divided out of them.
@@ -171,26 +214,22 @@ impl<'a> Trial<'a> {
     fn graded(
         &self,
         answers: &[Outcome],
-        blanks: &[Outcome],
         records: &[Labelled],
+        judges: &[&Judge],
     ) -> Result<Graded, TaskError> {
-        let judge = Judge::new(&self.spec.output, self.prior(answers, blanks));
-        let mut values = Vec::new();
+        let mut grades = Vec::new();
         let mut merits = Vec::new();
-        for (answer, labelled) in answers.iter().zip(records) {
+        for ((answer, labelled), judge) in answers.iter().zip(records).zip(judges) {
             let verdict = answer.as_ref().ok().and_then(|raw| judge.verdict(raw).ok());
-            let value = self.ground.worth.of(verdict.as_ref(), &labelled.gold)?;
-            let of_gold = verdict.as_ref().and_then(|verdict| {
-                let mut labels = verdict.distribution.iter();
-                labels.find(|(name, _)| *name == labelled.gold)
+            let worth = self.ground.worth;
+            let grade = worth.grade(verdict.as_ref(), &labelled.gold)?;
+            merits.push(match &grade.odds {
+                Some(odds) => f64::midpoint(grade.value, odds.gold),
+                None => grade.value,
             });
-            values.push(value);
-            merits.push(match of_gold {
-                Some((_, p)) => f64::midpoint(value, f64::from(*p)),
-                None => value,
-            });
+            grades.push(grade);
         }
-        Ok(Graded { values, merits })
+        Ok(Graded { grades, merits })
     }
 
     fn prior(&self, answers: &[Outcome], blanks: &[Outcome]) -> Prior {
@@ -211,10 +250,8 @@ impl<'a> Trial<'a> {
                 Prior::batch(&scores(answers), has_examples)
             }
             Calibration::Contextual if closed => Prior::contextual(&scores(blanks)),
-            Calibration::None
-            | Calibration::Batch
-            | Calibration::Contextual
-            | Calibration::Fitted => Prior::none(),
+            Calibration::Fitted => self.strategy.prior.clone().unwrap_or_else(Prior::none),
+            Calibration::None | Calibration::Batch | Calibration::Contextual => Prior::none(),
         }
     }
 }

@@ -150,10 +150,11 @@ impl Job<'_> {
 
     /// The prior that is known beforehand, where one is divided out.
     pub(super) fn prior(&self) -> Option<Prior> {
-        let divides = matches!(
-            self.calibration(),
-            Calibration::Batch | Calibration::Contextual
-        );
+        let divides = match self.calibration() {
+            Calibration::Batch | Calibration::Contextual => true,
+            Calibration::Fitted => self.taught.is_none() && self.route().is_none(),
+            Calibration::None => false,
+        };
         self.settings.prior.clone().filter(|_| divides)
     }
 

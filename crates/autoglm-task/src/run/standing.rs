@@ -53,6 +53,7 @@ impl StandingPrior {
             seen: BTreeSet::new(),
         };
         if !matches!(calibration, Calibration::Batch | Calibration::Contextual) {
+            standing.prior = job.prior();
             return Ok(standing);
         }
         let key = job.key(Asker::new(job)?.task_hash());

@@ -162,3 +162,39 @@ fn records_without_content_are_asked_about_once() {
     assert_eq!(desk.engine.requests(), before + per_record);
     assert_eq!(desk.standing().prior(), report.prior);
 }
+
+#[test]
+fn a_prior_that_labelled_records_taught_stands_whatever_records_come() {
+    let mut desk = Desk::new(Calibration::Fitted);
+    let taught = Prior::fitted(
+        &[vec![-0.1, -3.0], vec![-0.3, -2.0], vec![-0.2, -2.5]],
+        &[1, 0, 1],
+    );
+    let job = desk.job(Some(taught.clone()));
+    let standing = StandingPrior::open(&job, &desk.store).unwrap();
+    drop(job);
+    assert_eq!(standing.prior(), Some(taught.clone()));
+    let (_, plain) = desk.answer(None, &[3]);
+    for numbers in [vec![3], (0..100).collect()] {
+        let (report, rows) = desk.answer(standing.prior(), &numbers);
+        assert_eq!(report.prior, Some(taught.clone()));
+        let row = rows
+            .iter()
+            .find(|row| row.prompt_hash == plain[0].prompt_hash)
+            .unwrap();
+        let Some(Raw::Scores { logprobs }) = &row.raw else {
+            panic!("labels are scored")
+        };
+        let verdict = row.verdict.as_ref().unwrap();
+        let given = taught.divide_out(logprobs);
+        let most = given.iter().copied().fold(0.0, f32::max);
+        assert_eq!(
+            (verdict.confidence, verdict.calibration),
+            (most, Calibration::Fitted)
+        );
+        assert_ne!(
+            verdict.distribution,
+            plain[0].verdict.as_ref().unwrap().distribution
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use autoglm_spec::{Calibration, Example, Sampling};
 
-use super::{Branch, ExampleChoice, Strategy};
+use super::{Branch, ExampleChoice, Strategy, content_hash};
 use crate::select::{Nearness, Pool};
 use crate::words::cut_to;
 
@@ -87,6 +87,7 @@ fn fingerprint(examples: &[Example]) -> String {
         examples: ExampleChoice::Fixed(examples.to_vec()),
         selection: None,
         calibration: Calibration::None,
+        prior: None,
         both_orders: false,
         sampling: Sampling::GREEDY,
         soft_prompt: None,
@@ -96,13 +97,17 @@ fn fingerprint(examples: &[Example]) -> String {
 }
 
 fn calibration(strategy: &Strategy) -> String {
-    match strategy.calibration {
-        Calibration::None => "none",
-        Calibration::Contextual => "contextual",
-        Calibration::Batch => "batch",
-        Calibration::Fitted => "fitted",
+    match (strategy.calibration, &strategy.prior) {
+        (Calibration::None, _) => "none".to_owned(),
+        (Calibration::Contextual, _) => "contextual".to_owned(),
+        (Calibration::Batch, _) => "batch".to_owned(),
+        (Calibration::Fitted, None) => "fitted".to_owned(),
+        (Calibration::Fitted, Some(prior)) => format!(
+            "by {} labelled records ({})",
+            prior.records,
+            &content_hash(prior)[..8]
+        ),
     }
-    .to_owned()
 }
 
 fn orders(strategy: &Strategy) -> String {

@@ -16,6 +16,7 @@ use autoglm_spec::{Calibration, Example, Output, Sampling, TaskSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::judge::Prior;
 use crate::judge::agreement::Compare;
 use crate::run::{RunSettings, hexadecimal};
 use crate::select::Selection;
@@ -44,6 +45,9 @@ pub struct Strategy {
     pub selection: Option<Selection>,
     /// How label bias is removed.
     pub calibration: Calibration,
+    /// The bias that labelled records have taught; none where it is found anew by each run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior: Option<Prior>,
     /// Whether labels are scored behind the examples in their order and in reverse.
     pub both_orders: bool,
     /// How tokens of a generated answer are chosen.
@@ -85,6 +89,7 @@ impl Strategy {
             examples: ExampleChoice::Task,
             selection: settings.selection.clone(),
             calibration: settings.calibration,
+            prior: settings.prior.clone(),
             both_orders: settings.both_orders,
             sampling: settings.sampling,
             soft_prompt: None,
@@ -115,6 +120,7 @@ impl Strategy {
         let settings = RunSettings {
             compare: settings.compare.or(own),
             calibration: self.calibration,
+            prior: self.prior.clone(),
             both_orders: self.both_orders,
             sampling: self.sampling,
             selection: self.selection.clone(),

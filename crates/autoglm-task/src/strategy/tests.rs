@@ -37,6 +37,7 @@ fn other() -> Strategy {
         },
         soft_prompt: None,
         route: None,
+        prior: None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Strategy, content_hash};
 use crate::TaskError;
-use crate::eval::Paired;
+use crate::eval::Compared;
 
 /// The number of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct StrategyScores {
     /// The start on the same records.
     pub start_on: Option<Measured>,
     /// The version beside the start on records that nothing had been chosen by.
-    pub untouched: Option<Paired>,
+    pub untouched: Option<Compared>,
 }
 
 /// A version as it is added.

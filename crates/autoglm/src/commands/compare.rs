@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use autoglm_task::Row;
-use autoglm_task::eval::{Evaluation, Measure, Paired, Report};
+use autoglm_task::eval::{Compared, Evaluation, Grade, Measure, Report};
 use autoglm_task::file::TaskFile;
 use autoglm_task::optimize::LEAST_UNTOUCHED;
 use autoglm_task::store::SqliteStore;
@@ -45,7 +45,7 @@ pub(super) fn compare(
         StrategyName::Number(id) => numbered(id, &key, store).map(Some),
     };
     let versions = [version(names[0], store)?, version(names[1], store)?];
-    let held_out = readable(&args.data, &task.spec)?;
+    let held_out = readable(args.data(), &task.spec)?;
     let mut engine: Option<(Option<String>, OpenEngine)> = None;
     let cancel = cancel_on_interrupt();
     let site = Site {
@@ -104,7 +104,7 @@ struct Side {
     changes: Vec<String>,
     report: Report,
     measure: Measure,
-    values: BTreeMap<u64, f64>,
+    grades: BTreeMap<u64, Grade>,
 }
 
 impl Side {
@@ -113,7 +113,7 @@ impl Side {
         evaluation: &Evaluation<'_>,
         rows: &[Row],
     ) -> anyhow::Result<Self> {
-        let (measure, values) = evaluation.values(rows)?;
+        let (measure, grades) = evaluation.grades(rows)?;
         Ok(Self {
             name: version.map_or("the task as written".to_owned(), |version| {
                 format!("strategy {}", version.id.0)
@@ -121,34 +121,34 @@ impl Side {
             changes: version.map_or_else(Vec::new, |version| version.changes.clone()),
             report: evaluation.of(rows)?,
             measure,
-            values,
+            grades,
         })
     }
 }
 
 /// The second beside the first, and the first beside the second.
-fn paired(sides: &[Side]) -> [Paired; 2] {
-    let both = sides[0].values.iter().filter_map(|(place, first)| {
-        let second = sides[1].values.get(place)?;
-        Some((*first, *second))
+fn compared(sides: &[Side]) -> [Compared; 2] {
+    let both = sides[0].grades.iter().filter_map(|(place, first)| {
+        let second = sides[1].grades.get(place)?;
+        Some((first.clone(), second.clone()))
     });
-    let (first, second): (Vec<f64>, Vec<f64>) = both.unzip();
+    let (first, second): (Vec<Grade>, Vec<Grade>) = both.unzip();
     [
-        Paired::of(&first, &second, SEED),
-        Paired::of(&second, &first, SEED),
+        Compared::of(&first, &second, SEED),
+        Compared::of(&second, &first, SEED),
     ]
 }
 
 fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
-    let [paired, turned] = paired(sides);
+    let [compared, turned] = compared(sides);
     let mut out = std::io::stdout().lock();
     if args.json {
         let found = json!({
             "measure": sides[0].measure,
             "a": {"strategy": sides[0].name, "report": sides[0].report},
             "b": {"strategy": sides[1].name, "report": sides[1].report},
-            "paired": paired,
-            "b_is_better": is_better(&paired),
+            "paired": compared,
+            "b_is_better": is_better(&compared),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
         return Ok(());
@@ -159,19 +159,19 @@ fn print(args: &EvalArgs, sides: &[Side]) -> anyhow::Result<()> {
             writeln!(out, "   {change}")?;
         }
     }
-    writeln!(out, "{}, B against A: {paired}", sides[0].measure)?;
-    writeln!(out, "{}", told(&paired, &turned))?;
+    writeln!(out, "{}, B against A: {compared}", sides[0].measure)?;
+    writeln!(out, "{}", told(&compared, &turned))?;
     Ok(())
 }
 
 /// Whether the second is better by the rule of promotion.
-fn is_better(paired: &Paired) -> bool {
-    paired.rows >= LEAST_UNTOUCHED && paired.is_better()
+fn is_better(compared: &Compared) -> bool {
+    compared.worth.rows >= LEAST_UNTOUCHED && compared.is_better()
 }
 
 /// Which one is better, in words.
-fn told(paired: &Paired, turned: &Paired) -> &'static str {
-    if is_better(paired) {
+fn told(compared: &Compared, turned: &Compared) -> &'static str {
+    if is_better(compared) {
         "B is better"
     } else if is_better(turned) {
         "A is better"

@@ -1,5 +1,6 @@
 //! `autoglm eval`: how good a task's answers are on labelled records.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use autoglm_spec::{Cancel, Record, TaskSpec};
 use autoglm_task::Row;
 use autoglm_task::eval::{Draw, Evaluation, MeanScores, Report, data_hash, draw_examples};
+use autoglm_task::file::TaskFile;
 use autoglm_task::judge::agreement::Similar;
 use autoglm_task::records::{OutputFormat, RowSink, RowWriter};
 use autoglm_task::run::{
@@ -24,6 +26,7 @@ use super::choice::{StrategyArgs, StrategyName};
 use super::compare::compare;
 use super::confidence::Confidence;
 use super::knowledge::passages::{Passages, with_passages};
+use super::knowledge::search::{self, SearchArgs};
 use super::learning::{Learning, LearningArgs, Purpose};
 use super::records::readable;
 use super::run::CalibrationArgs;
@@ -36,14 +39,28 @@ use crate::exit;
 use crate::interrupt::cancel_on_interrupt;
 use crate::streams::{FileRows, Meter, OpenInput, now};
 
-/// Measure how good a task's answers are on records whose right answers are known.
+/// Measure how good a task's answers are on records whose right answers are known, or how well a
+/// collection of documents is searched.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    #[command(flatten)]
-    pub(super) task: TaskArgs,
+    /// A task file, or the task in plain words.
+    #[arg(value_name = "TASK", required_unless_present = "retrieval")]
+    task: Option<String>,
     /// Labelled records: JSON lines, CSV or TSV.
-    #[arg(long, value_name = "FILE")]
-    pub(super) data: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "retrieval")]
+    data: Option<PathBuf>,
+    /// In place of a task, measure how well a collection of documents is searched, on a folder with
+    /// queries.jsonl and qrels, as BEIR has them. `autoglm search --eval` measures it with other
+    /// settings of the search, `autoglm ask --eval` measures answers.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["task", "data", "examples", "calibrate", "output", "compare", "strategy"]
+    )]
+    retrieval: Option<PathBuf>,
+    /// The collection that --retrieval measures; default when not given.
+    #[arg(long, short = 'c', value_name = "NAME", requires = "retrieval")]
+    collection: Option<String>,
     /// The field that holds the right answer; label, answer or output when not given.
     #[arg(long, value_name = "FIELD")]
     pub(super) gold: Option<String>,
@@ -103,6 +120,14 @@ pub(crate) struct EvalArgs {
 }
 
 impl EvalArgs {
+    /// The labelled records.
+    ///
+    /// # Panics
+    /// With --retrieval.
+    pub(super) fn data(&self) -> &Path {
+        self.data.as_deref().expect("a task comes with records")
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.seed.len() == 1 || self.output.is_none(),
@@ -136,16 +161,22 @@ impl EvalArgs {
 /// answers, an engine or store that fails on the way.
 pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     args.check()?;
-    let task = args.task.load()?;
+    match args.task.clone() {
+        Some(task) => evaluate(args, &TaskArgs { task }.load()?, home),
+        None => retrieval(args, home).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn evaluate(args: &EvalArgs, task: &TaskFile, home: &Path) -> anyhow::Result<ExitCode> {
     let mut store = SqliteStore::open(&store_path(home))?;
     if let Some([first, second]) = args.compare.as_deref() {
-        return compare(args, &task, &mut store, home, [*first, *second]);
+        return compare(args, task, &mut store, home, [*first, *second]);
     }
-    let chosen = args.strategy.open(&args.engine, &task, &store, home)?;
+    let chosen = args.strategy.open(&args.engine, task, &store, home)?;
     let (engine, engine_args) = (chosen.engine, chosen.engine_args);
     let cancel = cancel_on_interrupt();
     let strategy = chosen.version.as_ref().map(|v| &v.strategy);
-    let (planned, settings) = args.calibration.plan(&task, strategy);
+    let (planned, settings) = args.calibration.plan(task, strategy);
     args.check_route(&settings)?;
     let pools = Pools::read(args, &planned)?;
     let pool = Pool::default();
@@ -162,7 +193,7 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
         held_out: &pools.held_out,
         site,
     };
-    let similar = args.calibration.similar(home, &task, &settings)?;
+    let similar = args.calibration.similar(home, task, &settings)?;
     let version = chosen.version.map(|version| version.id);
     let mut measured = Measured::untaught(&engine, similar, version, settings);
     measured.passages = Passages::shared(&task.spec, args.engine.local.threads, home)?;
@@ -204,6 +235,29 @@ pub(crate) fn run(args: &EvalArgs, home: &Path) -> anyhow::Result<ExitCode> {
     engine.tell_notes();
     print(args, &reports)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures a collection as `autoglm search --eval` does.
+fn retrieval(args: &EvalArgs, home: &Path) -> anyhow::Result<()> {
+    let folder = args.retrieval.as_ref().expect("one of both is given");
+    let mut words: Vec<OsString> = vec!["--eval".into(), folder.into()];
+    let options = [
+        ("--collection", args.collection.clone()),
+        ("--limit", args.limit.map(|limit| limit.to_string())),
+        (
+            "--threads",
+            args.engine.local.threads.map(|n| n.to_string()),
+        ),
+    ];
+    for (option, value) in options {
+        words.extend(
+            value
+                .into_iter()
+                .flat_map(|value| [option.into(), value.into()]),
+        );
+    }
+    words.extend(args.json.then(|| "--json".into()));
+    search::run(&SearchArgs::of(words)?, home)
 }
 
 /// What the store teaches without what is measured on; nothing yet where examples are drawn.
@@ -328,7 +382,7 @@ impl Pools {
         let pool = args.examples.as_ref();
         Ok(Self {
             examples: pool.map(|path| readable(path, spec)).transpose()?,
-            held_out: readable(&args.data, spec)?,
+            held_out: readable(args.data(), spec)?,
         })
     }
 
@@ -433,7 +487,7 @@ pub(super) fn answer(
     store: &mut dyn Store,
     cancel: &Cancel,
 ) -> anyhow::Result<Option<Answered>> {
-    let input = OpenInput::of_file(&args.data, &spec.fields)?;
+    let input = OpenInput::of_file(args.data(), &spec.fields)?;
     let meter = Meter::new(input.total(args.limit));
     let abstaining = measured.settings.min_confidence.is_some();
     let mut sink = Kept {

@@ -185,6 +185,7 @@ impl CalibrationArgs {
         };
         let settings = RunSettings {
             calibration,
+            prior: settings.prior.filter(|_| self.calibration.is_none()),
             both_orders: settings.both_orders && !self.one_order,
             ..settings
         };
@@ -366,8 +367,33 @@ mod tests {
     use std::time::Duration;
 
     use autoglm_spec::Usage;
+    use autoglm_task::file::read_task_file;
+    use autoglm_task::judge::Prior;
 
     use super::*;
+
+    #[test]
+    fn another_calibration_puts_what_records_have_taught_aside() {
+        let text = "name = \"mood\"\ninstruction = \"Judge it.\"\nlabels = [\"good\", \"bad\"]\n";
+        let (task, _) = read_task_file(text).unwrap();
+        let taught = Prior::fitted(&[vec![-0.1, -3.0]], &[1]);
+        let strategy = Strategy {
+            calibration: Calibration::Fitted,
+            prior: Some(taught.clone()),
+            ..Strategy::as_written(&RunSettings::default())
+        };
+        let planned = |calibration| {
+            let args = CalibrationArgs {
+                calibration,
+                ..CalibrationArgs::default()
+            };
+            let settings = args.plan(&task, Some(&strategy)).1;
+            (settings.calibration, settings.prior)
+        };
+        assert_eq!(planned(None), (Calibration::Fitted, Some(taught)));
+        let batch = Some(CalibrationChoice::Batch);
+        assert_eq!(planned(batch), (Calibration::Batch, None));
+    }
 
     #[test]
     fn an_interrupted_run_says_how_to_go_on() {

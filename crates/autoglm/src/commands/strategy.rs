@@ -242,7 +242,8 @@ fn list_text(versions: &[StrategyVersion]) -> String {
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(versions.iter().map(|version| {
-        let paired = version.scores.as_ref().and_then(|s| s.untouched);
+        let scores = version.scores.as_ref();
+        let paired = scores.and_then(|s| s.untouched).map(|u| u.worth);
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.4}"));
         vec![
             version.id.0.to_string(),

@@ -1,5 +1,6 @@
 //! SHA-256 of files, while they are written and afterwards.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -78,12 +79,11 @@ fn read_all(path: &Path, mut add: impl FnMut(&[u8])) -> io::Result<()> {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+/// Two digits for each byte.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // A `String` takes whatever it is given.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }

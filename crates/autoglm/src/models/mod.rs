@@ -26,6 +26,7 @@ use std::time::Duration;
 
 pub use self::catalog::{DEFAULTS, default_for};
 use self::catalog::{DefaultModel, default_named};
+pub use self::checksum::hexadecimal;
 use self::content::Content;
 pub use self::error::StoreError;
 pub use self::hub::{HubFile, HubSettings};

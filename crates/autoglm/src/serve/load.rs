@@ -1,6 +1,5 @@
 //! Loading what is served: models by path or name, each told apart by the content of its files.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::backend::LocalBackend;
 use super::prefixes::KeptPrefixes;
 use crate::engine::{LocalArgs, Pool};
-use crate::models::{Need, resolve_model};
+use crate::models::{Need, hexadecimal, resolve_model};
 
 /// Bytes that are hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -133,15 +132,6 @@ fn content_hash(path: &Path) -> io::Result<String> {
     }
     let digits = hash.finalize();
     Ok(hexadecimal(&digits))
-}
-
-/// Two digits for each byte.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut digits, byte| {
-        // A `String` takes whatever it is given.
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
 }
 
 fn hash_file(path: &Path, hash: &mut Sha256) -> io::Result<()> {

@@ -12,8 +12,8 @@ use autoglm_spec::Generate;
 use sha2::{Digest, Sha256};
 
 use super::backend::LocalBackend;
-use super::load::hexadecimal;
 use super::tell;
+use crate::models::hexadecimal;
 
 /// How the files' names end.
 const EXTENSION: &str = "kv";

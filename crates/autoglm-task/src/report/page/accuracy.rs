@@ -149,7 +149,8 @@ fn strategies(context: Context<'_>) -> Markup {
 }
 
 fn strategy_row(context: Context<'_>, strategy: &StrategyFacts) -> Markup {
-    let untouched = strategy.scores.as_ref().and_then(|scores| scores.untouched);
+    let scores = strategy.scores.as_ref();
+    let untouched = scores.and_then(|scores| scores.untouched).map(|u| u.worth);
     let state = match strategy.state {
         StrategyState::Candidate => "candidate",
         StrategyState::Live => "live",

@@ -1,6 +1,7 @@
 //! `autoglm search`: passages of a collection, with where each is from.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use autoglm_retrieve::eval::{Benchmark, RankingReport, measure_rankings};
 use autoglm_retrieve::search::{Ranked, Rerank, SearchSettings, Searcher, Turn, rewrite};
 use autoglm_retrieve::store::Store;
 use autoglm_spec::{Cancel, Generate, Score};
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use serde_json::json;
 
 use super::progress::say;
@@ -59,6 +60,17 @@ pub struct SearchArgs {
     embedder: EmbedderArgs,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+impl SearchArgs {
+    /// The arguments as the command line has them, without the command's name.
+    ///
+    /// # Errors
+    /// What the command line refuses.
+    pub(crate) fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("search").no_binary_name(true));
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
 }
 
 /// Runs the command.
