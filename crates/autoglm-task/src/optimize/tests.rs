@@ -162,6 +162,23 @@ fn chance_is_not_promoted() {
 }
 
 #[test]
+fn chance_is_seldom_promoted() {
+    // Answers by hash: either rule lets at most one in twenty and one in forty pass.
+    let is_promoted = |seed: &u64| {
+        let desk = Desk::new(Script::default(), 120, 300);
+        let search = Search {
+            seed: *seed,
+            ..desk.search()
+        };
+        let report = desk.with_hooks(|hooks| optimize(&search, &mut store(), hooks));
+        let found = report.unwrap().found;
+        found.is_some_and(|found| found.decision == Decision::Promoted)
+    };
+    let promoted = (0..60).filter(is_promoted).count();
+    assert!(promoted <= 4, "{promoted} of 60");
+}
+
+#[test]
 fn the_budget_is_never_exceeded() {
     for calls in [120, 150, 333, 700, 2_000] {
         let desk = Desk::new(keen(), 300, calls);
