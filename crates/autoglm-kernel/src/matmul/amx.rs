@@ -46,6 +46,7 @@ pub(super) const KERNELS: Kernels = Kernels {
             multiply: multiply_brains,
         },
     }),
+    streamed_tiles: 2,
     ..avx512::KERNELS
 };
 

@@ -15,11 +15,11 @@ use std::arch::x86_64::{
 };
 
 use crate::activation::{
-    FloatTile, QuantisedBlock, RECORD, Record, Tile, load_tile_with, scale_of,
+    FloatTile, QuantisedBlock, RECORD, Record, TILE, Tile, load_tile_with, scale_of,
 };
 use crate::lanes::{Floats, Halves, Line};
 use crate::pack::coding::{BLOCK, Meaning, QUADS};
-use crate::pack::unpack::{PackedChunk, Unpacked};
+use crate::pack::unpack::{CHUNK, ChunkScales, PackedChunk, Unpacked};
 
 use super::avx2::pair_sums;
 use super::{FloatColumns, Kernels, PAIRS};
@@ -37,10 +37,15 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { multiply(w, x, sums) }
     },
+    multiply_two: Some(|w, x, sums| {
+        // SAFETY: as above.
+        unsafe { multiply_two(w, x, sums) }
+    }),
     stream: |chunk, scratch, x, sums| {
         // SAFETY: as above.
         unsafe { stream(chunk, scratch, x, sums) }
     },
+    streamed_tiles: 16,
     multiply_floats: |w, x, sums| {
         // SAFETY: as above.
         unsafe { multiply_floats(w, x, sums) }
@@ -119,10 +124,51 @@ fn multiply_tile<const MEANING: u8, const N: usize>(
     let mut sums = Sums::<N>::load(sums);
     let offset = offset::<MEANING>(w.coding.meaning);
     for (b, (quads, record)) in w.values.iter().zip(records::<N>(x)).enumerate() {
-        let dots = dots::<MEANING, N>(record, offset, |i| (load(&quads[i]), load(&quads[i + 4])));
-        sums.add::<MEANING>(w, b, record, dots);
+        let words = |word: usize| &record[word];
+        let quad_pair = |_, i: usize| (load(&quads[i]), load(&quads[i + 4]));
+        let [dots] = dots::<MEANING, 1, N>(words, offset, quad_pair);
+        sums.add::<MEANING>(&w.scales, b, words, dots);
     }
     sums.store();
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_two(w: [&Unpacked; 2], x: Tile<'_>, sums: &mut [[Floats; TILE]; 2]) {
+    for half in 0..TILE / HALF {
+        match w[0].coding.meaning {
+            Meaning::Centred { .. } => multiply_half::<CENTRED>(w, x, half, sums),
+            Meaning::CentredHalves { .. } => multiply_half::<HALVES>(w, x, half, sums),
+            Meaning::WithMinimum => multiply_half::<MINIMUM>(w, x, half, sums),
+        }
+    }
+}
+
+/// Tokens that are multiplied with two groups of rows at once. Each of their words is loaded once
+/// for two products; with one group, loads and not products would be the limit.
+const HALF: usize = TILE / 2;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn multiply_half<const MEANING: u8>(
+    w: [&Unpacked; 2],
+    x: Tile<'_>,
+    half: usize,
+    [first, second]: &mut [[Floats; TILE]; 2],
+) {
+    let tokens = HALF * half..HALF * (half + 1);
+    let mut first = Sums::<HALF>::load(&mut first[tokens.clone()]);
+    let mut second = Sums::<HALF>::load(&mut second[tokens]);
+    let offset = offset::<MEANING>(w[0].coding.meaning);
+    let quads = w[0].values.iter().zip(&w[1].values);
+    for (b, (quads, record)) in quads.zip(records::<TILE>(x)).enumerate() {
+        let quads = [quads.0, quads.1];
+        let words = |word: usize| &record[word].as_chunks::<HALF>().0[half % 2];
+        let quad_pair = |r: usize, i: usize| (load(&quads[r][i]), load(&quads[r][i + 4]));
+        let dots = dots::<MEANING, 2, HALF>(words, offset, quad_pair);
+        first.add::<MEANING>(&w[0].scales, b, words, dots[0]);
+        second.add::<MEANING>(&w[1].scales, b, words, dots[1]);
+    }
+    first.store();
+    second.store();
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
@@ -165,16 +211,19 @@ fn stream_tile<const MEANING: u8, const BITS: usize, const N: usize>(
     for (b, (lines, record)) in blocks.iter().zip(records::<N>(x)).enumerate() {
         prefetch(lines, AHEAD);
         let mut high = HighBits::load(lines);
-        let dots = dots::<MEANING, N>(record, offset, |i| quad_pair(lines, i, &mut high));
-        sums.add::<MEANING>(scratch, b, record, dots);
+        let words = |word: usize| &record[word];
+        let quad_pair = |_, i: usize| quad_pair(lines, i, &mut high);
+        let [dots] = dots::<MEANING, 1, N>(words, offset, quad_pair);
+        sums.add::<MEANING>(&scratch.scales, b, words, dots);
     }
     sums.store();
 }
 
 /// Lines between the one that is multiplied and the one that is fetched into the second-level
-/// cache: the prefetcher of the machine stops at the end of every page. Of 8 to 128, measured 8 to
-/// 64 alike and 128 too far.
-const AHEAD: usize = 32;
+/// cache: the prefetcher of the machine stops at the end of every page. Of 32, 64, 96, 128 and 192,
+/// 128 is the fastest on a machine that reads 80 GB/s, and from 64 on they are alike on one that
+/// reads 50.
+const AHEAD: usize = 128;
 
 /// Asks for what lies `ahead` elements behind the given ones, which may be nothing.
 #[inline]
@@ -263,28 +312,38 @@ fn offset<const MEANING: u8>(meaning: Meaning) -> usize {
     }
 }
 
-/// The integer products of a block with `N` tokens: of the whole block first, or of its halves.
+/// The integer products of a block of `R` groups of rows with `N` tokens: of the whole block
+/// first, or of its halves. `words` are those of the block's record, `quad_pair` gives quads `i` and
+/// `i + 4` of a group.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn dots<const MEANING: u8, const N: usize>(
-    record: &[[u32; N]; RECORD],
+fn dots<'a, const MEANING: u8, const R: usize, const N: usize>(
+    words: impl Fn(usize) -> &'a [u32; N],
     offset: usize,
-    mut quad_pair: impl FnMut(usize) -> (__m512i, __m512i),
-) -> [[__m512i; N]; 2] {
+    mut quad_pair: impl FnMut(usize, usize) -> (__m512i, __m512i),
+) -> [[[__m512i; N]; 2]; R] {
     let second = usize::from(MEANING == HALVES);
-    let mut dots = [[_mm512_setzero_si512(); N]; 2];
+    let mut dots = [[[_mm512_setzero_si512(); N]; 2]; R];
     if MEANING != MINIMUM {
-        dots[0] = record[offset].map(|word| broadcast(word));
-    }
-    if MEANING == HALVES {
-        dots[1] = record[offset + 1].map(|word| broadcast(word));
+        let first = words(offset).map(|word| broadcast(word));
+        let of_second = words(offset + second).map(|word| broadcast(word));
+        for dots in &mut dots {
+            dots[second] = of_second;
+            dots[0] = first;
+        }
     }
     for i in 0..QUADS / 2 {
-        let (w, w_second) = quad_pair(i);
+        let mut w = [(_mm512_setzero_si512(), _mm512_setzero_si512()); R];
+        for (r, w) in w.iter_mut().enumerate() {
+            *w = quad_pair(r, i);
+        }
+        let (x_first, x_second) = (words(i), words(i + 4));
         for n in 0..N {
-            let (x, x_second) = (broadcast(record[i][n]), broadcast(record[i + 4][n]));
-            dots[0][n] = _mm512_dpbusd_epi32(dots[0][n], w, x);
-            dots[second][n] = _mm512_dpbusd_epi32(dots[second][n], w_second, x_second);
+            let (x_first, x_second) = (broadcast(x_first[n]), broadcast(x_second[n]));
+            for (dots, w) in dots.iter_mut().zip(&w) {
+                dots[0][n] = _mm512_dpbusd_epi32(dots[0][n], w.0, x_first);
+                dots[second][n] = _mm512_dpbusd_epi32(dots[second][n], w.1, x_second);
+            }
         }
     }
     dots
@@ -308,24 +367,27 @@ impl<'a, const N: usize> Sums<'a, N> {
     /// Goes on with the chain of block `b`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-    fn add<const MEANING: u8>(
+    fn add<'w, const MEANING: u8>(
         &mut self,
-        w: &Unpacked,
+        w: &ChunkScales,
         b: usize,
-        record: &[[u32; N]; RECORD],
+        words: impl Fn(usize) -> &'w [u32; N],
         dots: [[__m512i; N]; 2],
     ) {
-        let scales = &w.scales.scales;
+        // It is below `CHUNK` already. A check would part the loads of the record from the
+        // products, which then took them by way of general registers, at half the speed.
+        let b = b % CHUNK;
+        let scales = words(Record::SCALE);
         if MEANING == HALVES {
-            self.add_dots(&scales[2 * b], record, dots[0]);
-            self.add_dots(&scales[2 * b + 1], record, dots[1]);
+            self.add_dots(&w.scales[2 * b], scales, dots[0]);
+            self.add_dots(&w.scales[2 * b + 1], scales, dots[1]);
         } else {
-            self.add_dots(&scales[b], record, dots[0]);
+            self.add_dots(&w.scales[b], scales, dots[0]);
         }
         if MEANING == MINIMUM {
-            let min = load_floats(&w.scales.mins[b]);
-            for (n, sum) in self.sums.iter_mut().enumerate() {
-                let scaled_sum = broadcast_float(record[Record::SCALED_SUM][n]);
+            let min = load_floats(&w.mins[b]);
+            for (sum, word) in self.sums.iter_mut().zip(words(Record::SCALED_SUM)) {
+                let scaled_sum = broadcast_float(*word);
                 *sum = _mm512_fmadd_ps(min, scaled_sum, *sum);
             }
         }
@@ -333,10 +395,10 @@ impl<'a, const N: usize> Sums<'a, N> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-    fn add_dots(&mut self, scale: &Floats, record: &[[u32; N]; RECORD], dots: [__m512i; N]) {
+    fn add_dots(&mut self, scale: &Floats, scales: &[u32; N], dots: [__m512i; N]) {
         let scale = load_floats(scale);
         for (n, sum) in self.sums.iter_mut().enumerate() {
-            let scale = _mm512_mul_ps(scale, broadcast_float(record[Record::SCALE][n]));
+            let scale = _mm512_mul_ps(scale, broadcast_float(scales[n]));
             *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[n]), scale, *sum);
         }
     }

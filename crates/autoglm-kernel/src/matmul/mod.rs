@@ -70,6 +70,7 @@ pub struct Product<'a> {
 }
 
 /// The variants of the kernels for one instruction set.
+#[derive(Clone, Copy)]
 pub(crate) struct Kernels {
     /// Quantises a tile of activations: rows, columns, records.
     pub(crate) load_tile: fn(&[f32], usize, &mut [u32]),
@@ -77,9 +78,14 @@ pub(crate) struct Kernels {
     unpack: Unpack,
     /// Goes on with the sums of a tile over an unpacked chunk.
     multiply: fn(&Unpacked, Tile<'_>, &mut [Floats]),
+    /// The same for two groups of rows and a whole tile, where that is faster.
+    multiply_two: Option<MultiplyTwo>,
     /// Goes on with the sums of a tile over a packed chunk, which is read only once; the unpacked
     /// one is scratch.
     stream: fn(&PackedChunk<'_>, &mut Unpacked, Tile<'_>, &mut [Floats]),
+    /// Up to so many tiles are streamed; for more, chunks are unpacked first. The first tile brings
+    /// a group into the cache, and nothing waits for memory without multiplying.
+    streamed_tiles: usize,
     /// The sums of a tile over all columns of a group of float weights.
     multiply_floats: fn(FloatColumns<'_>, FloatTile<'_>, &mut [Floats]),
     /// The same for bfloat16 weights and activations.
@@ -87,6 +93,8 @@ pub(crate) struct Kernels {
     /// Products of more tokens than are streamed, where the machine has instructions for them.
     wide: Option<Wide>,
 }
+
+type MultiplyTwo = fn([&Unpacked; 2], Tile<'_>, &mut [[Floats; TILE]; 2]);
 
 /// Kernels that multiply 16 tokens at once.
 #[derive(Clone, Copy)]
@@ -113,7 +121,7 @@ enum FloatColumns<'a> {
 impl Kernels {
     /// Whether activations of so many tiles are multiplied 16 tokens at once.
     pub(crate) fn multiplies_wide(&self, tiles: usize) -> bool {
-        self.wide.is_some() && tiles > STREAMED_TILES
+        self.wide.is_some() && tiles > self.streamed_tiles
     }
 
     /// The kernels of the fastest instruction set.
@@ -212,7 +220,7 @@ fn matmul_all_with(kernels: &Kernels, pool: &Pool, x: &Activations, products: &m
             }
         })
         .collect();
-    let (unit, most) = if x.tiles() > STREAMED_TILES {
+    let (unit, most) = if x.tiles() > kernels.streamed_tiles {
         (PANEL, usize::MAX)
     } else {
         (LEAST_GROUPS, MOST_TASKS)
@@ -240,14 +248,14 @@ impl Part<'_> {
     fn multiply(&self, kernels: &Kernels, x: &Activations, groups: Range<usize>) {
         let Self { w, y, .. } = self;
         match w.body() {
-            Body::Quantised(body) if x.tiles() > STREAMED_TILES => {
+            Body::Quantised(body) if x.tiles() > kernels.streamed_tiles => {
                 with_scratch(PANEL, |panel| {
                     multiply_share(kernels, (body, panel), x, y, groups);
                 });
             }
             Body::Brain(lines)
                 if w.rounds_activations()
-                    && x.tiles() > STREAMED_TILES
+                    && x.tiles() > kernels.streamed_tiles
                     && let Some(wide) = kernels.wide =>
             {
                 brain::multiply_share(wide.brains, lines, x, y, groups);
@@ -307,10 +315,6 @@ fn check_shapes(w: &PackedMatrix, outputs: usize, x: &Activations, y: &[f32]) {
         x.rows()
     );
 }
-
-/// Up to so many tiles, each unpacks a group anew, in registers. The first one brings the group into
-/// the cache, and nothing waits for memory without multiplying.
-const STREAMED_TILES: usize = 2;
 
 /// Groups of a task that is streamed: some 10 KiB of a small model, half a microsecond.
 const LEAST_GROUPS: usize = 2;
@@ -416,7 +420,7 @@ fn multiply_share(
             });
         }),
         None => for_each_panel(kernels.unpack, &|chunk| {
-            chunk.multiply(kernels.multiply, x, y);
+            chunk.multiply(kernels, x, y);
         }),
     }
 }
@@ -435,21 +439,29 @@ struct PanelChunk<'a> {
 
 impl PanelChunk<'_> {
     /// Goes on with the sums of all tiles.
-    fn multiply(
-        &self,
-        multiply: fn(&Unpacked, Tile<'_>, &mut [Floats]),
-        x: &Activations,
-        y: &Output<'_>,
-    ) {
+    fn multiply(&self, kernels: &Kernels, x: &Activations, y: &Output<'_>) {
+        let unpacked = &self.unpacked[..self.groups.len()];
         for tile in 0..x.tiles() {
             let part = x.tile(tile, self.first_block);
-            for (group, unpacked) in self.groups.clone().zip(self.unpacked) {
-                let rows = rows_of(group, y.outputs);
-                let mut sums = [Floats::ZERO; TILE];
-                let sums = &mut sums[..part.width];
-                self.resume(y, tile, rows.clone(), sums);
-                multiply(unpacked, part, sums);
-                self.pause(y, tile, rows, sums);
+            for (first, two) in self.groups.clone().step_by(2).zip(unpacked.chunks(2)) {
+                let rows = |i: usize| rows_of(first + i, y.outputs);
+                let mut sums = [[Floats::ZERO; TILE]; 2];
+                for (i, sums) in sums[..two.len()].iter_mut().enumerate() {
+                    self.resume(y, tile, rows(i), &mut sums[..part.width]);
+                }
+                match (two, kernels.multiply_two) {
+                    ([a, b], Some(multiply_two)) if part.width == TILE => {
+                        multiply_two([a, b], part, &mut sums);
+                    }
+                    _ => {
+                        for (w, sums) in two.iter().zip(&mut sums) {
+                            (kernels.multiply)(w, part, &mut sums[..part.width]);
+                        }
+                    }
+                }
+                for (i, sums) in sums[..two.len()].iter_mut().enumerate() {
+                    self.pause(y, tile, rows(i), &mut sums[..part.width]);
+                }
             }
         }
     }

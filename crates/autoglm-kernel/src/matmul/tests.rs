@@ -73,10 +73,14 @@ impl Case {
     }
 
     fn product_of(&self, isa: Isa, pool: &Pool, x: &[f32]) -> Vec<f32> {
+        self.product_with(Kernels::of(isa), pool, x)
+    }
+
+    fn product_with(&self, kernels: &Kernels, pool: &Pool, x: &[f32]) -> Vec<f32> {
         let mut activations = Activations::new();
         activations.load(pool, x, self.packed.cols());
         let mut y = vec![f32::NAN; activations.rows() * self.packed.rows()];
-        matmul_with(Kernels::of(isa), pool, &self.packed, &activations, &mut y);
+        matmul_with(kernels, pool, &self.packed, &activations, &mut y);
         y
     }
 
@@ -168,8 +172,29 @@ fn check_one(case: &Case) {
         }
     }
     for isa in available() {
-        let what = format!("{} on {}", case.packed.format().name(), isa.name());
-        assert_same_bits(&case.product(isa, &case.pool), &scalar, &what);
+        for (way, kernels) in ways(isa) {
+            let what = format!("{} on {}, {way}", case.packed.format().name(), isa.name());
+            let given = case.product_with(&kernels, &case.pool, &case.x);
+            assert_same_bits(&given, &scalar, &what);
+        }
+    }
+}
+
+/// The kernels of an instruction set as they are, and so that any number of tokens is multiplied in
+/// one of the two ways.
+fn ways(isa: Isa) -> [(&'static str, Kernels); 3] {
+    [
+        ("as it is", *Kernels::of(isa)),
+        ("streamed", streaming(isa, usize::MAX)),
+        ("unpacked", streaming(isa, 0)),
+    ]
+}
+
+fn streaming(isa: Isa, streamed_tiles: usize) -> Kernels {
+    Kernels {
+        streamed_tiles,
+        wide: None,
+        ..*Kernels::of(isa)
     }
 }
 

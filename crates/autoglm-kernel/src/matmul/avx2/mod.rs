@@ -25,10 +25,12 @@ pub(super) const KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { integers::multiply(w, x, sums) }
     },
+    multiply_two: None,
     stream: |chunk, _, x, sums| {
         // SAFETY: as above.
         unsafe { integers::stream(chunk, x, sums) }
     },
+    streamed_tiles: 2,
     multiply_floats: |w, x, sums| {
         // SAFETY: as above.
         unsafe { floats::multiply(w, x, sums) }

@@ -32,10 +32,12 @@ const fn kernels<const DOT: bool>() -> Kernels {
             // SAFETY: as above, and of `sdot` where `DOT` is true.
             unsafe { integers::multiply::<DOT>(w, x, sums) }
         },
+        multiply_two: None,
         stream: |chunk, _, x, sums| {
             // SAFETY: as above.
             unsafe { integers::stream::<DOT>(chunk, x, sums) }
         },
+        streamed_tiles: 2,
         multiply_floats: |w, x, sums| {
             // SAFETY: as above.
             unsafe { floats::multiply(w, x, sums) }
