@@ -161,6 +161,7 @@ fn multiply_half<const MEANING: u8>(
     let quads = w[0].values.iter().zip(&w[1].values);
     for (b, (quads, record)) in quads.zip(records::<TILE>(x)).enumerate() {
         let quads = [quads.0, quads.1];
+        // The remainder spares a check, as in `Sums::add`.
         let words = |word: usize| &record[word].as_chunks::<HALF>().0[half % 2];
         let quad_pair = |r: usize, i: usize| (load(&quads[r][i]), load(&quads[r][i + 4]));
         let dots = dots::<MEANING, 2, HALF>(words, offset, quad_pair);
@@ -325,11 +326,11 @@ fn dots<'a, const MEANING: u8, const R: usize, const N: usize>(
     let second = usize::from(MEANING == HALVES);
     let mut dots = [[[_mm512_setzero_si512(); N]; 2]; R];
     if MEANING != MINIMUM {
-        let first = words(offset).map(|word| broadcast(word));
-        let of_second = words(offset + second).map(|word| broadcast(word));
-        for dots in &mut dots {
-            dots[second] = of_second;
-            dots[0] = first;
+        for half in 0..=second {
+            let offsets = words(offset + half).map(|word| broadcast(word));
+            for dots in &mut dots {
+                dots[half] = offsets;
+            }
         }
     }
     for i in 0..QUADS / 2 {
@@ -435,6 +436,7 @@ fn multiply_pairs<const N: usize>(w: &[Line], x: FloatTile<'_>, sums: &mut [Floa
     let mut sums = Sums::<N>::load(sums);
     let x: &[[[f32; N]; 2]] = x.columns.as_chunks().0.as_chunks().0;
     for (line, pair) in w.iter().zip(x) {
+        prefetch(std::slice::from_ref(line), AHEAD);
         for (w, x) in halves(load(line)).into_iter().zip(pair) {
             for (sum, x) in sums.sums.iter_mut().zip(x) {
                 *sum = _mm512_fmadd_ps(w, _mm512_set1_ps(*x), *sum);
@@ -462,6 +464,7 @@ fn multiply_columns<W, const N: usize>(
 ) {
     let mut sums = Sums::<N>::load(sums);
     for (w, x) in w.iter().zip(x.columns.as_chunks::<N>().0) {
+        prefetch(std::slice::from_ref(w), AHEAD * (64 / size_of::<W>()));
         let w = read(w);
         for (sum, x) in sums.sums.iter_mut().zip(x) {
             *sum = _mm512_fmadd_ps(w, _mm512_set1_ps(*x), *sum);
