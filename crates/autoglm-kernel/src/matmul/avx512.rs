@@ -147,6 +147,7 @@ fn multiply_two(w: [&Unpacked; 2], x: Tile<'_>, sums: &mut [[Floats; TILE]; 2]) 
 /// for two products; with one group, loads and not products would be the limit.
 const HALF: usize = TILE / 2;
 
+/// Two groups with one half of a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn multiply_half<const MEANING: u8>(
     w: [&Unpacked; 2],
