@@ -15,9 +15,9 @@ impl Record {
     /// `s·Σq`, single precision.
     pub(crate) const SCALED_SUM: usize = QUADS + 1;
     /// `-32·Σq` over the first 16 integers; the word after it, over the last 16.
-    const HALF_OFFSETS: usize = QUADS + 2;
+    pub(crate) const HALF_OFFSETS: usize = QUADS + 2;
     /// `-8·Σq`, `-16·Σq`, `-128·Σq`.
-    const OFFSETS: [usize; 3] = [QUADS + 4, QUADS + 5, QUADS + 6];
+    pub(crate) const OFFSETS: [usize; 3] = [QUADS + 4, QUADS + 5, QUADS + 6];
     /// `-8·Σq` as two 16-bit words: over the first two integers of every quad, and over the others.
     pub(crate) const PAIRS: usize = QUADS + 7;
     /// `-32·Σq` over the first 16 integers in the same way; the word after it, over the last 16.
@@ -115,12 +115,15 @@ pub(crate) fn load_tile_with(
     }
 }
 
+/// A block whose largest magnitude is below 2⁻¹¹⁹ becomes zero.
+pub(crate) const LEAST_MAGNITUDE: f32 = f32::from_bits((127 - 119) << 23);
+
 /// The scale of a block and its inverse, from the bits of its largest magnitude; the scale alone if
 /// all integers are zero.
 #[inline(always)]
 pub(crate) fn scale_of(largest: u32) -> Result<(f32, f32), f32> {
     let largest = f32::from_bits(largest);
-    if largest < f32::from_bits((127 - 119) << 23) {
+    if largest < LEAST_MAGNITUDE {
         Err(0.0)
     } else if largest.is_finite() {
         Ok((largest / 127.0, 127.0 / largest))

@@ -21,7 +21,7 @@ use crate::lanes::{Floats, Halves, Line};
 use crate::pack::coding::{BLOCK, Meaning, QUADS};
 use crate::pack::unpack::{CHUNK, ChunkScales, PackedChunk, Unpacked};
 
-use super::avx2::pair_sums;
+use super::avx2::{load_if_whole, pair_sums};
 use super::{FloatColumns, Kernels, PAIRS};
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -59,7 +59,9 @@ pub(super) const KERNELS: Kernels = Kernels {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
-    load_tile_with(rows, cols, records, |x| quantize(x));
+    if !load_if_whole(rows, cols, records) {
+        load_tile_with(rows, cols, records, |x| quantize(x));
+    }
 }
 
 #[inline]

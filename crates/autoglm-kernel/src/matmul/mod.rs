@@ -441,11 +441,11 @@ impl PanelChunk<'_> {
     /// Goes on with the sums of all tiles.
     fn multiply(&self, kernels: &Kernels, x: &Activations, y: &Output<'_>) {
         let unpacked = &self.unpacked[..self.groups.len()];
+        let mut sums = [[Floats::ZERO; TILE]; 2];
         for tile in 0..x.tiles() {
             let part = x.tile(tile, self.first_block);
             for (first, two) in self.groups.clone().step_by(2).zip(unpacked.chunks(2)) {
                 let rows = |i: usize| rows_of(first + i, y.outputs);
-                let mut sums = [[Floats::ZERO; TILE]; 2];
                 for (i, sums) in sums[..two.len()].iter_mut().enumerate() {
                     self.resume(y, tile, rows(i), &mut sums[..part.width]);
                 }
@@ -473,12 +473,12 @@ impl PanelChunk<'_> {
         x: &Activations,
         y: &Output<'_>,
     ) {
+        let mut sums = [Floats::ZERO; WIDE];
         for wide in 0..x.wide_tiles() {
             let part = x.wide_tile(wide, self.first_block);
             let tiles = [2 * wide, 2 * wide + 1];
             for (group, unpacked) in self.groups.clone().zip(self.unpacked) {
                 let rows = rows_of(group, y.outputs);
-                let mut sums = [Floats::ZERO; WIDE];
                 for (tile, sums) in tiles.into_iter().zip(sums.chunks_mut(TILE)) {
                     self.resume(y, tile, rows.clone(), sums);
                 }
@@ -494,6 +494,8 @@ impl PanelChunk<'_> {
     fn resume(&self, y: &Output<'_>, tile: usize, rows: Range<usize>, sums: &mut [Floats]) {
         if self.first_block > 0 {
             y.load(tile, rows, sums);
+        } else {
+            y.clear(sums);
         }
     }
 

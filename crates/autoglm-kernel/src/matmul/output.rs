@@ -28,6 +28,13 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Sums of nothing.
+    pub(super) fn clear(&self, sums: &mut [Floats]) {
+        with_simd!(self.variant, s => for sum in &mut *sums {
+            s.store(s.splat(0.0), &mut sum.0);
+        });
+    }
+
     pub(super) fn load(&self, tile: usize, columns: Range<usize>, sums: &mut [Floats]) {
         with_simd!(self.variant, s => self.for_each_row(tile, columns, #[inline(always)] |n, y| {
             match <&[f32; LANES]>::try_from(&*y) {

@@ -4,12 +4,15 @@ mod floats;
 mod integers;
 mod packed;
 mod quantize;
+mod quantize_tile;
 mod registers;
 
-use crate::activation::load_tile_with;
+use crate::activation::{TILE, load_tile_with};
+use crate::pack::coding::BLOCK;
 
 use super::Kernels;
 pub(super) use quantize::pair_sums;
+use quantize_tile::load_whole_tile;
 use registers::ROWS;
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -48,7 +51,19 @@ const TOKENS: usize = 4;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn load_tile(rows: &[f32], cols: usize, records: &mut [u32]) {
-    load_tile_with(rows, cols, records, |x| quantize::quantize(x));
+    if !load_if_whole(rows, cols, records) {
+        load_tile_with(rows, cols, records, |x| quantize::quantize(x));
+    }
+}
+
+/// Quantises the rows of a whole tile of whole blocks, and says whether it was one.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn load_if_whole(rows: &[f32], cols: usize, records: &mut [u32]) -> bool {
+    let is_whole = rows.len() == TILE * cols && cols.is_multiple_of(BLOCK);
+    if is_whole {
+        load_whole_tile(rows, cols, records);
+    }
+    is_whole
 }
 
 const _: () = assert!(2 * ROWS == crate::lanes::LANES);

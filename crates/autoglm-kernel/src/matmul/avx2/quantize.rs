@@ -15,21 +15,39 @@ use crate::pack::coding::{BLOCK, QUADS};
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
     let x = load_block(x);
+    let largest = words(magnitudes(&x)).into_iter().fold(0, u32::max);
+    let (scale, inverse) = match scale_of(largest) {
+        Ok(scales) => scales,
+        Err(scale) => return QuantisedBlock::zero(scale),
+    };
+    let values = rounded(x, _mm256_set1_ps(inverse));
+    QuantisedBlock {
+        quads: words(values),
+        scale,
+        pair_sums: pair_sums(values),
+    }
+}
+
+/// The largest magnitudes of a block, over every eighth number; the bits of magnitudes compare like
+/// them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn magnitudes(x: &[__m256; 4]) -> __m256i {
     let magnitude = |x: __m256| {
         let mask = _mm256_set1_epi32(i32::MAX);
         _mm256_and_si256(_mm256_castps_si256(x), mask)
     };
     let largest = x.map(magnitude);
-    let largest = _mm256_max_epi32(
+    _mm256_max_epi32(
         _mm256_max_epi32(largest[0], largest[1]),
         _mm256_max_epi32(largest[2], largest[3]),
-    );
-    let largest = words(largest).into_iter().fold(0, u32::max);
-    let (scale, inverse) = match scale_of(largest) {
-        Ok(scales) => scales,
-        Err(scale) => return QuantisedBlock::zero(scale),
-    };
-    let inverse = _mm256_set1_ps(inverse);
+    )
+}
+
+/// A block as integers.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn rounded(x: [__m256; 4], inverse: __m256) -> __m256i {
     // Rounds to the nearest integer, to the even one of two.
     let x = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
     // Packing works on 128-bit halves: afterwards lane `2i + j` of the eight holds quad `j` of
@@ -39,12 +57,7 @@ pub(super) fn quantize(x: &[f32; BLOCK]) -> QuantisedBlock {
         _mm256_packs_epi32(x[2], x[3]),
     );
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    let values = _mm256_permutevar8x32_epi32(narrow, order);
-    QuantisedBlock {
-        quads: words(values),
-        scale,
-        pair_sums: pair_sums(values),
-    }
+    _mm256_permutevar8x32_epi32(narrow, order)
 }
 
 /// The sums of the pairs of each half; see [`QuantisedBlock`].
@@ -66,7 +79,7 @@ pub(in crate::matmul) fn pair_sums(values: __m256i) -> [[i16; 2]; 2] {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn load_block(x: &[f32; BLOCK]) -> [__m256; 4] {
+pub(super) fn load_block(x: &[f32; BLOCK]) -> [__m256; 4] {
     let mut registers = [_mm256_setzero_ps(); 4];
     for (register, x) in registers.iter_mut().zip(x.as_chunks::<8>().0) {
         // SAFETY: these are eight floats.
