@@ -4,7 +4,7 @@
     python tools/evaluate/teaching.py --autoglm target/release/autoglm --results FILE.jsonl [--only sst2-16,trec-10]
 
 Test rows are used for nothing else, and all ways answer the same ones. Rows that teach are drawn with the seeds
-1 to 5 as `autoglm eval` draws them (docs/evaluation.md), the same for all ways of a seed. Results are appended to
+1 to 5, for the parts 1 to 3, as `autoglm eval` draws them (docs/evaluation.md), the same for all ways of a seed. Results are appended to
 FILE as they come, and what stands there is not measured again. Runs go to a temporary folder; --models is the
 folder with the default models.
 
@@ -29,6 +29,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = pathlib.Path(os.environ.get("AUTOGLM_DATA", ROOT.parent / "shared/data"))
 SEEDS = (1, 2, 3, 4, 5)
+SEEDS_OF_PARTS = (1, 2, 3)
 SHOWN = 16
 VIEWS = ("scores", "states", "vectors")
 
@@ -177,13 +178,19 @@ class Desk:
             views.append(way[1:])
         return self.examples(seed, self.per_label, "--fit", "--views", ",".join(views), "--no-feedback")
 
-    def ways(self):
-        ways = ["words", "zero", "few", "taught", "-states"]
+    def work(self):
+        """The ways to measure, each with its seeds."""
+        parts = ["-states"]
         if len(self.labels) <= 20:
-            ways += ["-scores", "chosen", "+anchors"]
+            parts += ["-scores", "chosen", "+anchors"]
         if not self.is_chinese:
-            ways.append("-vectors")
-        return [*ways, "corrected"]
+            parts.append("-vectors")
+        once = SEEDS[:1]
+        is_drawn = self.per_label is not None
+        yield from (("words", SEEDS if is_drawn else once), ("zero", once), ("few", SEEDS))
+        yield "taught", SEEDS if is_drawn else once
+        for part in [*parts, "corrected"]:
+            yield part, SEEDS_OF_PARTS if is_drawn else once
 
 
 def print_tables(results):
@@ -216,9 +223,8 @@ def main():
     for name in [] if options.table else options.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
             desk = Desk(options, name, pathlib.Path(folder))
-            for way in desk.ways():
-                is_drawn = desk.per_label is not None or way == "few"
-                for seed in SEEDS if is_drawn and way != "zero" else SEEDS[:1]:
+            for way, seeds in desk.work():
+                for seed in seeds:
                     if (name, way, seed) in known:
                         continue
                     result = {"setting": name, "way": way, "seed": seed} | desk.measure(way, seed)

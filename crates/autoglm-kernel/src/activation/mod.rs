@@ -18,9 +18,9 @@ use crate::pool::{DisjointMut, Pool};
 
 use brain::Brains;
 pub use prepared::{ResidualNorms, RmsNorm};
-pub(crate) use tile::{
-    LEAST_MAGNITUDE, QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of,
-};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tile::LEAST_MAGNITUDE;
+pub(crate) use tile::{QuantisedBlock, RECORD, Record, load_tile, load_tile_with, scale_of};
 use wide::WideTiles;
 pub(crate) use wide::{WIDE, WideTile};
 

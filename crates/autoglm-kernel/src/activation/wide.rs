@@ -61,6 +61,10 @@ impl WideTiles {
     }
 }
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "AMX alone multiplies 16 tokens at once")
+)]
 impl<'a> WideTile<'a> {
     /// Block `b` of the chunk: 16 rows of 32 signed bytes.
     #[inline(always)]
