@@ -311,4 +311,7 @@ fn answers_are_measured_on_questions_about_passages() {
     ]);
     assert_eq!(report["removed"]["refused"]["mean"], 1.0);
     assert_eq!(report["found"]["questions"], 2);
+    assert_eq!(report["closed_book"]["questions"], 2);
+    let of_closed_book = &report["closed_book"]["f1"]["mean"];
+    assert!(of_closed_book.as_f64().is_some_and(|f1| f1 < 1.0));
 }

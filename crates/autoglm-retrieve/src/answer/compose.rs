@@ -119,20 +119,33 @@ pub fn compose(
             format!("Question: {question}\nAnswer:"),
         )
     };
-    let text = format!("{text}\n{last}");
-    let prompt = if chat {
-        let segment = |role, text: &str| Segment {
-            role,
-            text: text.to_owned(),
-        };
-        Prompt::Chat(vec![
-            segment(Role::System, instruction),
-            segment(Role::User, &text),
-        ])
-    } else {
-        Prompt::Plain(format!("{instruction}\n\n{text}"))
-    };
+    let prompt = prompt(instruction, &format!("{text}\n{last}"), chat);
     Composed { prompt, sources }
+}
+
+/// The prompt of a question without any document.
+pub(super) fn compose_alone(question: &str, chat: bool) -> Prompt {
+    if is_chinese(question) {
+        let question = format!("问题：{question}\n答案：");
+        prompt("简短回答问题。", &question, chat)
+    } else {
+        let question = format!("Question: {question}\nAnswer:");
+        prompt("Answer the question briefly.", &question, chat)
+    }
+}
+
+fn prompt(instruction: &str, text: &str, chat: bool) -> Prompt {
+    if !chat {
+        return Prompt::Plain(format!("{instruction}\n\n{text}"));
+    }
+    let segment = |role, text: &str| Segment {
+        role,
+        text: text.to_owned(),
+    };
+    Prompt::Chat(vec![
+        segment(Role::System, instruction),
+        segment(Role::User, text),
+    ])
 }
 
 /// A passage as a document of the prompt. Its own lines that look like the prompt's marks are

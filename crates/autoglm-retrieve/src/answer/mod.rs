@@ -193,6 +193,20 @@ impl Asker<'_> {
         Ok(answer)
     }
 
+    /// What the model says to a question without any document.
+    ///
+    /// # Errors
+    /// An engine that fails.
+    pub fn closed_book(
+        &self,
+        question: &str,
+        settings: &AnswerSettings,
+        cancel: &Cancel,
+    ) -> Result<String, RetrieveError> {
+        let prompt = compose::compose_alone(question, self.generate.facts().chat);
+        Ok(self.write(prompt, settings, cancel)?.0)
+    }
+
     fn write(
         &self,
         prompt: Prompt,

@@ -74,6 +74,33 @@ fn ask_of(
 }
 
 #[test]
+fn a_closed_book_has_the_question_alone_in_its_prompt() {
+    let (store, _) = found(&GUIDE);
+    let model = Writer::new(" Every month. ");
+    let count = |text: &str| text.len();
+    let asker = Asker {
+        store: &store,
+        generate: &model,
+        score: None,
+        tokens: &count,
+    };
+    let settings = AnswerSettings::default();
+    for (question, last) in [
+        ("How is the pump oiled?", "Answer:"),
+        ("水泵多久加一次油？", "答案："),
+    ] {
+        let said = asker.closed_book(question, &settings, &Cancel::default());
+        assert_eq!(said.unwrap(), "Every month.");
+        let prompt = model.prompts.lock().unwrap().remove(0);
+        assert!(
+            prompt.contains(question) && prompt.trim_end().ends_with(last),
+            "{prompt}"
+        );
+        assert!(!prompt.contains("Document") && !prompt.contains("文档"));
+    }
+}
+
+#[test]
 fn each_sentence_is_cited_to_the_sentence_that_bears_it_out() {
     let (answer, model) = ask_of_all(
         "Oil it every month. A brass key opens it.",

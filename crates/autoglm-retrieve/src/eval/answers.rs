@@ -40,6 +40,30 @@ pub struct AnswerReport {
     pub citation_recall: Estimate,
 }
 
+/// How good answers are that rest on nothing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClosedBookReport {
+    /// Questions.
+    pub questions: usize,
+    /// The share of questions whose answer is a right one, word for word.
+    pub exact_match: Estimate,
+    /// The overlap of words with the nearest right answer.
+    pub f1: Estimate,
+}
+
+/// Measures what was said to questions without any document.
+pub fn measure_closed_book(said: &[(&Asked, String)]) -> ClosedBookReport {
+    let scores = |score: &dyn Fn(&str, &str) -> f64| {
+        let best = said.iter().map(|(asked, text)| nearest(asked, text, score));
+        estimate(&best.collect::<Vec<f64>>())
+    };
+    ClosedBookReport {
+        questions: said.len(),
+        exact_match: scores(&exact_match),
+        f1: scores(&token_f1),
+    }
+}
+
 /// Measures answers.
 pub fn measure_answers(answered: &[Answered<'_>]) -> AnswerReport {
     let given: Vec<&Answered<'_>> = answered
@@ -121,12 +145,12 @@ fn best(answered: &Answered<'_>, score: &dyn Fn(&str, &str) -> f64) -> f64 {
     if answered.answer.refused.is_some() {
         return 0.0;
     }
-    let text = without_citations(&answered.answer);
-    let scores = answered
-        .asked
-        .answers
-        .iter()
-        .map(|right| score(&text, right));
+    nearest(answered.asked, &without_citations(&answered.answer), score)
+}
+
+/// The score of a text against the right answer that it is nearest to.
+fn nearest(asked: &Asked, text: &str, score: &dyn Fn(&str, &str) -> f64) -> f64 {
+    let scores = asked.answers.iter().map(|right| score(text, right));
     scores.fold(0.0, f64::max)
 }
 
@@ -190,5 +214,23 @@ mod tests {
         assert_eq!(token_f1("水泵", "水泵房"), 0.8);
         assert_eq!((token_f1("x", "y"), token_f1("", "")), (0.0, 1.0));
         assert!((token_f1("a b b", "b c") - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_rests_on_nothing_is_measured_by_its_words() {
+        let asked = Asked {
+            question: "How often?".to_owned(),
+            answers: vec!["monthly".to_owned(), "every month".to_owned()],
+            passage: "0".to_owned(),
+        };
+        let said = [
+            (&asked, "Every month.".to_owned()),
+            (&asked, "every year".to_owned()),
+            (&asked, String::new()),
+        ];
+        let report = measure_closed_book(&said);
+        assert_eq!(report.questions, 3);
+        assert!((report.exact_match.mean - 1.0 / 3.0).abs() < 1e-12);
+        assert!((report.f1.mean - 0.5).abs() < 1e-12);
     }
 }

@@ -6,7 +6,10 @@ mod bootstrap;
 mod ranking;
 mod reading;
 
-pub use answers::{AnswerReport, Answered, exact_match, measure_answers, token_f1};
+pub use answers::{
+    AnswerReport, Answered, ClosedBookReport, exact_match, measure_answers, measure_closed_book,
+    token_f1,
+};
 pub use benchmark::{Benchmark, Judged};
 pub use bootstrap::{Estimate, estimate};
 pub use ranking::{Grades, RankingReport, measure_rankings};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use autoglm_engine::LocalEngine;
 use autoglm_retrieve::answer::{Answer, AnswerSettings, Asker, Citation, Refusal, Sentence};
+use autoglm_retrieve::chunk::CountTokens;
 use autoglm_retrieve::search::{Ranked, SearchSettings, Searcher, Turn, rewrite};
 use autoglm_retrieve::store::{SqliteStore, Store};
 use autoglm_spec::{Cancel, Generate, Prompt, Score};
@@ -157,17 +158,30 @@ impl Bench {
         found: Vec<Ranked>,
         settings: &AnswerSettings,
     ) -> anyhow::Result<Answer> {
-        let tokens = |text: &str| {
-            let counted = self.engine.count_tokens(&Prompt::Plain(text.to_owned()));
-            counted.unwrap_or(text.len().div_ceil(TOKEN_BYTES))
-        };
-        let asker = Asker {
+        let tokens = |text: &str| self.count_tokens(text);
+        let asker = self.asker(&tokens);
+        Ok(asker.answer(question, found, settings, &self.cancel)?)
+    }
+
+    /// What the model says to a question without any document.
+    pub(super) fn closed_book(&self, question: &str) -> anyhow::Result<String> {
+        let tokens = |text: &str| self.count_tokens(text);
+        let asker = self.asker(&tokens);
+        Ok(asker.closed_book(question, &self.answer, &self.cancel)?)
+    }
+
+    fn asker<'a>(&'a self, tokens: &'a dyn CountTokens) -> Asker<'a> {
+        Asker {
             store: &*self.store,
             generate: &self.engine as &dyn Generate,
             score: Some(&self.engine as &dyn Score),
-            tokens: &tokens,
-        };
-        Ok(asker.answer(question, found, settings, &self.cancel)?)
+            tokens,
+        }
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        let counted = self.engine.count_tokens(&Prompt::Plain(text.to_owned()));
+        counted.unwrap_or(text.len().div_ceil(TOKEN_BYTES))
     }
 }
 

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use autoglm_retrieve::answer::AnswerSettings;
 use autoglm_retrieve::chunk::ChunkSettings;
-use autoglm_retrieve::eval::{AnswerReport, Answered, Asked, Estimate, Reading, measure_answers};
+use autoglm_retrieve::eval::{
+    AnswerReport, Answered, Asked, ClosedBookReport, Estimate, Reading, measure_answers,
+    measure_closed_book,
+};
 use autoglm_retrieve::index::Indexer;
 use autoglm_retrieve::read::{Format, Limits};
 use autoglm_retrieve::search::{Ranked, SearchSettings};
@@ -19,7 +22,7 @@ use super::{as_embed, knows_chinese};
 /// Tokens of a passage: passages of the file stay whole.
 const WHOLE: usize = 1 << 16;
 
-/// Answers in three situations.
+/// Answers in four situations.
 #[derive(Debug, Serialize)]
 pub(super) struct QualityReport {
     /// From passages that were found.
@@ -28,6 +31,8 @@ pub(super) struct QualityReport {
     given: AnswerReport,
     /// From passages that were found among all others: nothing should be answered.
     removed: AnswerReport,
+    /// From no passage at all, and without any check: what the model knows by itself.
+    closed_book: ClosedBookReport,
 }
 
 /// Asks questions of a file, at most so many.
@@ -44,6 +49,7 @@ pub(super) fn evaluate(
     let limit = limit.unwrap_or(usize::MAX).max(1);
     let step = reading.questions.len().div_ceil(limit).max(1);
     let [mut found, mut given, mut removed] = [Vec::new(), Vec::new(), Vec::new()];
+    let mut closed_book = Vec::new();
     // One more passage than is shown, in case the right one is taken away.
     bench.search = SearchSettings {
         limit: bench.answer.passages + 1,
@@ -65,6 +71,7 @@ pub(super) fn evaluate(
             ..settings
         };
         given.push(answered(bench, asked, right, &trusting)?);
+        closed_book.push((asked, bench.closed_book(&asked.question)?));
         if number % 50 == 0 {
             say(&format!("{number} questions"));
         }
@@ -73,6 +80,7 @@ pub(super) fn evaluate(
         found: measure_answers(&found),
         given: measure_answers(&given),
         removed: measure_answers(&removed),
+        closed_book: measure_closed_book(&closed_book),
     })
 }
 
@@ -110,33 +118,40 @@ fn fill(bench: &mut Bench, reading: &Reading) -> anyhow::Result<()> {
 
 /// Something that is measured of answers.
 type Value = fn(&AnswerReport) -> Estimate;
+/// The same of answers that rest on nothing, where it can be measured of them.
+type ClosedBookValue = fn(&ClosedBookReport) -> Option<Estimate>;
 
 impl fmt::Display for QualityReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} questions", self.found.questions)?;
         writeln!(
             f,
-            "{:<24} {:>20} {:>20} {:>20}",
-            "", "passages found", "passage given", "passage removed"
+            "{:<24} {:>20} {:>20} {:>20} {:>20}",
+            "", "passages found", "passage given", "passage removed", "closed book"
         )?;
-        let rows: [(&str, Value); 8] = [
-            ("refused", |r| r.refused),
-            ("exact match", |r| r.exact_match),
-            ("F1", |r| r.f1),
-            ("F1 of answers", |r| r.f1_answered),
-            ("citations resolve", |r| r.citations_resolved),
-            ("citations bear out", |r| r.citations_bear_out),
-            ("citation precision", |r| r.citation_precision),
-            ("citation recall", |r| r.citation_recall),
+        let rows: [(&str, Value, ClosedBookValue); 8] = [
+            ("refused", |r| r.refused, |_| None),
+            ("exact match", |r| r.exact_match, |r| Some(r.exact_match)),
+            ("F1", |r| r.f1, |r| Some(r.f1)),
+            ("F1 of answers", |r| r.f1_answered, |_| None),
+            ("citations resolve", |r| r.citations_resolved, |_| None),
+            ("citations bear out", |r| r.citations_bear_out, |_| None),
+            ("citation precision", |r| r.citation_precision, |_| None),
+            ("citation recall", |r| r.citation_recall, |_| None),
         ];
-        for (name, value) in rows {
+        for (name, value, of_closed_book) in rows {
             write!(f, "{name:<24}")?;
             for report in [&self.found, &self.given, &self.removed] {
-                let Estimate { mean, low, high } = value(report);
-                write!(f, " {:>20}", format!("{mean:.3} ({low:.3}–{high:.3})"))?;
+                write!(f, " {:>20}", told(value(report)))?;
             }
-            writeln!(f)?;
+            let of_closed_book = of_closed_book(&self.closed_book);
+            writeln!(f, " {:>20}", of_closed_book.map_or("–".to_owned(), told))?;
         }
         Ok(())
     }
+}
+
+fn told(estimate: Estimate) -> String {
+    let Estimate { mean, low, high } = estimate;
+    format!("{mean:.3} ({low:.3}–{high:.3})")
 }
