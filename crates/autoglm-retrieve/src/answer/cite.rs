@@ -14,6 +14,10 @@ use crate::text::{content_words, sentences, terms};
 
 /// Terms from which on a sentence may go round in circles.
 const CIRCLE_TERMS: usize = 16;
+/// From so many sentences on that are numbers and nothing else a model numbers items, and has none.
+const COUNTED: usize = 3;
+/// What ends a number that is a sentence.
+const ENDS: [char; 2] = ['.', '。'];
 
 /// A sentence of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,7 +64,11 @@ pub(super) fn sentences_of(written: &str, sources: &[Ranked], question: &str) ->
             continue;
         }
         let words = said(&text, question);
-        let overlap = |at: usize| share(&words, &own[at]);
+        let number = is_number(&text).then(|| compact(text.trim_end_matches(ENDS)));
+        let overlap = |at: usize| match &number {
+            Some(number) if !compact(&sources[at].passage.text).contains(number) => 0.0,
+            _ => share(&words, &own[at]),
+        };
         let best = (0..sources.len()).fold(None, |best: Option<usize>, at| match best {
             Some(other) if overlap(other) >= overlap(at) => Some(other),
             _ => Some(at),
@@ -171,11 +179,22 @@ fn asks(text: &str) -> bool {
     text.trim_end().ends_with(['?', '？'])
 }
 
-/// Whether a model has gone round in circles: it says a few words again and again.
+/// Whether a model has gone round in circles: it says a few words again and again, or counts.
 pub(super) fn goes_round(text: &str) -> bool {
     let all = terms(text);
     let different: HashSet<&String> = all.iter().collect();
-    all.len() >= CIRCLE_TERMS && different.len() * 4 <= all.len()
+    let numbers = written_sentences(text).filter(|sentence| is_number(sentence));
+    all.len() >= CIRCLE_TERMS && different.len() * 4 <= all.len() || numbers.count() >= COUNTED
+}
+
+/// Whether a sentence is a number and nothing else, such as 60 %, 1.1.1 or the mark of an item.
+fn is_number(text: &str) -> bool {
+    text.contains(char::is_numeric) && !text.contains(char::is_alphabetic)
+}
+
+/// A text without its blanks.
+fn compact(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 /// A sentence without marks such as `[2]`, and the index of the source that the first one names.
@@ -287,6 +306,10 @@ mod tests {
         assert!(may_answer("It is red.") && may_answer("1969"));
         assert!(goes_round(&"10.1.5.1.1".repeat(8)));
         assert!(goes_round(&"and so on ".repeat(10)));
+        assert!(goes_round("1.\n2. 3.") && goes_round("1. 1. 1. 2."));
+        assert!(
+            !goes_round("1. Oil it. 2. Wash it.") && !goes_round("60 %.") && !goes_round("1.5.")
+        );
         assert!(!goes_round(
             "Oil the pump every month, and oil the valve every year, or the valve gets stuck."
         ));

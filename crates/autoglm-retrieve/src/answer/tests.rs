@@ -162,6 +162,30 @@ fn half_a_character_at_the_end_is_left_out() {
 }
 
 #[test]
+fn a_number_stands_in_its_source_as_it_is_written() {
+    let texts = [(
+        "Net",
+        "1. The pump's address is 10.1.0.2, at 60 % of its speed.",
+    )];
+    let ask = |writes| {
+        let question = "What is the pump's address or speed?";
+        ask_of(&texts, (writes, question), &AnswerSettings::default()).0
+    };
+    for writes in ["10.1.0.2", "60%."] {
+        let answer = ask(writes);
+        assert!(!answer.quoted && answer.refused.is_none(), "{answer:?}");
+    }
+    // All of these numbers are words of the source.
+    for writes in ["1.1.1.1", "10.2", "1.\n1.\n2."] {
+        let answer = ask(writes);
+        assert!(
+            answer.quoted || answer.refused.is_some(),
+            "{writes}: {answer:?}"
+        );
+    }
+}
+
+#[test]
 fn a_model_that_goes_round_in_circles_gives_way_to_a_quotation() {
     let (answer, _) = ask(&"Oil. Month. ".repeat(12), "How often is the pump oiled?");
     assert!(answer.quoted, "{}", answer.text);

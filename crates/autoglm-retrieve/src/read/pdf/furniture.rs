@@ -11,9 +11,10 @@ const PAGES: usize = 3;
 /// Points within which it stands at the same height.
 const HEIGHT_STEP: f32 = 3.0;
 
-/// Takes away the lines that many pages have at the same height, but for their numbers, and the lines of
-/// tables of contents.
+/// Takes away the lines that many pages have at the same height, but for their numbers, what browsers
+/// print above and below pages, and the lines of tables of contents.
 pub(super) fn remove(pages: &mut [Vec<Line>]) {
+    remove_prints(pages);
     let mut counts: HashMap<(String, i32), usize> = HashMap::new();
     for page in pages.iter() {
         for at in edges(page) {
@@ -32,6 +33,34 @@ pub(super) fn remove(pages: &mut [Vec<Line>]) {
         });
         remove_contents(page);
     }
+}
+
+/// Browsers print the title, the time, the address and the page of so many in the highest and the
+/// lowest line. Both together are told by the last three, even on a single page.
+fn remove_prints(pages: &mut [Vec<Line>]) {
+    let count = pages.len();
+    for (number, page) in (1..).zip(pages) {
+        let by_height = |a: &&Line, b: &&Line| a.height.total_cmp(&b.height);
+        let ends = (page.iter().max_by(by_height), page.iter().min_by(by_height));
+        let (Some(top), Some(bottom)) = ends else {
+            continue;
+        };
+        let both = format!("{} {}", top.text, bottom.text);
+        let has_page = both.contains(&format!("{number}/{count}"))
+            || both.contains(&format!("{number} of {count}"));
+        if has_page && both.contains("://") && has_clock(&both) {
+            let heights = [top.height, bottom.height];
+            page.retain(|line| !heights.contains(&line.height));
+        }
+    }
+}
+
+/// Whether a text has a time of the day, such as 9:05.
+fn has_clock(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes
+        .windows(4)
+        .any(|w| w[1] == b':' && [w[0], w[2], w[3]].iter().all(u8::is_ascii_digit))
 }
 
 /// The highest and the lowest lines of a page.
@@ -125,6 +154,29 @@ mod tests {
         remove(&mut pages);
         let wanted = ["Oil it.", "Wash it.", "Dry it."].map(|text| vec![text, "And so on."]);
         assert_eq!(texts(&pages), wanted);
+    }
+
+    #[test]
+    fn what_a_browser_prints_around_a_page_is_no_text() {
+        let page = |top: &str, bottom: &str| {
+            let text = line(400.0, "Open at 9:05, see https://pumps.example/ 1/1.");
+            vec![line(800.0, top), text, line(20.0, bottom)]
+        };
+        for (top, bottom) in [
+            ("11/28/26, 1:22 PM | Pumps", "file:///pumps.html | 1/1"),
+            ("Pumps https://pumps.example/", "1 of 1 28.11.26, 13:22"),
+        ] {
+            let mut pages = vec![page(top, bottom)];
+            remove(&mut pages);
+            assert_eq!(
+                texts(&pages),
+                [["Open at 9:05, see https://pumps.example/ 1/1."]]
+            );
+        }
+        let mut pages = vec![page("Pumps", "Oil them at 9:05.")];
+        let before = pages.clone();
+        remove(&mut pages);
+        assert_eq!(pages, before);
     }
 
     #[test]
