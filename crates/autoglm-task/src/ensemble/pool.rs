@@ -10,6 +10,10 @@ use crate::numeric::{log_softmax, place_of_max, softmax};
 const PRIOR_ROWS: f64 = 16.0;
 /// How much more log loss over all rows a view has that is expected to weigh less by a factor of e.
 const LOSS_OF_A_FACTOR: f64 = 8.0;
+/// How much more the scores weigh at first between two labels, in natural logarithms: few rows cannot
+/// tell what a probe knows beyond them there, and it knows little. A view at chance is flat at its
+/// best scale, so that its weight does not matter.
+const SCORES_OF_TWO: f64 = 2.0;
 /// Steps of the search for weights; it settles within some dozens.
 const STEPS: usize = 300;
 /// A step that brings less than this in log loss is the last.
@@ -134,8 +138,8 @@ fn targets(labels: &[usize], label_count: usize) -> Opinions {
 }
 
 /// The weights that are expected of views: the same for kinds of views that do equally well, less
-/// for one whose log loss on all rows is higher, by a factor of e for every eight. Views of one kind
-/// share what is its.
+/// for one whose log loss on all rows is higher, by a factor of e for every eight, and more for the scores
+/// of two labels. Views of one kind share what is its.
 fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> Vec<f64> {
     let of_view = |(kind, view): (&View, &Opinions)| -> f64 {
         let of_kind = kinds.iter().filter(|other| *other == kind).count();
@@ -143,7 +147,9 @@ fn expected_weights(kinds: &[View], views: &[Opinions], targets: &Opinions) -> V
         let loss: f64 = rows
             .map(|(row, target)| cross_entropy(target, &log_softmax(row)))
             .sum();
-        -loss / LOSS_OF_A_FACTOR - (of_kind as f64).ln()
+        let is_favoured = *kind == View::Scores && targets.first().is_some_and(|t| t.len() == 2);
+        let favour = if is_favoured { SCORES_OF_TWO } else { 0.0 };
+        favour - loss / LOSS_OF_A_FACTOR - (of_kind as f64).ln()
     };
     softmax(&kinds.iter().zip(views).map(of_view).collect::<Vec<f64>>())
 }
@@ -351,5 +357,27 @@ mod tests {
             slope.bias.iter().all(|slope| slope.abs() < 3e-3),
             "{slope:?}"
         );
+    }
+
+    #[test]
+    fn between_two_labels_scores_weigh_more_where_both_views_know_as_much() {
+        let views = |label_count: usize| -> (Vec<Opinions>, Vec<usize>) {
+            let labels: Vec<usize> = (0..12).map(|row| row % label_count).collect();
+            let row = |&label: &usize| {
+                let mut logs = vec![0.0; label_count];
+                logs[label] = 1.0;
+                log_softmax(&logs)
+            };
+            let opinions: Opinions = labels.iter().map(row).collect();
+            (vec![opinions.clone(), opinions], labels)
+        };
+        let weights = |label_count: usize| {
+            let (views, labels) = views(label_count);
+            let targets = targets(&labels, label_count);
+            expected_weights(&[View::Scores, View::States], &views, &targets)
+        };
+        let of_two = weights(2);
+        assert!((of_two[0] / of_two[1] - SCORES_OF_TWO.exp()).abs() < 1e-9);
+        assert_eq!(weights(3), [0.5, 0.5]);
     }
 }
