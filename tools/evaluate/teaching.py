@@ -10,7 +10,7 @@ folder with the default models.
 
     words       naive Bayes on words and pairs of words (Chinese: one to three characters) of the rows
     zero        no rows; raw label scores, and calibrated by the batch
-    few         rows drawn into one prompt, 16 examples at most; raw, and calibrated by the batch
+    few         rows drawn into one prompt, 16 examples at most or one of each label; raw, and calibrated by the batch
     chosen      four rows chosen for each record by shared words
     taught      the judge
     -V, +V      the judge without a view, and with anchors besides
