@@ -14,8 +14,10 @@ use crate::text::{content_words, sentences, terms};
 
 /// Terms from which on a sentence may go round in circles.
 const CIRCLE_TERMS: usize = 16;
-/// From so many sentences on that are numbers and nothing else a model numbers items, and has none.
+/// From so many sentences on that are marks of items and nothing else a model numbers items, and has none.
 const COUNTED: usize = 3;
+/// What ends the mark of an item.
+const MARK_ENDS: [char; 4] = ['.', ')', '）', '、'];
 /// What ends a number that is a sentence.
 const ENDS: [char; 2] = ['.', '。'];
 
@@ -183,7 +185,8 @@ fn asks(text: &str) -> bool {
 pub(super) fn goes_round(text: &str) -> bool {
     let all = terms(text);
     let different: HashSet<&String> = all.iter().collect();
-    let numbers = written_sentences(text).filter(|sentence| is_number(sentence));
+    let is_mark = |sentence: &&str| is_number(sentence) && sentence.trim_end().ends_with(MARK_ENDS);
+    let numbers = written_sentences(text).filter(is_mark);
     all.len() >= CIRCLE_TERMS && different.len() * 4 <= all.len() || numbers.count() >= COUNTED
 }
 

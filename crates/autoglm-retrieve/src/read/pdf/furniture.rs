@@ -40,19 +40,36 @@ pub(super) fn remove(pages: &mut [Vec<Line>]) {
 fn remove_prints(pages: &mut [Vec<Line>]) {
     let count = pages.len();
     for (number, page) in (1..).zip(pages) {
+        // Of a page without a line between them both may be text.
+        if page.len() < 3 {
+            continue;
+        }
         let by_height = |a: &&Line, b: &&Line| a.height.total_cmp(&b.height);
         let ends = (page.iter().max_by(by_height), page.iter().min_by(by_height));
         let (Some(top), Some(bottom)) = ends else {
             continue;
         };
         let both = format!("{} {}", top.text, bottom.text);
-        let has_page = both.contains(&format!("{number}/{count}"))
-            || both.contains(&format!("{number} of {count}"));
+        let has_page = names_page(&both, number, count);
         if has_page && both.contains("://") && has_clock(&both) {
             let heights = [top.height, bottom.height];
             page.retain(|line| !heights.contains(&line.height));
         }
     }
+}
+
+/// Whether a text has the words 2/3, or 2 of 3, which a date is not.
+fn names_page(text: &str, number: usize, count: usize) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (joined, number, count) = (
+        format!("{number}/{count}"),
+        number.to_string(),
+        count.to_string(),
+    );
+    words.contains(&joined.as_str())
+        || words
+            .windows(3)
+            .any(|w| w == [number.as_str(), "of", count.as_str()])
 }
 
 /// Whether a text has a time of the day, such as 9:05.
@@ -173,10 +190,19 @@ mod tests {
                 [["Open at 9:05, see https://pumps.example/ 1/1."]]
             );
         }
-        let mut pages = vec![page("Pumps", "Oil them at 9:05.")];
-        let before = pages.clone();
-        remove(&mut pages);
-        assert_eq!(pages, before);
+        let short = vec![
+            line(800.0, "1/1 9:05"),
+            line(20.0, "https://pumps.example/"),
+        ];
+        for text in [
+            page("Pumps", "Oil them at 9:05."),
+            page("11/12/26, 1:22 PM", "https://pumps.example/"),
+            short,
+        ] {
+            let mut pages = vec![text.clone()];
+            remove(&mut pages);
+            assert_eq!(pages, [text]);
+        }
     }
 
     #[test]
