@@ -14,11 +14,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use autoglm_retrieve::search::{SearchSettings, Searcher};
 use autoglm_retrieve::store::{
-    Filter, PostgresAddress, PostgresStore, SqliteStore, Store, VectorKey,
+    Filter, Hit, PostgresAddress, PostgresStore, SqliteStore, Store, VectorKey,
 };
 use autoglm_retrieve::text::{TextLanguage, content_words};
 use autoglm_retrieve::{Document, DocumentState, Passage, PassageId, Place, RetrieveError, Within};
+use autoglm_spec::{Cancel, Embed, Embedding, EmbeddingSpace, EngineError, Similarity};
 
 /// Numbers of a vector, as many as those of the default model.
 const WIDTH: usize = 384;
@@ -60,7 +62,8 @@ fn main() -> Result<(), RetrieveError> {
     }
     recall(&*store, &world, passages)?;
     meaning(&*store, &world, passages)?;
-    words(&*store, &world, passages)?;
+    words(&*store, passages)?;
+    both(&*store, &world, passages)?;
     println!("memory: {}", memory());
     Ok(())
 }
@@ -159,6 +162,7 @@ fn text(passage: usize) -> String {
 }
 
 fn fill(store: &mut dyn Store, world: &World, passages: usize) -> Result<(), RetrieveError> {
+    store.set_space(Some(&space()))?;
     for first in (0..passages).step_by(PASSAGES_PER_DOCUMENT) {
         let numbers = first..(first + PASSAGES_PER_DOCUMENT).min(passages);
         let texts: Vec<String> = numbers.clone().map(text).collect();
@@ -254,18 +258,88 @@ fn meaning(store: &dyn Store, world: &World, passages: usize) -> Result<(), Retr
     Ok(())
 }
 
-fn words(store: &dyn Store, _: &World, passages: usize) -> Result<(), RetrieveError> {
+/// Six words of a passage, common and rare as they come.
+fn six_words(passage: usize) -> String {
+    let text = text(passage);
+    let words: Vec<&str> = text.split(' ').skip(1).step_by(10).collect();
+    words.join(" ")
+}
+
+fn words(store: &dyn Store, passages: usize) -> Result<(), RetrieveError> {
     let mut times = Vec::new();
     for n in asked(passages, QUERIES) {
-        let text = text(n);
-        // Six words of a passage, common and rare as they come.
-        let query: Vec<&str> = text.split(' ').skip(1).step_by(10).collect();
+        let query = six_words(n);
         let started = Instant::now();
-        store.lexical(&content_words(&query.join(" ")), &Filter::default(), 100)?;
+        store.lexical(&content_words(&query), &Filter::default(), 100)?;
         times.push(started.elapsed());
     }
     report("by words, 100 passages", times);
+    // A filter that lets all through makes a search rank whatever has any of the words.
+    let all = Filter::parse(&["path=*"])?;
+    let mut right = 0;
+    for n in asked(passages, EXACT_QUERIES) {
+        let words = content_words(&six_words(n));
+        let exact = store.lexical(&words, &all, 10)?;
+        let found = store.lexical(&words, &Filter::default(), 10)?;
+        let is_found = |hit: &&Hit| found.iter().any(|other| other.passage == hit.passage);
+        right += exact.iter().filter(is_found).count();
+    }
+    println!(
+        "of the 10 best of all passages with any of the words: {:.4}",
+        right as f64 / (EXACT_QUERIES * 10) as f64
+    );
     Ok(())
+}
+
+/// A whole search as `autoglm search` does it, but for the vector of the query, which is there.
+fn both(store: &dyn Store, world: &World, passages: usize) -> Result<(), RetrieveError> {
+    let mut times = Vec::new();
+    for n in asked(passages, QUERIES) {
+        let embed = Query {
+            space: space(),
+            vector: world.query(n + 13),
+        };
+        let searcher = Searcher {
+            store,
+            embed: Some(&embed),
+        };
+        let (query, settings) = (six_words(n), SearchSettings::default());
+        let started = Instant::now();
+        searcher.search(&query, &settings, &Cancel::default())?;
+        times.push(started.elapsed());
+    }
+    report("by both, 10 passages of 100 of each list", times);
+    Ok(())
+}
+
+/// Knows the vector of one query.
+struct Query {
+    space: EmbeddingSpace,
+    vector: Vec<f32>,
+}
+
+impl Embed for Query {
+    fn space(&self) -> &EmbeddingSpace {
+        &self.space
+    }
+
+    fn embed(&self, texts: &[&str], _: &Cancel) -> Vec<Result<Embedding, EngineError>> {
+        let embedding = Embedding {
+            vector: self.vector.clone(),
+            tokens: 6,
+            cut_tokens: 0,
+        };
+        texts.iter().map(|_| Ok(embedding.clone())).collect()
+    }
+}
+
+fn space() -> EmbeddingSpace {
+    EmbeddingSpace {
+        name: "topics".to_owned(),
+        dimensions: WIDTH,
+        max_tokens: 512,
+        similarity: Similarity::Cosine,
+    }
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {

@@ -34,7 +34,7 @@ pub struct PostgresStore {
     stems: RefCell<Stems>,
     /// Vectors up to which all are compared in full.
     exact_vectors: usize,
-    /// Passages that a search by words ranks at most, where its words allow it.
+    /// Passages that a search by words ranks at a time at most.
     ranked_passages: usize,
 }
 

@@ -258,6 +258,38 @@ fn frequent_words_are_left_out_where_rare_ones_find_enough() {
 }
 
 #[test]
+fn in_a_large_collection_both_stores_find_the_same_too_and_nothing_scores_above_all_words() {
+    let collection = collection!();
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(48)
+    };
+    let word = prop_oneof!["[a-c]", "[a-e]{1,2}", "pump(s|ed|ing)?"];
+    let text =
+        prop::collection::vec(word, 1..12).prop_map(|words| (String::new(), words.join(" ")));
+    let passages = prop::collection::vec(text, 1..40);
+    proptest!(config, |(passages in passages, limit in 1..12_usize)| {
+        let (mut shared, mut file) = (collection.store(), SqliteStore::in_memory().unwrap());
+        shared.remove_document("1").unwrap();
+        let restart = "ALTER TABLE passages ALTER COLUMN id RESTART";
+        shared.session.borrow_mut().batch(restart).unwrap();
+        let document = documents_of(1, &passages);
+        shared.put_document(&document).unwrap();
+        file.put_document(&document).unwrap();
+        let words = terms("a b c dd pump");
+        let exact = scored(&file, &words, 100);
+        shared.ranked_passages = 3;
+        file.ranked_passages = 3;
+        let found = scored(&file, &words, limit);
+        agree(scored(&shared, &words, limit), found.clone())?;
+        for (text, score) in found {
+            let most = exact.iter().find(|(other, _)| *other == text).unwrap().1;
+            prop_assert!(score <= most + 1e-9, "{} has {} of {}", text, score, most);
+        }
+    });
+}
+
+#[test]
 fn a_collection_of_a_later_version_is_refused_and_one_that_is_not_there_is_none() {
     let collection = collection!();
     let (address, name) = (&collection.address, &collection.name);

@@ -1,9 +1,9 @@
 //! Search by words: BM25 as FTS5 computes it (k₁ = 1.2, b = 0.75), headings counted twice.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
-use super::super::telling::telling;
+use super::super::telling::{self, Words};
 use super::super::{Clause, Filter, Hit};
 use crate::passage::PassageId;
 
@@ -16,12 +16,40 @@ pub(super) fn search(
     filter: &Filter,
     (ranked, limit): (usize, usize),
 ) -> rusqlite::Result<Vec<Hit>> {
-    let terms = if filter.is_empty() {
-        telling_terms(connection, terms, (ranked, limit))?
-    } else {
-        terms.iter().collect()
-    };
-    if terms.is_empty() {
+    let all = any(terms.iter());
+    if !filter.is_empty() {
+        return Ok(best(matches(connection, &all, filter)?, limit));
+    }
+    let newest: i64 = connection
+        .prepare_cached("SELECT coalesce(max(id), 0) FROM passages")?
+        .query_row([], |row| row.get(0))?;
+    if newest <= ranked as i64 {
+        return Ok(best(matches(connection, &all, filter)?, limit));
+    }
+    let counted = count(connection, terms, ranked, newest)?;
+    let words = Words::of(counted, newest, (ranked, limit));
+    let (rare, frequent) = (any(&words.rare), any(words.weighty()));
+    let mut hits = Vec::new();
+    if !rare.is_empty() && !frequent.is_empty() {
+        hits = matches(connection, &format!("({rare}) AND ({frequent})"), filter)?;
+    }
+    telling::add_new(&mut hits, matches(connection, &rare, filter)?);
+    for words in words.fillers() {
+        if hits.len() >= limit {
+            break;
+        }
+        telling::add_new(&mut hits, first_with(connection, words, ranked.max(limit))?);
+    }
+    Ok(best(hits, limit))
+}
+
+/// Passages that an expression of FTS5 finds, in no order.
+fn matches(
+    connection: &Connection,
+    expression: &str,
+    filter: &Filter,
+) -> rusqlite::Result<Vec<Hit>> {
+    if expression.is_empty() {
         return Ok(Vec::new());
     }
     let (joins, wheres, values) = conditions(filter);
@@ -32,11 +60,36 @@ pub(super) fn search(
     };
     // FTS5 sorts what it finds together with all places of words; the best are chosen here.
     let sql = format!("SELECT words.rowid, {RANK} FROM words {joins} WHERE words MATCH ? {wheres}");
-    let quoted: Vec<String> = terms.iter().map(|term| format!("\"{term}\"")).collect();
-    let values = std::iter::once(Value::Text(quoted.join(" OR "))).chain(values);
+    let values = std::iter::once(Value::Text(expression.to_owned())).chain(values);
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map(params_from_iter(values), hit)?;
-    Ok(best(rows.collect::<rusqlite::Result<_>>()?, limit))
+    rows.collect()
+}
+
+/// The first passages of the collection with all of some terms.
+fn first_with(
+    connection: &Connection,
+    terms: &[&String],
+    most: usize,
+) -> rusqlite::Result<Vec<Hit>> {
+    let sql = format!("SELECT rowid, {RANK} FROM words WHERE words MATCH ? LIMIT ?");
+    let all: Vec<String> = terms.iter().map(|term| quoted(term)).collect();
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map((all.join(" AND "), most as i64), hit)?;
+    rows.collect()
+}
+
+/// An expression that finds what has any of some terms.
+fn any<'a>(terms: impl IntoIterator<Item = &'a (impl AsRef<str> + 'a)>) -> String {
+    let quoted: Vec<String> = terms
+        .into_iter()
+        .map(|term| quoted(term.as_ref()))
+        .collect();
+    quoted.join(" OR ")
+}
+
+fn quoted(term: &str) -> String {
+    format!("\"{term}\"")
 }
 
 /// The best hits, the best first.
@@ -50,28 +103,24 @@ fn best(mut hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
     hits
 }
 
-/// The terms that are looked for.
-fn telling_terms<'a>(
+/// In how many passages each of some terms is, about where these are more than are ranked.
+fn count<'a>(
     connection: &Connection,
     terms: &'a [String],
-    (ranked, limit): (usize, usize),
-) -> rusqlite::Result<Vec<&'a String>> {
-    let newest: i64 = connection
-        .prepare_cached("SELECT coalesce(max(id), 0) FROM passages")?
-        .query_row([], |row| row.get(0))?;
-    if newest <= ranked as i64 {
-        return Ok(terms.iter().collect());
-    }
-    let mut count = connection.prepare_cached(
-        "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ?1 LIMIT ?2)",
-    )?;
-    let mut counted: Vec<(i64, &String)> = Vec::new();
-    for term in terms {
-        let most = ranked as i64 + 1;
-        let found = count.query_row((format!("\"{term}\""), most), |row| row.get(0))?;
-        counted.push((found, term));
-    }
-    Ok(telling(counted, ranked, limit))
+    ranked: usize,
+    newest: i64,
+) -> rusqlite::Result<Vec<(i64, &'a String)>> {
+    let sql = "SELECT rowid FROM words WHERE words MATCH ? LIMIT 1 OFFSET ?";
+    let mut too_many = connection.prepare_cached(sql)?;
+    let mut all = connection.prepare_cached("SELECT count(*) FROM words WHERE words MATCH ?")?;
+    let mut count = |term: &str| {
+        let number = too_many.query_row((quoted(term), ranked as i64), |row| row.get(0));
+        match number.optional()? {
+            Some(number) => Ok(telling::estimate(ranked, number, newest)),
+            None => all.query_row([quoted(term)], |row| row.get(0)),
+        }
+    };
+    terms.iter().map(|term| Ok((count(term)?, term))).collect()
 }
 
 pub(super) fn frequencies(
@@ -80,7 +129,7 @@ pub(super) fn frequencies(
 ) -> rusqlite::Result<Vec<usize>> {
     let mut query = connection.prepare_cached("SELECT count(*) FROM words WHERE words MATCH ?1")?;
     let mut count = |term: &String| -> rusqlite::Result<usize> {
-        let found: i64 = query.query_row([format!("\"{term}\"")], |row| row.get(0))?;
+        let found: i64 = query.query_row([quoted(term)], |row| row.get(0))?;
         Ok(found as usize)
     };
     terms.iter().map(&mut count).collect()

@@ -38,8 +38,8 @@ pub struct SqliteStore {
     connection: Connection,
     /// Vectors up to which all are compared in full.
     exact_vectors: usize,
-    /// Passages that a search by words ranks at most, where its words allow it.
-    ranked_passages: usize,
+    /// Passages that a search by words ranks at a time at most.
+    pub(super) ranked_passages: usize,
     /// All vectors, as long as nothing is written.
     matrix: RefCell<Option<Cached<Matrix>>>,
     /// Their codes, where there are many.

@@ -11,7 +11,7 @@ use crate::dense::{Code, Coder, Codes, Top};
 
 /// Candidates by their codes for each vector that is wanted; their products are then computed in
 /// full.
-const CANDIDATES_PER_RESULT: usize = 20;
+const CANDIDATES_PER_RESULT: usize = 10;
 /// Candidates at least.
 const CANDIDATES: usize = 400;
 

@@ -221,6 +221,24 @@ fn frequent_words_are_left_out_where_rare_ones_find_enough() {
     assert_eq!(find(&store, &["common"], 100).len(), 30);
     assert_eq!(find(&store, &["common", "rare"], 100).len(), 31);
     assert_eq!(find(&store, &["common", "misspelt"], 2).len(), 2);
+    // Frequent words are looked for together, and count beside a rare one.
+    let mut store = SqliteStore::in_memory().unwrap();
+    store.ranked_passages = 10;
+    let text = |n: usize| {
+        let words = [(3, 0, "oak"), (4, 0, "ash"), (15, 12, "elm")];
+        let of = words.iter().filter(|(step, first, _)| n % step == *first);
+        let of: Vec<&str> = of.map(|(.., word)| *word).collect();
+        format!("{} {n}", of.join(" ")).trim_start().to_owned()
+    };
+    let passages = (0..60).map(|n| passage(&[], &text(n))).collect();
+    store.put_document(&document("a", passages)).unwrap();
+    let both = ["oak ash 0", "oak ash 24", "oak ash 36"];
+    assert_eq!(find(&store, &["oak", "ash"], 3), both);
+    // What has a rare word has the score that it has where all words are looked for.
+    let all = Filter::parse(&["path=*"]).unwrap();
+    let words = ["elm".to_owned(), "oak".to_owned()];
+    let found = store.lexical(&words, &Filter::default(), 4).unwrap();
+    assert_eq!(found, store.lexical(&words, &all, 4).unwrap());
 }
 
 #[test]
