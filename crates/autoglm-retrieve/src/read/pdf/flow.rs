@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::lines::Line;
+use super::lines::{Line, SOFT_HYPHEN};
 use crate::text::is_unspaced;
 
 /// How much further than the usual distance of lines a paragraph is from the next.
@@ -40,6 +40,9 @@ pub(super) fn paragraphs(lines: &[Line], hyphenated: &HashSet<String>) -> Vec<St
         }
         before = Some(line);
     }
+    for text in &mut found {
+        text.truncate(text.trim_end_matches(SOFT_HYPHEN).len());
+    }
     found
 }
 
@@ -73,6 +76,11 @@ pub(super) fn ends_sentence(text: &str) -> bool {
 
 /// Puts a line behind another one.
 fn join(text: &mut String, line: &str, is_full: bool, hyphenated: &HashSet<String>) {
+    if text.ends_with(SOFT_HYPHEN) {
+        text.pop();
+        text.push_str(line);
+        return;
+    }
     let last = text.chars().next_back().unwrap_or(' ');
     let first = line.chars().next().unwrap_or(' ');
     let is_chinese = |c: char| is_unspaced(c) || is_full_width(c);
@@ -153,6 +161,19 @@ mod tests {
                 (54.0, 40.0, "x"),
             ],
             &["A well-known pump is a well-known pump. See -\nv and --\nx"],
+        );
+    }
+
+    #[test]
+    fn a_soft_hyphen_cuts_whatever_stands_around_it() {
+        check(
+            &[
+                (90.0, 100.0, "Effi\u{ad}"),
+                (78.0, 100.0, "ciency of PUMP\u{ad}"),
+                (66.0, 40.0, "-2 is A\u{ad}"),
+                (30.0, 40.0, "Apart"),
+            ],
+            &["Efficiency of PUMP-2 is A", "Apart"],
         );
     }
 

@@ -18,6 +18,9 @@ const CELL_GAP: f32 = 3.0;
 /// How far a run may reach back into the one before it and still go on with its line: marks of Chinese
 /// texts are set half as wide as they are.
 const OVERLAP: f32 = 0.7;
+const HYPHENS: [char; 3] = ['-', '\u{2010}', '\u{2011}'];
+/// Shows where a word may be cut, and is only seen at the end of a line.
+pub(super) const SOFT_HYPHEN: char = '\u{ad}';
 
 /// A line of a page.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,12 +101,18 @@ fn append(line: &mut Line, run: &Run) {
 }
 
 /// A line as people would type it: letters that fonts draw as one are two, Chinese characters are not
-/// the radicals that look like them, and blanks are one each.
+/// the radicals that look like them, hyphens are those of keyboards, and blanks are one each. A soft
+/// hyphen stays at the end, where it shows that a word is cut; some programs draw another one behind.
 fn plain(text: &str) -> String {
+    let text = text.trim_end();
+    let is_cut = |text: &&str| text.ends_with(SOFT_HYPHEN);
+    let text = text.strip_suffix(HYPHENS).filter(is_cut).unwrap_or(text);
     let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (place, c) in text.char_indices() {
         match c {
-            '\u{ad}' | '\u{200b}' | '\u{feff}' => {}
+            SOFT_HYPHEN if place + c.len_utf8() == text.len() => plain.push(c),
+            '\u{2010}' | '\u{2011}' => plain.push('-'),
+            SOFT_HYPHEN | '\u{200b}' | '\u{feff}' => {}
             '\u{fb00}'..='\u{fb06}' | '\u{2f00}'..='\u{2fd5}' => {
                 decompose_compatible(c, |part| plain.push(part));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lopdf::content::{Content, Operation};
-use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
+use lopdf::{Dictionary, Document, Object, ObjectId, Stream, decode_text_string};
 
 use super::font::Font;
 
@@ -124,6 +124,7 @@ impl<'a> Pages<'a> {
     ) -> lopdf::Result<()> {
         self.left = self.left.saturating_sub(data.len());
         let mut pen = Pen::new(map);
+        let mut marked: Vec<Option<Replaced>> = Vec::new();
         for operation in Content::decode(data)?.operations {
             let name = || {
                 operation
@@ -148,10 +149,38 @@ impl<'a> Pages<'a> {
                         None => self.pictures += 1,
                     }
                 }
+                "BMC" | "BDC" if marked.len() < STATES => {
+                    let replaced = self.replaced(resources, &operation);
+                    marked.push(replaced.map(|text| Replaced {
+                        text,
+                        first: runs.len(),
+                        untold: self.untold,
+                    }));
+                }
+                "EMC" => {
+                    if let Some(replaced) = marked.pop().flatten() {
+                        self.untold = replaced.untold;
+                        replaced.put(runs);
+                    }
+                }
                 _ => self.untold += pen.take(&operation, runs),
             }
         }
         Ok(())
+    }
+
+    /// What the document says that marked content reads, where that is not what its glyphs say.
+    fn replaced(&mut self, resources: &[&'a Dictionary], operation: &Operation) -> Option<String> {
+        let properties = match operation.operands.get(1)? {
+            Object::Dictionary(properties) => properties,
+            Object::Name(name) => self.find(resources, b"Properties", name)?.as_dict().ok()?,
+            _ => return None,
+        };
+        let text = properties.get_deref(b"ActualText", self.document).ok()?;
+        let text = decode_text_string(text).ok()?;
+        // Many marks may name one long text.
+        self.left = self.left.checked_sub(text.len())?;
+        Some(text)
     }
 
     fn follow_form(
@@ -204,6 +233,30 @@ impl<'a> Pages<'a> {
         let font = Rc::new(Font::of(found, self.document, limit));
         self.fonts.insert(place, Rc::clone(&font));
         Some(font)
+    }
+}
+
+/// Marked content whose text is told.
+///
+/// # Source
+/// ISO 32000-1, 14.9.4.
+struct Replaced {
+    text: String,
+    /// Runs before it.
+    first: usize,
+    /// Characters before it that fonts do not tell.
+    untold: usize,
+}
+
+impl Replaced {
+    /// Puts the text in the place of the runs that were drawn since.
+    fn put(self, runs: &mut Vec<Run>) {
+        let end = runs.last().map(|run| run.end);
+        if let Some(run) = runs.get_mut(self.first) {
+            run.end = end.unwrap_or(run.end).max(run.start);
+            run.text = self.text;
+            runs.truncate(self.first + 1);
+        }
     }
 }
 
