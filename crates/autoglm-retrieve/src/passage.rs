@@ -100,7 +100,7 @@ pub(crate) fn with_titles(titles: &[String], text: &str) -> String {
 /// What a store knows of a file to tell whether it has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentState {
-    /// The hash of its bytes.
+    /// A hash of its bytes and of how they were read.
     pub hash: [u8; 32],
     /// Its bytes.
     pub size_bytes: u64,

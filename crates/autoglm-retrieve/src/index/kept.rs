@@ -54,7 +54,7 @@ impl Indexer<'_> {
         let mut changed: Vec<(&KeptDocument, bool)> = Vec::new();
         for document in &kept.documents {
             match self.store.state(&document.path)? {
-                Some(state) if state.hash == document.mark => outcome.unchanged += 1,
+                Some(state) if state.hash == self.stamped(document.mark) => outcome.unchanged += 1,
                 state => changed.push((document, state.is_some())),
             }
         }
@@ -141,7 +141,7 @@ impl Indexer<'_> {
         }
         let extracted = read(&fetch(document)?, document.format, &self.limits)?;
         let state = DocumentState {
-            hash: document.mark,
+            hash: self.stamped(document.mark),
             size_bytes: document.size_bytes,
             modified_ns: None,
         };

@@ -27,6 +27,9 @@ const BATCH_PASSAGES: usize = 256;
 /// of its time; its bytes are looked at again the next time.
 const RECENT_NS: i64 = 2_000_000_000;
 
+/// Raised whenever the same bytes are read or cut in another way, so that documents are read again.
+const READING: u32 = 1;
+
 /// Brings a store up to date.
 pub struct Indexer<'a> {
     /// The collection.
@@ -134,7 +137,7 @@ impl Indexer<'_> {
     ) -> Result<Outcome, RetrieveError> {
         self.agree_on_space()?;
         let mut outcome = Outcome::default();
-        let plan = plan(self.store, roots)?;
+        let plan = plan(self.store, roots, self.way())?;
         outcome.unchanged = plan.unchanged;
         for broken in &plan.broken {
             on_event(Event::Broken(broken));
@@ -153,6 +156,18 @@ impl Indexer<'_> {
             self.store.tidy()?;
         }
         Ok(outcome)
+    }
+
+    /// Four bytes that are others where documents are read or cut in another way.
+    fn way(&self) -> [u8; 4] {
+        let way = Sha256::digest(format!("{READING} {}", self.chunks.max_tokens));
+        [way[0], way[1], way[2], way[3]]
+    }
+
+    /// A hash of content that also tells how the content was read, in its first bytes.
+    fn stamped(&self, mut hash: [u8; 32]) -> [u8; 32] {
+        hash[..4].copy_from_slice(&self.way());
+        hash
     }
 
     fn agree_on_space(&mut self) -> Result<(), RetrieveError> {
@@ -257,7 +272,7 @@ impl Indexer<'_> {
         };
         let path = path_of(file);
         let state = DocumentState {
-            hash: Sha256::digest(&bytes).into(),
+            hash: self.stamped(Sha256::digest(&bytes).into()),
             size_bytes: file.size_bytes,
             modified_ns: file.modified_ns.filter(|at| self.now_ns - at > RECENT_NS),
         };
@@ -318,7 +333,7 @@ impl Indexer<'_> {
         let mut outcome = Outcome::default();
         let is_known = self.store.state(name)?.is_some();
         let state = DocumentState {
-            hash: Sha256::digest(bytes).into(),
+            hash: self.stamped(Sha256::digest(bytes).into()),
             size_bytes: bytes.len() as u64,
             modified_ns: None,
         };

@@ -21,8 +21,12 @@ pub(super) struct Plan {
     pub(super) broken: Vec<Broken>,
 }
 
-/// Looks at the files at and below some paths.
-pub(super) fn plan(store: &dyn Store, roots: &[&Path]) -> Result<Plan, RetrieveError> {
+/// Looks at the files at and below some paths. Those that were read in another `way` are read again.
+pub(super) fn plan(
+    store: &dyn Store,
+    roots: &[&Path],
+    way: [u8; 4],
+) -> Result<Plan, RetrieveError> {
     let mut plan = Plan::default();
     let known: BTreeSet<String> = store.documents()?.into_iter().map(|d| d.path).collect();
     let mut seen = BTreeSet::new();
@@ -48,7 +52,7 @@ pub(super) fn plan(store: &dyn Store, roots: &[&Path]) -> Result<Plan, RetrieveE
             }));
         for file in files {
             if seen.insert(path_of(&file)) {
-                sort_in(&mut plan, store, file)?;
+                sort_in(&mut plan, store, file, way)?;
             }
         }
         // What could not be looked at may still be there.
@@ -68,10 +72,16 @@ pub(super) fn plan(store: &dyn Store, roots: &[&Path]) -> Result<Plan, RetrieveE
     Ok(plan)
 }
 
-fn sort_in(plan: &mut Plan, store: &dyn Store, file: Found) -> Result<(), RetrieveError> {
+fn sort_in(
+    plan: &mut Plan,
+    store: &dyn Store,
+    file: Found,
+    way: [u8; 4],
+) -> Result<(), RetrieveError> {
     let state = store.state(&path_of(&file))?;
     let looks_the_same = state.as_ref().is_some_and(|state| {
-        state.size_bytes == file.size_bytes
+        state.hash.starts_with(&way)
+            && state.size_bytes == file.size_bytes
             && state.modified_ns.is_some()
             && state.modified_ns == file.modified_ns
     });

@@ -15,6 +15,7 @@ struct Desk {
     folder: TempDir,
     words: Words,
     now_ns: i64,
+    chunks: ChunkSettings,
 }
 
 impl Desk {
@@ -26,6 +27,7 @@ impl Desk {
             words: Words::new("words"),
             // Long after anything is written here.
             now_ns: i64::MAX,
+            chunks: ChunkSettings { max_tokens: 40 },
         }
     }
 
@@ -51,7 +53,7 @@ impl Desk {
             embed: Some(&self.words),
             vectors_know_chinese: true,
             tokens: &count,
-            chunks: ChunkSettings { max_tokens: 40 },
+            chunks: self.chunks,
             limits: Limits::default(),
             now_ns: self.now_ns,
             cancel: &Cancel::default(),
@@ -103,7 +105,7 @@ fn index_kept(desk: &Desk, commit: &str, texts: &[(&str, &str)]) -> (Outcome, Ve
         embed: Some(&desk.words),
         vectors_know_chinese: true,
         tokens: &count,
-        chunks: ChunkSettings { max_tokens: 40 },
+        chunks: desk.chunks,
         limits: Limits {
             file_bytes: 100,
             ..Limits::default()
@@ -187,6 +189,21 @@ fn what_has_not_changed_is_not_read_and_what_is_gone_is_gone() {
     assert_eq!((fourth.removed, fourth.unchanged), (1, 1));
     assert_eq!(desk.find("fan"), [""; 0]);
     assert_eq!(*desk.words.asked.lock().unwrap(), 3);
+}
+
+#[test]
+fn documents_are_read_again_where_they_are_to_be_cut_in_another_way() {
+    let mut desk = Desk::new();
+    desk.write("a.md", "Oil the pump. ".repeat(10));
+    let texts = [("b.txt", "The valve is shut.")];
+    assert_eq!(desk.index().passages, 1);
+    assert_eq!(index_kept(&desk, "one", &texts).0.added, 1);
+    desk.chunks.max_tokens = 16;
+    let cut = desk.index();
+    assert_eq!((cut.changed, cut.passages > 1), (1, true), "{cut:?}");
+    assert_eq!(index_kept(&desk, "one", &texts).0.changed, 1);
+    let again = (desk.index(), index_kept(&desk, "one", &texts).0);
+    assert_eq!((again.0.unchanged, again.1.unchanged), (1, 1));
 }
 
 #[test]

@@ -8,10 +8,12 @@ use crate::numeric::{log_softmax, place_of_max, softmax};
 /// How much rows must say before weights leave what is expected of them: as much as this many
 /// rows, each worth the square of the difference.
 const PRIOR_ROWS: f64 = 16.0;
+/// The same between two labels, where few rows cannot tell what a probe knows beyond the scores.
+const PRIOR_ROWS_OF_TWO: f64 = 64.0;
 /// How much more log loss over all rows a view has that is expected to weigh less by a factor of e.
 const LOSS_OF_A_FACTOR: f64 = 8.0;
-/// How much more the scores weigh at first between two labels, in natural logarithms: few rows cannot
-/// tell what a probe knows beyond them there, and it knows little. A view at chance is flat at its
+/// How much more the scores weigh at first between two labels, in natural logarithms: a probe knows
+/// little beyond them there. A view at chance is flat at its
 /// best scale, so that its weight does not matter.
 const SCORES_OF_TWO: f64 = 2.0;
 /// Steps of the search for weights; it settles within some dozens.
@@ -265,7 +267,13 @@ impl Search<'_> {
                 *slope += surplus / rows;
             }
         }
-        let price = PRIOR_ROWS / rows;
+        let is_of_two = at.bias.len() == 2;
+        let prior_rows = if is_of_two {
+            PRIOR_ROWS_OF_TWO
+        } else {
+            PRIOR_ROWS
+        };
+        let price = prior_rows / rows;
         let mut cost = loss / rows;
         let apart = at.weights.iter().zip(self.expected).map(|(w, e)| w - e);
         for (slope, apart) in slope.weights.iter_mut().zip(apart) {
@@ -379,5 +387,30 @@ mod tests {
         let of_two = weights(2);
         assert!((of_two[0] / of_two[1] - SCORES_OF_TWO.exp()).abs() < 1e-9);
         assert_eq!(weights(3), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn what_weights_cost_is_more_between_two_labels() {
+        let price = |label_count: usize| {
+            let labels: Vec<usize> = (0..12).map(|row| row % label_count).collect();
+            // A flat view says the same whatever it weighs.
+            let flat = vec![vec![vec![0.0; label_count]; 12]; 2];
+            let search = Search {
+                views: &flat,
+                targets: &targets(&labels, label_count),
+                expected: &[0.5, 0.5],
+            };
+            let cost = |weight: f64| {
+                let at = Pool {
+                    weights: vec![weight, 0.5],
+                    scales: vec![1.0; 2],
+                    bias: vec![0.0; label_count],
+                };
+                search.cost(&at).0
+            };
+            cost(1.5) - cost(0.5)
+        };
+        assert!((price(2) - PRIOR_ROWS_OF_TWO / 12.0).abs() < 1e-9);
+        assert!((price(3) - PRIOR_ROWS / 12.0).abs() < 1e-9);
     }
 }
