@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{BATCH_PASSAGES, Event, Indexer, Outcome};
+use super::{Event, Indexer, Outcome};
 use crate::RetrieveError;
 use crate::passage::{Document, DocumentState};
 use crate::read::{Format, Found, ReadError, read};
@@ -51,21 +51,32 @@ impl Indexer<'_> {
     ) -> Result<Outcome, RetrieveError> {
         self.agree_on_space()?;
         let mut outcome = Outcome::default();
-        let mut changed: Vec<(&KeptDocument, bool)> = Vec::new();
+        let (mut changed, mut files): (Vec<&KeptDocument>, Vec<(Found, bool)>) = Default::default();
         for document in &kept.documents {
             match self.store.state(&document.path)? {
                 Some(state) if state.hash == self.stamped(document.mark) => outcome.unchanged += 1,
-                state => changed.push((document, state.is_some())),
+                state => {
+                    changed.push(document);
+                    files.push((as_found(document), state.is_some()));
+                }
             }
         }
         on_event(Event::Planned {
-            files: changed.len(),
-            bytes: changed
-                .iter()
-                .map(|(document, _)| document.size_bytes)
-                .sum(),
+            files: files.len(),
+            bytes: files.iter().map(|(file, _)| file.size_bytes).sum(),
         });
-        outcome.cancelled = !self.take_kept(kept, &changed, (&mut outcome, fetch), on_event)?;
+        let read = &mut |indexer: &mut Indexer<'_>, place: usize, outcome: &mut Outcome| {
+            let document: &KeptDocument = changed[place];
+            match indexer.kept_document(kept, document, fetch, outcome) {
+                // What does not answer has not gone.
+                Err(ReadError::Io { source }) => Err(RetrieveError::Read {
+                    path: document.path.clone(),
+                    source,
+                }),
+                read => Ok(read.map(Some)),
+            }
+        };
+        outcome.cancelled = !self.take(&files, read, &mut outcome, on_event)?;
         let there: BTreeSet<&str> = kept.documents.iter().map(|d| d.path.as_str()).collect();
         for known in self.store.documents()? {
             if known.path.starts_with(&kept.prefix) && !there.contains(known.path.as_str()) {
@@ -76,53 +87,6 @@ impl Indexer<'_> {
             self.store.tidy()?;
         }
         Ok(outcome)
-    }
-
-    /// Reads documents and writes them; `false` where that was stopped.
-    fn take_kept(
-        &mut self,
-        kept: &Kept,
-        changed: &[(&KeptDocument, bool)],
-        (outcome, fetch): (&mut Outcome, &mut Fetch<'_>),
-        on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<bool, RetrieveError> {
-        let mut waiting: Vec<(Document, bool)> = Vec::new();
-        let mut passages = 0;
-        for (document, is_known) in changed {
-            if self.cancel.is_cancelled() {
-                return Ok(false);
-            }
-            let told = outcome.broken.len();
-            match self.kept_document(kept, document, fetch, outcome) {
-                Ok(read) => {
-                    on_event(Event::Read {
-                        path: &read.path,
-                        bytes: document.size_bytes,
-                        passages: read.passages.len(),
-                    });
-                    passages += read.passages.len();
-                    waiting.push((read, *is_known));
-                }
-                // What does not answer has not gone.
-                Err(ReadError::Io { source }) => {
-                    return Err(RetrieveError::Read {
-                        path: document.path.clone(),
-                        source,
-                    });
-                }
-                Err(error) => self.give_up(&as_found(document), &error, *is_known, outcome)?,
-            }
-            for broken in &outcome.broken[told..] {
-                on_event(Event::Broken(broken));
-            }
-            if passages >= BATCH_PASSAGES {
-                if !self.write(&mut waiting, outcome, on_event)? {
-                    return Ok(false);
-                }
-                passages = 0;
-            }
-        }
-        self.write(&mut waiting, outcome, on_event)
     }
 
     fn kept_document(

@@ -18,7 +18,7 @@ use crate::read::{Extracted, Format, Found, Limits, ReadError, read};
 use crate::store::{Store, VectorKey};
 use crate::text::TextLanguage;
 pub use kept::{Kept, KeptDocument};
-use plan::{Plan, plan};
+use plan::plan;
 
 /// Passages whose vectors are made together, and then kept together.
 const BATCH_PASSAGES: usize = 256;
@@ -123,6 +123,14 @@ impl std::ops::AddAssign for Outcome {
     }
 }
 
+/// Reads a file by its place in a list, for an outcome; nothing where it is as it was.
+type ReadFile<'a> = dyn FnMut(
+        &mut Indexer<'_>,
+        usize,
+        &mut Outcome,
+    ) -> Result<Result<Option<Document>, ReadError>, RetrieveError>
+    + 'a;
+
 impl Indexer<'_> {
     /// Brings the store up to date with all files at and below some paths: reads what is new or has
     /// changed, and removes what is gone.
@@ -147,7 +155,10 @@ impl Indexer<'_> {
             files: plan.files.len(),
             bytes: plan.files.iter().map(|(file, _)| file.size_bytes).sum(),
         });
-        let cancelled = self.update(&plan, &mut outcome, on_event)?;
+        let read = &mut |indexer: &mut Indexer<'_>, place: usize, outcome: &mut Outcome| {
+            indexer.document(&plan.files[place].0, outcome)
+        };
+        let cancelled = !self.take(&plan.files, read, &mut outcome, on_event)?;
         for path in &plan.gone {
             outcome.removed += usize::from(self.store.remove_document(path)?);
         }
@@ -182,20 +193,22 @@ impl Indexer<'_> {
         }
     }
 
-    /// Reads files and writes them; `true` where that was stopped.
-    fn update(
+    /// Reads files and writes them; `false` where that was stopped.
+    fn take(
         &mut self,
-        plan: &Plan,
+        files: &[(Found, bool)],
+        read: &mut ReadFile<'_>,
         outcome: &mut Outcome,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, RetrieveError> {
         let mut waiting: Vec<(Document, bool)> = Vec::new();
         let mut passages = 0;
-        for (file, is_known) in &plan.files {
+        for (place, (file, is_known)) in files.iter().enumerate() {
             if self.cancel.is_cancelled() {
-                return Ok(true);
+                return Ok(false);
             }
-            match self.document(file, outcome)? {
+            let told = outcome.broken.len();
+            match read(self, place, outcome)? {
                 Ok(Some(document)) => {
                     on_event(Event::Read {
                         path: &document.path,
@@ -208,21 +221,17 @@ impl Indexer<'_> {
                 Ok(None) => outcome.unchanged += 1,
                 Err(error) => self.give_up(file, &error, *is_known, outcome)?,
             }
-            for broken in outcome
-                .broken
-                .iter()
-                .filter(|broken| broken.path == path_of(file))
-            {
+            for broken in &outcome.broken[told..] {
                 on_event(Event::Broken(broken));
             }
             if passages >= BATCH_PASSAGES {
                 if !self.write(&mut waiting, outcome, on_event)? {
-                    return Ok(true);
+                    return Ok(false);
                 }
                 passages = 0;
             }
         }
-        Ok(!self.write(&mut waiting, outcome, on_event)?)
+        self.write(&mut waiting, outcome, on_event)
     }
 
     /// A file that cannot be read is no document any more, whatever it was before.
