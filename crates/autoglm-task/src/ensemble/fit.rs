@@ -19,7 +19,7 @@ use crate::library::record_text;
 use crate::run::hexadecimal;
 
 /// Raised whenever the same rows give another ensemble.
-const REVISION: u32 = 11;
+const REVISION: u32 = 12;
 /// Rows that are asked together.
 const WINDOW_ROWS: usize = 64;
 /// Rows that numbers of examples are compared on.

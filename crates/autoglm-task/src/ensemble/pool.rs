@@ -9,13 +9,13 @@ use crate::numeric::{log_softmax, place_of_max, softmax};
 /// rows, each worth the square of the difference.
 const PRIOR_ROWS: f64 = 16.0;
 /// The same between two labels, where few rows cannot tell what a probe knows beyond the scores.
-const PRIOR_ROWS_OF_TWO: f64 = 64.0;
+const PRIOR_ROWS_OF_TWO: f64 = 128.0;
 /// How much more log loss over all rows a view has that is expected to weigh less by a factor of e.
 const LOSS_OF_A_FACTOR: f64 = 8.0;
 /// How much more the scores weigh at first between two labels, in natural logarithms: a probe knows
 /// little beyond them there. A view at chance is flat at its
 /// best scale, so that its weight does not matter.
-const SCORES_OF_TWO: f64 = 2.0;
+const SCORES_OF_TWO: f64 = 4.0;
 /// Steps of the search for weights; it settles within some dozens.
 const STEPS: usize = 300;
 /// A step that brings less than this in log loss is the last.
