@@ -212,6 +212,7 @@ impl Store for SqliteStore {
 
     fn tidy(&mut self) -> Result<(), RetrieveError> {
         self.write("tidy up", write::forget_vectors)?;
+        self.write("count words", write::recount_words)?;
         self.build_signs()
     }
 

@@ -242,6 +242,44 @@ fn frequent_words_are_left_out_where_rare_ones_find_enough() {
 }
 
 #[test]
+fn what_is_gone_does_not_count_once_it_is_much() {
+    let titled = |n: usize| {
+        passage(
+            &["Pump", "Care of 水泵"],
+            &format!("oil {}{n}", "often ".repeat(n % 4)),
+        )
+    };
+    let put = |store: &mut SqliteStore, path: &str, first: usize| {
+        let passages = (first..first + 10).map(titled).collect();
+        store.put_document(&document(path, passages)).unwrap();
+    };
+    let scores = |store: &SqliteStore| -> Vec<f64> {
+        let words = ["often", "care", "水泵", "7"].map(str::to_owned);
+        let hits = store.lexical(&words, &Filter::default(), 100).unwrap();
+        hits.iter().map(|hit| hit.score).collect()
+    };
+    let mut fresh = SqliteStore::in_memory().unwrap();
+    put(&mut fresh, "a", 0);
+    put(&mut fresh, "b", 10);
+    let mut store = SqliteStore::in_memory().unwrap();
+    for first in [30, 50, 70, 0] {
+        put(&mut store, "a", first);
+    }
+    put(&mut store, "b", 10);
+    assert_ne!(scores(&store), scores(&fresh));
+    store.tidy().unwrap();
+    assert_eq!(scores(&store), scores(&fresh));
+    // A little more may be gone before all is counted again.
+    put(&mut store, "c", 20);
+    store.remove_document("c").unwrap();
+    assert_ne!(scores(&store), scores(&fresh));
+    put(&mut store, "c", 20);
+    store.tidy().unwrap();
+    put(&mut fresh, "c", 20);
+    assert_eq!(scores(&store), scores(&fresh));
+}
+
+#[test]
 fn a_file_of_a_later_version_is_refused() {
     let file = InFile::new();
     let store = SqliteStore::open(&file.path).unwrap();

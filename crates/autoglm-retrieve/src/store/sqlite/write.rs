@@ -7,6 +7,9 @@ use super::{VectorKey, bytes_of, signs};
 use crate::passage::{Document, Passage};
 use crate::text::{identifier_parts, terms};
 
+/// Words are counted anew where more than one passage is gone for so many that are there.
+const PASSAGES_OF_GONE: i64 = 5;
+
 pub(super) fn set_space(
     connection: &Connection,
     space: Option<&EmbeddingSpace>,
@@ -46,7 +49,8 @@ pub(super) fn put_document(connection: &Connection, document: &Document) -> rusq
     for passage in &document.passages {
         put_passage(connection, id, passage)?;
         let passage_id = connection.last_insert_rowid();
-        put_words(connection, passage_id, passage, &document.format)?;
+        let texts = (&*passage.titles.join(" "), &*passage.text);
+        put_words(connection, passage_id, texts, &document.format)?;
     }
     Ok(())
 }
@@ -81,20 +85,16 @@ fn put_passage(connection: &Connection, document: i64, passage: &Passage) -> rus
 fn put_words(
     connection: &Connection,
     id: i64,
-    passage: &Passage,
+    (titles, text): (&str, &str),
     format: &str,
 ) -> rusqlite::Result<()> {
-    let mut text = terms(&passage.text);
+    let mut words = terms(text);
     if crate::read::is_code(format) {
-        text.extend(identifier_parts(&passage.text));
+        words.extend(identifier_parts(text));
     }
     connection
         .prepare_cached("INSERT INTO words (rowid, titles, text) VALUES (?1, ?2, ?3)")?
-        .execute(params![
-            id,
-            terms(&passage.titles.join(" ")).join(" "),
-            text.join(" ")
-        ])?;
+        .execute(params![id, terms(titles).join(" "), words.join(" ")])?;
     Ok(())
 }
 
@@ -160,6 +160,40 @@ pub(super) fn put_vectors(
             signs::put_code(connection, coder, id, vector)?;
         }
     }
+    Ok(())
+}
+
+/// Counts all words anew where many passages are gone, which FTS5 would go on counting: BM25 is then
+/// as if they had never been.
+pub(super) fn recount_words(connection: &Connection) -> rusqlite::Result<()> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let there = number("SELECT count(*) FROM passages")?;
+    let numbered =
+        number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'passages'), 0)")?;
+    let uncounted = number(
+        "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'uncounted'), 0)",
+    )?;
+    let gone = numbered - there;
+    if (gone - uncounted) * PASSAGES_OF_GONE <= there {
+        return Ok(());
+    }
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')", [])?;
+    let mut passages = connection.prepare(
+        "SELECT p.id, p.text, d.format, (SELECT group_concat(t.value, ' ') \
+             FROM json_each(iif(json_valid(p.titles), p.titles, '[]')) t) \
+         FROM passages p JOIN documents d ON d.id = p.document ORDER BY p.id",
+    )?;
+    let mut rows = passages.query([])?;
+    while let Some(row) = rows.next()? {
+        let (text, format): (String, String) = (row.get(1)?, row.get(2)?);
+        let titles: Option<String> = row.get(3)?;
+        let texts = (titles.as_deref().unwrap_or_default(), &*text);
+        put_words(connection, row.get(0)?, texts, &format)?;
+    }
+    connection.execute(
+        "INSERT OR REPLACE INTO facts VALUES ('uncounted', ?1)",
+        [gone],
+    )?;
     Ok(())
 }
 
