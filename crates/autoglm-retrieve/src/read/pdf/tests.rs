@@ -179,13 +179,14 @@ fn ligatures_are_letters_and_soft_hyphens_are_none() {
 fn marked_content_reads_as_the_document_says() {
     assert_eq!(
         shown(
-            "BT /F1 10 Tf 1 0 0 1 10 700 Tm (Its e) Tj /Span <</ActualText (ffi)>> BDC (X) Tj EMC \
+            "BT /F1 10 Tf 1 0 0 1 10 700 Tm (Its e) Tj /Span <</ActualText (ffi)>> BDC (X) Tj (Y) Tj EMC \
              /Span <</ActualText <FEFF00AD>>> BDC ( ) Tj EMC 1 0 0 1 34 700 Tm (cien) Tj \
              /Span <</ActualText <FEFF00AD>>> BDC ( ) Tj EMC 1 0 0 1 54 700 Tm (-) Tj \
              1 0 0 1 10 688 Tm (cy /Artifact BMC falls.) Tj /P <</MCID 1>> BDC ( So) Tj EMC \
-             /Span <</ActualText ()>> BDC ( it) Tj EMC EMC ( is.) Tj ET"
+             /Span <</ActualText ()>> BDC ( it) Tj EMC EMC ( is pre-) Tj \
+             1 0 0 1 10 676 Tm (set.) Tj ET"
         ),
-        [": Its efficiency /Artifact BMC falls. So is."]
+        [": Its efficiency /Artifact BMC falls. So is preset."]
     );
 }
 
