@@ -1,5 +1,6 @@
 //! Passages of a document: blocks that stand together under one heading, as many as fit, and blocks
-//! that are too long cut where it hurts least.
+//! that are too long cut where it hurts least. Whoever changes where they are cut raises `READING` in
+//! [`crate::index`].
 
 mod cut;
 #[cfg(test)]

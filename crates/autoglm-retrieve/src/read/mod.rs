@@ -3,6 +3,9 @@
 //!
 //! Files come from anywhere. Every reader has limits, none recurses as deep as a file pleases, and
 //! one that fails says why and leaves the other files alone.
+//!
+//! Collections hold what was read: whoever changes what a reader makes of a file raises `READING` in
+//! [`crate::index`], so that documents that are there are read again.
 
 mod builder;
 mod code;

@@ -13,8 +13,8 @@ const PRIOR_ROWS_OF_TWO: f64 = 128.0;
 /// How much more log loss over all rows a view has that is expected to weigh less by a factor of e.
 const LOSS_OF_A_FACTOR: f64 = 8.0;
 /// How much more the scores weigh at first between two labels, in natural logarithms: a probe knows
-/// little beyond them there. A view at chance is flat at its
-/// best scale, so that its weight does not matter.
+/// little beyond them there. A view at chance is flat at its best scale, so that its weight does not
+/// matter.
 const SCORES_OF_TWO: f64 = 4.0;
 /// Steps of the search for weights; it settles within some dozens.
 const STEPS: usize = 300;

@@ -64,9 +64,14 @@ struct Ranking {
     average: f64,
 }
 
-/// What a word adds to a passage's score, with the average length as `$3`.
-const ADDS: &str = "q.idf * (w.weight * 2.2::float8) \
-    / (w.weight + 1.2::float8 * (0.25::float8 + 0.75::float8 * w.length / $3))";
+/// What a word adds to the score of a passage that is a row `w` of `words`, with the average length as
+/// `$3`.
+fn adds(idf: &str, w: &str) -> String {
+    format!(
+        "{idf} * ({w}.weight * 2.2::float8) \
+         / ({w}.weight + 1.2::float8 * (0.25::float8 + 0.75::float8 * {w}.length / $3))"
+    )
+}
 
 impl Ranking {
     /// The words that are in any passage, and what each says.
@@ -110,11 +115,13 @@ impl Ranking {
         // A sum differs in its last bits with the order of what is added: what is the same in seven
         // digits comes in the passages' order.
         let sql = format!(
-            "SELECT passage, score FROM (SELECT w.passage, sum({ADDS}) AS score \
+            "SELECT passage, score FROM (SELECT w.passage, sum({}) AS score \
              FROM unnest($1::bigint[], $2::float8[]) AS q (word, idf) \
              JOIN words w ON w.word = q.word {passages} {} WHERE true {among} {} \
              GROUP BY w.passage) AS ranked ORDER BY score::real DESC, passage LIMIT $4",
-            conditions.joins, conditions.wheres
+            adds("q.idf", "w"),
+            conditions.joins,
+            conditions.wheres
         );
         Ok(session.query(&sql, &values)?.iter().map(hit).collect())
     }
@@ -122,14 +129,28 @@ impl Ranking {
     /// The first passages of the collection with all of some words, the rarest first.
     fn first_with(&self, session: &mut Session, words: &[i64], most: usize) -> Fallible<Vec<Hit>> {
         let (words, idfs) = self.idfs(session, words)?;
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<String> = (1..=words.len()).map(|n| format!("w{n}")).collect();
+        let each = || (1..).zip(&rows);
+        let scores: Vec<String> = each()
+            .map(|(n, w)| adds(&format!("($2::float8[])[{n}]"), w))
+            .collect();
+        let others: Vec<String> = each()
+            .skip(1)
+            .map(|(n, w)| {
+                format!(
+                    "JOIN words {w} ON {w}.passage = w1.passage AND {w}.word = ($1::bigint[])[{n}]"
+                )
+            })
+            .collect();
+        // In this order an index gives the rows, and no more of them are read than are wanted.
         let sql = format!(
-            "SELECT w.passage, sum({ADDS}) AS score FROM \
-             (SELECT r.passage FROM words r WHERE r.word = ($1::bigint[])[1] AND NOT EXISTS \
-                 (SELECT FROM unnest(($1::bigint[])[2:]) AS o (word) WHERE NOT EXISTS \
-                     (SELECT FROM words w WHERE w.word = o.word AND w.passage = r.passage)) \
-              ORDER BY r.passage LIMIT $4) AS with_all, \
-             unnest($1::bigint[], $2::float8[]) AS q (word, idf), words w \
-             WHERE w.word = q.word AND w.passage = with_all.passage GROUP BY w.passage"
+            "SELECT w1.passage, {} AS score FROM words w1 {} \
+             WHERE w1.word = ($1::bigint[])[1] ORDER BY w1.passage LIMIT $4",
+            scores.join(" + "),
+            others.join(" ")
         );
         let values: [&(dyn ToSql + Sync); 4] = [&words, &idfs, &self.average, &(most as i64)];
         Ok(session.query(&sql, &values)?.iter().map(hit).collect())
